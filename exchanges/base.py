@@ -1,0 +1,96 @@
+"""The one interface every venue implements, and the results it returns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from exchanges.errors import ExchangeError
+from market.book import OrderBook
+from market.instrument import Instrument, MarketType
+from market.orders import CancelOutcome, NewOrder, OpenOrder
+from market.position import Balance, Fill, Position
+
+
+@dataclass(frozen=True, kw_only=True)
+class Authorization:
+    """Permission to send requests that can create orders, given by `state` for one moment."""
+
+    #: The exchange's own clock at the authorised moment, ms; every placement is signed with this.
+    signed_at_ms: int
+    #: The exchange refuses the request later than `signed_at_ms + window_ms`.
+    window_ms: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlaceResult:
+    """What became of one order of a batch: `order` when accepted, `error` otherwise."""
+
+    order: OpenOrder | None = None
+    #: `OutcomeUnknown` when nobody knows; any other class means that it was not accepted.
+    error: ExchangeError | None = None
+
+
+class Exchange(Protocol):
+    """A venue. Every method blocks, has time-outs, and raises from `exchanges.errors`.
+
+    A read either returns what the exchange said (an empty result is *known* to be empty) or raises:
+    `Unavailable`, `RateLimited` or `Refused` all mean that the answer is unknown.
+    """
+
+    def server_time_ms(self) -> int:
+        """Return the exchange's clock in ms since the epoch."""
+        ...
+
+    def instrument(self, symbol: str) -> Instrument:
+        """Return the rules of `symbol`; `Refused` when there is no such symbol."""
+        ...
+
+    def order_book(self, symbol: str) -> OrderBook:
+        """Return the book of `symbol`."""
+        ...
+
+    def open_orders(self, symbol: str) -> tuple[OpenOrder, ...]:
+        """Return every resting order of the account on `symbol`, whoever placed it."""
+        ...
+
+    def find_order(self, symbol: str, client_order_id: int) -> OpenOrder | None:
+        """Return the resting order with this client order id, None when it is known not to rest."""
+        ...
+
+    def balances(self) -> Mapping[str, Balance]:
+        """Return the account's balances by asset."""
+        ...
+
+    def position(self, symbol: str) -> Position:
+        """Return the net position, zero when the exchange says there is none."""
+        ...
+
+    def fills(self, symbol: str, *, since_ms: int) -> tuple[Fill, ...]:
+        """Return the account's fills on `symbol` at or after `since_ms`, oldest first."""
+        ...
+
+    def place(
+        self, orders: Sequence[NewOrder], authorization: Authorization
+    ) -> tuple[PlaceResult, ...]:
+        """Send `orders` (one request, or a batch) and return one result for each, in order.
+
+        Never raises for what happened to an order; never sends one twice.
+        """
+        ...
+
+    def cancel(self, symbol: str, order_id: str) -> CancelOutcome:
+        """Cancel one resting order. Raises `OutcomeUnknown` when nobody knows; safe to repeat."""
+        ...
+
+    def cancel_all(self, symbol: str) -> None:
+        """Cancel every resting order of the account on `symbol`, other people's included."""
+        ...
+
+    def close(self) -> None:
+        """Give up pooled connections."""
+        ...
+
+
+__all__ = ["Authorization", "Exchange", "MarketType", "PlaceResult"]

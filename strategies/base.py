@@ -1,0 +1,75 @@
+"""The shape of a strategy: `Params`, `State` and one pure function `decide`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from market.instrument import MarketType
+from market.orders import Quote, Side
+from market.snapshot import Snapshot
+
+
+class Params(BaseModel):
+    """Parameters of a strategy, from `strategy_config` of the instance's file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class State(BaseModel):
+    """What a strategy remembers between iterations; kept as JSON, so it survives every crash."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    #: Layout of this state; an unknown one is an error, never a reset.
+    version: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class TakerOrder:
+    """A price-protected immediate-or-cancel order a strategy wants now."""
+
+    side: Side
+    quantity: Decimal
+    #: Worst price it may trade at.
+    limit_price: Decimal
+    reduce_only: bool = False
+    #: One or two words for the log and the ledger, for example ``rebalance``.
+    reason: str
+
+
+S = TypeVar("S", bound=State)
+P = TypeVar("P", bound=Params)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision(Generic[S]):
+    """What a strategy wants after one snapshot."""
+
+    #: Every quote that should rest afterwards; own orders that fit none are cancelled.
+    quotes: tuple[Quote, ...]
+    state: S
+    taker: TakerOrder | None = None
+    #: Ends the run through the normal stop, with this reason.
+    stop_reason: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strategy(Generic[P, S]):
+    """A registered strategy."""
+
+    #: The name users read, for example ``MarketMaker``.
+    title: str
+    #: The name in `metadata.strategy`, for example ``standard``.
+    config_name: str
+    market_types: frozenset[MarketType]
+    params: type[P]
+    state: type[S]
+    decide: Callable[[Snapshot, S, P], Decision[S]]
+
+
+AnyStrategy = Strategy[Any, Any]
