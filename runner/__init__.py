@@ -1,0 +1,1 @@
+"""The shell that joins state, strategies and exchanges. It knows no Celery."""

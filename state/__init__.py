@@ -1,0 +1,1 @@
+"""The truth about every instance, in Redis, changed only by the scripts in `lua/`."""

@@ -1,0 +1,70 @@
+"""Client order ids that carry ownership: 12 bits slot, 8 bits level, 2 bits role, 10 bits generation.
+
+Backpack's `clientId` is an unsigned 32-bit integer. With the instance's slot in it, own orders are
+recognised from the exchange's list alone, after any crash.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+
+from market.orders import Role
+from state import keys
+from state.connection import StateError
+from state.scripts import Scripts
+
+SLOTS = 4095  # slot 0 stays free, so that small ids chosen by people are never ours
+LEVELS = 256
+GENERATIONS = 1024
+
+
+class NoSlotLeft(StateError):
+    """Raised when an account has no free slot for another instance."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClientOrderId:
+    """The parts of a client order id of ours."""
+
+    slot: int
+    level: int
+    role: Role
+    generation: int
+
+    def encode(self) -> int:
+        """Return the 32-bit number."""
+        return (self.slot << 20) | (self.level << 12) | (int(self.role) << 10) | self.generation
+
+
+def decode(client_order_id: int) -> ClientOrderId:
+    """Return the parts of any 32-bit client order id; whether it is ours is told by the slot."""
+    return ClientOrderId(
+        slot=client_order_id >> 20,
+        level=(client_order_id >> 12) & 0xFF,
+        role=Role((client_order_id >> 10) & 0b11),
+        generation=client_order_id & 0x3FF,
+    )
+
+
+def owns(slot: int, client_order_id: int | None) -> bool:
+    """Tell whether an order with this client order id belongs to the instance in `slot`."""
+    return client_order_id is not None and client_order_id >> 20 == slot
+
+
+def generation_field(level: int, role: Role) -> str:
+    """Return the name under which generations of a level and role are counted."""
+    return f"{level}:{int(role)}"
+
+
+def allocate_slot(scripts: Scripts, account: str, instance_id: str) -> int:
+    """Return the slot of `instance_id` on `account`, allocated on first use and kept.
+
+    The first choice follows from the id itself, so that a state server that lost its data hands out
+    the same slots again. Raises `NoSlotLeft`.
+    """
+    preferred = zlib.crc32(instance_id.encode()) % SLOTS + 1
+    slot = scripts.call_int("allocate_slot", [keys.slots(account)], [instance_id, preferred])
+    if slot == 0:
+        raise NoSlotLeft(f"account {account} already has {SLOTS} instances; use another account")
+    return slot

@@ -1,0 +1,71 @@
+"""Who is due for a sweep, and the wake-up call for sweepers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+import redis
+
+from state import keys
+from state.scripts import Scripts
+
+#: The first repeated message after this long without a claim; each further one waits twice as long.
+RESEND_MS = 1_000
+LONGEST_RESEND_MS = 30_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class IterateAgain:
+    """An iteration nobody works on: publish it (again)."""
+
+    instance_id: str
+    epoch: int
+    tick: int
+    task_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CleanUp:
+    """A stop nobody works on: publish its cleanup (again)."""
+
+    instance_id: str
+    epoch: int
+    #: The scheduled iteration that should be revoked, empty when there is none.
+    pending_task_id: str
+
+
+class Due:
+    """Find what has to be published, safely run by every worker at once."""
+
+    def __init__(self, client: redis.Redis, scripts: Scripts, *, grace_ms: int) -> None:
+        self._client = client
+        self._scripts = scripts
+        self._grace_ms = grace_ms
+
+    def wait(self, *, timeout_s: float) -> None:
+        """Return when a start or stop asks for a sweep, at the latest after `timeout_s`."""
+        self._client.blpop([keys.WAKE], timeout=timeout_s)
+
+    def ids(self, *, now_ms: int, limit: int = 1000) -> tuple[str, ...]:
+        """Return the instances that are due at `now_ms`, the most overdue first."""
+        found = self._client.zrange(
+            keys.DUE, "-inf", cast("int", now_ms), byscore=True, offset=0, num=limit
+        )
+        return tuple(cast("list[str]", found))
+
+    def sweep(self, instance_id: str, *, task_id: str) -> IterateAgain | CleanUp | None:
+        """Look at one instance; of many sweepers at most one gets something to publish."""
+        reply = self._scripts.call(
+            "sweep",
+            [keys.record(instance_id), keys.DUE],
+            [instance_id, task_id, RESEND_MS, LONGEST_RESEND_MS, self._grace_ms],
+        )
+        if not reply:
+            return None
+        kind, epoch, rest = reply
+        if kind == "iterate":
+            return IterateAgain(
+                instance_id=instance_id, epoch=int(epoch), tick=int(rest), task_id=task_id
+            )
+        return CleanUp(instance_id=instance_id, epoch=int(epoch), pending_task_id=str(rest))

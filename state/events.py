@@ -1,0 +1,118 @@
+"""The stream of lifecycle events, and the heartbeats of the workers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import cast
+
+import redis
+
+from state import keys
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """One thing that happened to an instance."""
+
+    #: Position in the stream; pass it to `read` to go on behind it.
+    stream_id: str
+    #: ``started``, ``stop_requested``, ``cleanup_claimed``, ``cleanup_step``, ``finished``.
+    event: str
+    instance_id: str
+    epoch: int
+    #: State server's time, ms.
+    at_ms: int
+    fields: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Worker:
+    """A worker that told us lately that it lives."""
+
+    name: str
+    queues: tuple[str, ...]
+    #: State server's time of its last heartbeat, ms.
+    seen_at_ms: int
+
+
+class Events:
+    """Write and read the stream."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+
+    def cleanup_step(self, instance_id: str, *, epoch: int, at_ms: int, step: str, detail: str = "") -> None:
+        """Record that a cleanup has come to `step`; watchers see it at once."""
+        self._client.xadd(
+            keys.EVENTS,
+            {
+                "event": "cleanup_step",
+                "instance": instance_id,
+                "epoch": epoch,
+                "at_ms": at_ms,
+                "step": step,
+                "detail": detail,
+            },
+            maxlen=100_000,
+        )
+
+    def last_id(self) -> str:
+        """Return the position of the newest event, to follow from here on."""
+        newest = cast("list[tuple[str, dict[str, str]]]", self._client.xrevrange(keys.EVENTS, count=1))
+        return newest[0][0] if newest else "0-0"
+
+    def read(self, after: str, *, block_ms: int | None = None, count: int = 1000) -> tuple[Event, ...]:
+        """Return events behind `after`, waiting up to `block_ms` for the first."""
+        reply = self._client.xread({keys.EVENTS: after}, count=count, block=block_ms)
+        entries: list[tuple[str, dict[str, str]]] = []
+        if isinstance(reply, dict):  # RESP3
+            for batch in reply.get(keys.EVENTS, []):
+                entries.extend(batch)
+        else:
+            for _, batch in reply or []:
+                entries.extend(batch)
+        return tuple(_event(stream_id, fields) for stream_id, fields in entries)
+
+    def of_instance(self, instance_id: str, *, limit: int = 1000) -> tuple[Event, ...]:
+        """Return the newest events of one instance, oldest first."""
+        entries = cast("list[tuple[str, dict[str, str]]]", self._client.xrevrange(keys.EVENTS, count=limit * 10))
+        found = [_event(i, f) for i, f in entries if f.get("instance") == instance_id]
+        return tuple(reversed(found[:limit]))
+
+    def trace(self, instance_id: str) -> tuple[Mapping[str, str], ...]:
+        """Return the newest claims and commits of an instance, oldest first."""
+        entries = cast("list[tuple[str, dict[str, str]]]", self._client.xrange(keys.trace(instance_id)))
+        return tuple(fields for _, fields in entries)
+
+    def heartbeat(self, worker: str, queues: tuple[str, ...], at_ms: int) -> None:
+        """Tell that a worker lives."""
+        self._client.hset(keys.WORKERS, worker, json.dumps({"queues": list(queues), "at_ms": at_ms}))
+
+    def forget_worker(self, worker: str) -> None:
+        """Tell that a worker ended properly."""
+        self._client.hdel(keys.WORKERS, worker)
+
+    def workers(self, *, now_ms: int, within_ms: int = 5_000) -> tuple[Worker, ...]:
+        """Return the workers whose last heartbeat is younger than `within_ms`."""
+        found = cast("dict[str, str]", self._client.hgetall(keys.WORKERS))
+        workers = []
+        for name, text in sorted(found.items()):
+            beat = json.loads(text)
+            if now_ms - int(beat["at_ms"]) <= within_ms:
+                workers.append(
+                    Worker(name=name, queues=tuple(beat["queues"]), seen_at_ms=int(beat["at_ms"]))
+                )
+        return tuple(workers)
+
+
+def _event(stream_id: str, fields: Mapping[str, str]) -> Event:
+    return Event(
+        stream_id=stream_id,
+        event=fields["event"],
+        instance_id=fields.get("instance", ""),
+        epoch=int(fields.get("epoch", 0)),
+        at_ms=int(fields.get("at_ms", 0)),
+        fields=fields,
+    )

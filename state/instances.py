@@ -1,0 +1,212 @@
+"""The record of an instance, its phases, and the operations that move it between them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import cast
+
+import redis
+
+from state import keys
+from state.scripts import Scripts
+
+
+class Phase(StrEnum):
+    """Where an instance stands."""
+
+    #: No run; after a clean stop no own order is left or can still arrive.
+    STOPPED = "stopped"
+    #: Iterations may be claimed.
+    RUNNING = "running"
+    #: The gate is closed, a cleanup is on its way.
+    STOPPING = "stopping"
+    #: Cleanups did not end clean; they go on with back-off, and people have to know.
+    FAILED = "failed"
+
+
+#: Every legal change of phase and the operation that makes it; the scripts know no other.
+TRANSITIONS: Mapping[tuple[Phase, Phase], str] = {
+    (Phase.STOPPED, Phase.RUNNING): "start",
+    (Phase.FAILED, Phase.RUNNING): "start",
+    (Phase.RUNNING, Phase.STOPPING): "request_stop",
+    (Phase.STOPPING, Phase.STOPPED): "finish",
+    (Phase.STOPPING, Phase.FAILED): "finish",
+    (Phase.FAILED, Phase.STOPPED): "finish",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class StopPolicy:
+    """What a stop does with what the instance has on the exchange."""
+
+    #: False: own orders stay on the book.
+    cancel_orders: bool = True
+    #: True: the position is brought to zero after the orders are gone.
+    close_position: bool = False
+
+    def to_json(self) -> str:
+        """Return the policy as kept in the record."""
+        return json.dumps({"cancel_orders": self.cancel_orders, "close_position": self.close_position})
+
+    @classmethod
+    def from_json(cls, text: str) -> StopPolicy:
+        """Return the policy that `to_json` wrote; the default for an empty text."""
+        return cls(**json.loads(text)) if text else cls()
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartResult:
+    """Answer of `start`: `started`, or what stood in the way."""
+
+    #: ``started``, ``running``, ``stopping``, ``failed`` or ``cleaning``.
+    result: str
+    epoch: int
+
+    @property
+    def started(self) -> bool:
+        """Tell whether a new run began."""
+        return self.result == "started"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StopResult:
+    """Answer of `request_stop`."""
+
+    #: ``stopping`` (this call did it), ``joined`` (under way already), ``stopped``, ``failed`` or ``stale``.
+    result: str
+    epoch: int
+    #: The state server's time of the request, ms.
+    at_ms: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """An instance as it stands in Redis; times in ms of the state server's clock, None when never."""
+
+    instance_id: str
+    phase: Phase
+    epoch: int
+    tick: int
+    seq: int
+    due_at_ms: int | None
+    started_at_ms: int | None
+    committed_at_ms: int | None
+    stop_requested_at_ms: int | None
+    stopped_at_ms: int | None
+    stop_by: str
+    stop_reason: str
+    errors: int
+    last_error: str
+    slot: int
+    account: str
+    config_version: str
+    attempts: int
+    #: The last cleanup's outcome (JSON), empty before the first.
+    outcome: str
+    lease_until_ms: int
+    fence_ms: int
+
+
+class Instances:
+    """Start, stop and read instances."""
+
+    def __init__(self, client: redis.Redis, scripts: Scripts) -> None:
+        self._client = client
+        self._scripts = scripts
+
+    def now_ms(self) -> int:
+        """Return the state server's time in ms."""
+        seconds, microseconds = cast("tuple[int, int]", self._client.time())
+        return seconds * 1000 + microseconds // 1000
+
+    def start(
+        self,
+        instance_id: str,
+        *,
+        config_version: str,
+        config_json: str,
+        slot: int,
+        account: str,
+        by: str,
+        force: bool = False,
+    ) -> StartResult:
+        """Begin a run: epoch + 1, tick 0. The next sweep publishes its first iteration at once."""
+        result, epoch, *_ = self._scripts.call(
+            "start",
+            [
+                keys.record(instance_id),
+                keys.stop(instance_id),
+                keys.config(instance_id),
+                keys.released(instance_id),
+                keys.DUE,
+                keys.EVENTS,
+                keys.WAKE,
+                keys.INSTANCES,
+            ],
+            [instance_id, config_version, config_json, slot, account, "1" if force else "0", by],
+        )
+        return StartResult(result=str(result), epoch=int(epoch))
+
+    def request_stop(
+        self, instance_id: str, *, by: str, reason: str, policy: StopPolicy, epoch: int = 0
+    ) -> StopResult:
+        """Close the gate; when this returns, no `authorize` of the run succeeds any more.
+
+        With `epoch`, only that run is stopped. The next sweep, woken by this, publishes the cleanup.
+        """
+        result, stopped_epoch, at_ms = self._scripts.call(
+            "request_stop",
+            [keys.record(instance_id), keys.stop(instance_id), keys.DUE, keys.EVENTS, keys.WAKE],
+            [instance_id, epoch, by, reason, policy.to_json()],
+        )
+        return StopResult(result=str(result), epoch=int(stopped_epoch), at_ms=int(at_ms))
+
+    def read(self, instance_id: str) -> Record | None:
+        """Return the record, or None when the instance was never started. Changes nothing."""
+        fields = cast("dict[str, str]", self._client.hgetall(keys.record(instance_id)))
+        return _record(instance_id, fields) if fields else None
+
+    def read_all(self) -> tuple[Record, ...]:
+        """Return the record of every instance ever started, by id."""
+        names = sorted(cast("set[str]", self._client.smembers(keys.INSTANCES)))
+        pipeline = self._client.pipeline(transaction=False)
+        for name in names:
+            pipeline.hgetall(keys.record(name))
+        found = cast("list[dict[str, str]]", pipeline.execute())
+        return tuple(_record(name, fields) for name, fields in zip(names, found, strict=True) if fields)
+
+    def config_json(self, instance_id: str) -> str:
+        """Return the configuration the current run was started with, empty when there is none."""
+        return cast("str | None", self._client.get(keys.config(instance_id))) or ""
+
+
+def _record(instance_id: str, fields: Mapping[str, str]) -> Record:
+    def time_or_none(name: str) -> int | None:
+        return int(fields[name]) if name in fields else None
+
+    return Record(
+        instance_id=instance_id,
+        phase=Phase(fields.get("phase", "stopped")),
+        epoch=int(fields.get("epoch", 0)),
+        tick=int(fields.get("tick", 0)),
+        seq=int(fields.get("seq", 0)),
+        due_at_ms=time_or_none("due"),
+        started_at_ms=time_or_none("started_at"),
+        committed_at_ms=time_or_none("committed_at"),
+        stop_requested_at_ms=time_or_none("stop_requested_at"),
+        stopped_at_ms=time_or_none("stopped_at"),
+        stop_by=fields.get("stop_by", ""),
+        stop_reason=fields.get("stop_reason", ""),
+        errors=int(fields.get("errors", 0)),
+        last_error=fields.get("last_error", ""),
+        slot=int(fields.get("slot", 0)),
+        account=fields.get("account", ""),
+        config_version=fields.get("config_version", ""),
+        attempts=int(fields.get("attempts", 0)),
+        outcome=fields.get("outcome", ""),
+        lease_until_ms=int(fields.get("lease_until", 0)),
+        fence_ms=int(fields.get("fence", 0)),
+    )

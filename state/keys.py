@@ -1,0 +1,57 @@
+"""Every Redis key of the project. The braces keep an instance's keys together."""
+
+from __future__ import annotations
+
+PREFIX = "cleanbook"
+
+
+def record(instance_id: str) -> str:
+    """Hash: phase, epoch, tick, seq, lease, fence, strategy state, last outcome."""
+    return f"{PREFIX}:{{{instance_id}}}:record"
+
+
+def stop(instance_id: str) -> str:
+    """String: written by a stop; while it exists nothing is authorised."""
+    return f"{PREFIX}:{{{instance_id}}}:stop"
+
+
+def config(instance_id: str) -> str:
+    """String: the configuration of the current run, JSON without secrets."""
+    return f"{PREFIX}:{{{instance_id}}}:config"
+
+
+def generations(instance_id: str) -> str:
+    """Hash: ``level:role`` to the number of client order ids handed out for it."""
+    return f"{PREFIX}:{{{instance_id}}}:generations"
+
+
+def released(instance_id: str) -> str:
+    """List: an iteration that ends during a stop pushes its token, which wakes the cleanup."""
+    return f"{PREFIX}:{{{instance_id}}}:released"
+
+
+def trace(instance_id: str) -> str:
+    """Stream, short: claims and commits of the instance's iterations."""
+    return f"{PREFIX}:{{{instance_id}}}:trace"
+
+
+def slots(account: str) -> str:
+    """Hash: instance id to its slot, and ``#slot`` to its instance, for one account."""
+    return f"{PREFIX}:slots:{account}"
+
+
+def budget(account: str) -> str:
+    """Hash: the token bucket of an account's request rate."""
+    return f"{PREFIX}:budget:{account}"
+
+
+#: Sorted set: instance id scored with the time (ms) at which a sweep must look at it.
+DUE = f"{PREFIX}:due"
+#: Stream: lifecycle events of all instances.
+EVENTS = f"{PREFIX}:events"
+#: List: pushed to when a sweep should look at once.
+WAKE = f"{PREFIX}:wake"
+#: Set: every instance id ever started here.
+INSTANCES = f"{PREFIX}:instances"
+#: Hash: worker host name to its heartbeat (JSON).
+WORKERS = f"{PREFIX}:workers"

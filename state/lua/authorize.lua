@@ -1,0 +1,16 @@
+-- Allow the holder of the iteration lease to send requests that create orders, signed with the time returned.
+-- KEYS: 1 record, 2 stop key, 3 generations
+-- ARGV: 1 token, 2 window ms, 3 margin ms, 4.. one 'level:role' for each order about to be sent
+-- Returns {'ok', now, generation for each} or {'refused', why}.
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local r = redis.call('HMGET', KEYS[1], 'phase', 'lease_token', 'lease_until', 'fence')
+if r[1] ~= 'running' then return {'refused', 'phase'} end
+if redis.call('EXISTS', KEYS[2]) == 1 then return {'refused', 'stop'} end
+if r[2] ~= ARGV[1] then return {'refused', 'token'} end
+if tonumber(r[3]) <= now then return {'refused', 'lease over'} end
+local fence = now + tonumber(ARGV[2]) + tonumber(ARGV[3])
+if fence > tonumber(r[4] or '0') then redis.call('HSET', KEYS[1], 'fence', fence) end
+local answer = {'ok', now}
+for i = 4, #ARGV do answer[#answer + 1] = redis.call('HINCRBY', KEYS[3], ARGV[i], 1) end
+return answer

@@ -1,0 +1,18 @@
+-- Allow the holder of the cleanup lease to send an order that closes the position, signed with the time returned.
+-- KEYS: 1 record, 2 generations
+-- ARGV: 1 token, 2 window ms, 3 margin ms, 4.. one 'level:role' for each order about to be sent
+-- Returns {'ok', now, generation for each} or {'refused', why}.
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local r = redis.call('HMGET', KEYS[1], 'phase', 'cleanup_token', 'cleanup_until', 'fence', 'lease_token', 'lease_until',
+  'cleanup_fence_base')
+if r[1] ~= 'stopping' and r[1] ~= 'failed' then return {'refused', 'phase'} end
+if r[2] ~= ARGV[1] then return {'refused', 'token'} end
+if tonumber(r[3]) <= now then return {'refused', 'lease over'} end
+if r[5] and tonumber(r[6]) > now then return {'refused', 'an iteration is in flight'} end
+local fence = tonumber(r[4] or '0')
+if not r[7] then redis.call('HSET', KEYS[1], 'cleanup_fence_base', fence) end
+redis.call('HSET', KEYS[1], 'fence', math.max(fence, now + tonumber(ARGV[2]) + tonumber(ARGV[3])))
+local answer = {'ok', now}
+for i = 4, #ARGV do answer[#answer + 1] = redis.call('HINCRBY', KEYS[2], ARGV[i], 1) end
+return answer

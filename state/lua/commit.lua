@@ -1,0 +1,47 @@
+-- End an iteration: save its state, release its lease, say what to publish.
+-- KEYS: 1 record, 2 due set, 3 trace, 4 released list
+-- ARGV: 1 instance, 2 token, 3 resolved ('1': every request got its answer), 4 strategy state ('' keeps the old one),
+--   5 interval ms, 6 task id of the next scheduled iteration, 7 error ('' for none), 8 delay ms after an error, 9 grace ms
+-- Returns {'running', epoch, tick, countdown ms (-1: the pending message stands), wake-up wanted 0|1, errors},
+--   {'stopping'} (also for failed or stopped) or {'lost'}: another task holds the lease, nothing changed.
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local r = redis.call('HMGET', KEYS[1], 'phase', 'lease_token', 'lease_kind', 'epoch', 'tick', 'due', 'fence_base', 'again', 'seq')
+if r[2] ~= ARGV[2] then return {'lost'} end
+redis.call('HDEL', KEYS[1], 'lease_token', 'lease_until', 'lease_kind', 'running_task_id', 'again')
+if ARGV[3] == '1' then redis.call('HSET', KEYS[1], 'fence', r[7]) end
+if ARGV[4] ~= '' then redis.call('HSET', KEYS[1], 'state', ARGV[4]) end
+redis.call('XADD', KEYS[3], 'MAXLEN', '~', 1000, '*', 'event', 'committed', 'epoch', r[4], 'tick', r[5], 'seq', r[9],
+  'token', ARGV[2], 'resolved', ARGV[3], 'at_ms', now)
+local errors = 0
+if ARGV[7] ~= '' then
+  errors = redis.call('HINCRBY', KEYS[1], 'errors', 1)
+  redis.call('HSET', KEYS[1], 'last_error', ARGV[7], 'last_error_at', now)
+else
+  redis.call('HSET', KEYS[1], 'errors', 0)
+end
+redis.call('HSET', KEYS[1], 'committed_at', now)
+if r[1] ~= 'running' then
+  redis.call('LPUSH', KEYS[4], ARGV[2])
+  redis.call('PEXPIRE', KEYS[4], 60000)
+  return {'stopping'}
+end
+local tick, due, countdown = tonumber(r[5]), tonumber(r[6]), -1
+if r[3] == 'tick' then
+  tick = tick + 1
+  -- A fixed rate; what is already late starts a new count, so that missed iterations are not made up for.
+  due = due + tonumber(ARGV[5])
+  if due < now then due = now + tonumber(ARGV[5]) end
+  if ARGV[7] ~= '' then due = math.max(due, now + tonumber(ARGV[8])) end
+  countdown = due - now
+elseif due <= now then
+  -- The scheduled message may have met this wake-up's lease and gone: send it again.
+  countdown = 0
+end
+if countdown >= 0 then
+  redis.call('HSET', KEYS[1], 'tick', tick, 'due', due, 'pending_task_id', ARGV[6])
+end
+redis.call('ZADD', KEYS[2], math.max(due, now) + tonumber(ARGV[9]), ARGV[1])
+-- After an error the back-off holds: a wake-up must not undercut it.
+local wake = (r[8] and countdown ~= 0 and ARGV[7] == '') and 1 or 0
+return {'running', tonumber(r[4]), tick, countdown, wake, errors}

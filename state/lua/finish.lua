@@ -1,0 +1,30 @@
+-- End a cleanup: stopped when it is clean, otherwise tried again later (and failed from the given attempt on).
+-- KEYS: 1 record, 2 stop key, 3 due set, 4 events
+-- ARGV: 1 instance, 2 token, 3 'clean' or 'unclean', 4 outcome JSON, 5 retry after ms, 6 attempts until failed
+-- Returns {'stopped'|'retry'|'failed', now}, {'lost'}, or {'early', now} when something can still arrive.
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local r = redis.call('HMGET', KEYS[1], 'cleanup_token', 'cleanup_until', 'lease_token', 'lease_until', 'fence', 'epoch',
+  'attempts', 'phase')
+if r[1] ~= ARGV[2] or tonumber(r[2]) <= now then return {'lost'} end
+local in_flight = r[3] and tonumber(r[4]) > now
+if ARGV[3] == 'clean' and (in_flight or tonumber(r[5] or '0') > now) then return {'early', now} end
+redis.call('HDEL', KEYS[1], 'cleanup_token', 'cleanup_until')
+redis.call('HSET', KEYS[1], 'outcome', ARGV[4])
+local result = 'stopped'
+if ARGV[3] == 'clean' then
+  redis.call('HSET', KEYS[1], 'phase', 'stopped', 'stopped_at', now)
+  redis.call('HDEL', KEYS[1], 'lease_token', 'lease_until', 'lease_kind', 'running_task_id', 'pending_task_id', 'again')
+  redis.call('DEL', KEYS[2])
+  redis.call('ZREM', KEYS[3], ARGV[1])
+else
+  result = 'retry'
+  if tonumber(r[7]) >= tonumber(ARGV[6]) or r[8] == 'failed' then
+    result = 'failed'
+    redis.call('HSET', KEYS[1], 'phase', 'failed')
+  end
+  redis.call('ZADD', KEYS[3], now + tonumber(ARGV[5]), ARGV[1])
+end
+redis.call('XADD', KEYS[4], 'MAXLEN', '~', 100000, '*', 'event', 'finished', 'instance', ARGV[1], 'epoch', r[6],
+  'at_ms', now, 'result', result, 'outcome', ARGV[4])
+return {result, now}

@@ -1,0 +1,30 @@
+-- Begin a run of an instance.
+-- KEYS: 1 record, 2 stop key, 3 config, 4 released list, 5 due set, 6 events, 7 wake list, 8 instances
+-- ARGV: 1 instance, 2 config version, 3 config JSON, 4 slot, 5 account, 6 force ('1' also from failed), 7 who
+-- Returns {'started', epoch, now}; else {phase as it is, epoch}, or {'cleaning', epoch} while a cleanup of a
+--   failed instance runs: then nothing has changed.
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local phase = redis.call('HGET', KEYS[1], 'phase') or 'stopped'
+local epoch = tonumber(redis.call('HGET', KEYS[1], 'epoch') or '0')
+if phase ~= 'stopped' and not (phase == 'failed' and ARGV[6] == '1') then
+  return {phase, epoch}
+end
+local cleanup_until = tonumber(redis.call('HGET', KEYS[1], 'cleanup_until') or '0')
+if phase == 'failed' and cleanup_until > now then return {'cleaning', epoch} end
+epoch = epoch + 1
+-- `fence` stays: a forced start may follow a run whose last request can still arrive.
+redis.call('HDEL', KEYS[1], 'lease_token', 'lease_until', 'lease_kind', 'running_task_id', 'pending_task_id', 'again',
+  'cleanup_token', 'cleanup_until', 'attempts', 'outcome', 'state', 'last_error', 'stop_by', 'stop_reason',
+  'stop_policy', 'stop_requested_at', 'stopped_at')
+redis.call('HSET', KEYS[1], 'phase', 'running', 'epoch', epoch, 'tick', 0, 'seq', 0, 'due', now, 'resends', 0, 'errors', 0,
+  'started_at', now, 'config_version', ARGV[2], 'slot', ARGV[4], 'account', ARGV[5])
+redis.call('DEL', KEYS[2], KEYS[4])
+redis.call('SET', KEYS[3], ARGV[3])
+redis.call('SADD', KEYS[8], ARGV[1])
+redis.call('ZADD', KEYS[5], now, ARGV[1])
+redis.call('XADD', KEYS[6], 'MAXLEN', '~', 100000, '*', 'event', 'started', 'instance', ARGV[1], 'epoch', epoch,
+  'at_ms', now, 'by', ARGV[7])
+redis.call('LPUSH', KEYS[7], ARGV[1])
+redis.call('LTRIM', KEYS[7], 0, 999)
+return {'started', epoch, now}

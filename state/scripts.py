@@ -1,0 +1,39 @@
+"""Load the Lua scripts once, by file name, and call them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    import redis
+    from redis.commands.core import Script
+
+LUA_DIR = Path(__file__).parent / "lua"
+
+#: What a script of ours returns: a flat list of integers and strings, or an integer.
+Reply = list[int | str]
+
+
+class Scripts:
+    """The scripts of `state/lua`, registered with one client when made."""
+
+    def __init__(self, client: redis.Redis, *, sources: dict[str, str] | None = None) -> None:
+        sources = sources or read_sources()
+        self._scripts: dict[str, Script] = {
+            name: client.register_script(source) for name, source in sources.items()
+        }
+
+    def call(self, name: str, keys: Sequence[str], args: Sequence[str | int]) -> Reply:
+        """Run script `name` and return its list."""
+        return cast("Reply", self._scripts[name](keys=list(keys), args=list(args)))
+
+    def call_int(self, name: str, keys: Sequence[str], args: Sequence[str | int]) -> int:
+        """Run script `name`, which returns one integer."""
+        return cast("int", self._scripts[name](keys=list(keys), args=list(args)))
+
+
+def read_sources() -> dict[str, str]:
+    """Return every script's text by its name."""
+    return {path.stem: path.read_text(encoding="utf-8") for path in sorted(LUA_DIR.glob("*.lua"))}
