@@ -1,0 +1,1 @@
+"""Backpack Exchange over its REST interface."""

@@ -1,0 +1,49 @@
+"""How to reach Backpack, and as whom."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+#: The exchange's own limit for `X-Window`, ms.
+MAX_WINDOW_MS = 60_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackpackConfig:
+    """Where the exchange is and how long to wait for it."""
+
+    #: Scheme and host, for example ``https://api.backpack.exchange``.
+    base_url: str
+    connect_timeout_s: float = 1.0
+    read_timeout_s: float = 3.0
+    #: Orders in one request. The exchange documents no limit; 20 is what its other clients keep to.
+    max_batch: int = 20
+    #: Connections kept open; more may be used at once, the surplus is closed after use.
+    pool_size: int = 8
+    #: How long reads and cancels stay acceptable. Placements bring their own window.
+    window_ms: int = 5_000
+
+    def __post_init__(self) -> None:
+        url = urlsplit(self.base_url)
+        if url.scheme not in {"http", "https"} or not url.hostname or url.username is not None:
+            raise ValueError("base_url must look like https://host[:port], without user or password")
+        if min(self.connect_timeout_s, self.read_timeout_s) <= 0:
+            raise ValueError("connect_timeout_s and read_timeout_s must be above 0")
+        if min(self.max_batch, self.pool_size) < 1:
+            raise ValueError("max_batch and pool_size must be at least 1")
+        if not 0 < self.window_ms <= MAX_WINDOW_MS:
+            raise ValueError(f"window_ms must be above 0 and at most {MAX_WINDOW_MS}")
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Credentials:
+    """A key pair. Its `repr` shows the first four characters of the key and nothing of the secret."""
+
+    #: base64 of the 32 byte ED25519 public key.
+    api_key: str
+    #: base64 of the 32 byte ED25519 seed (64 bytes, seed and public key, are accepted too).
+    secret_key: str
+
+    def __repr__(self) -> str:
+        return f"Credentials(api_key='{self.api_key[:4]}…', secret_key=hidden)"

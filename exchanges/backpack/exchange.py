@@ -1,0 +1,242 @@
+"""`Exchange` for Backpack: what each request means and what each answer says about what happened."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+
+from exchanges.backpack import answers, parse, placement
+from exchanges.backpack.client import BackpackClient, Request, Response
+from exchanges.backpack.config import MAX_WINDOW_MS, BackpackConfig, Credentials
+from exchanges.backpack.rows import Row, load_json
+from exchanges.backpack.signing import Fields
+from exchanges.base import Authorization, PlaceResult
+from exchanges.budget import RateBudget, RequestKind
+from exchanges.clock import ExchangeClock
+from exchanges.errors import (
+    OrderNotFound,
+    OutcomeUnknown,
+    RateLimited,
+    Refused,
+    RequestExpired,
+    Unavailable,
+)
+from market.book import OrderBook
+from market.instrument import Instrument
+from market.orders import CancelOutcome, NewOrder, OpenOrder
+from market.position import Balance, Fill, Position
+
+#: Levels of the book asked for on each side; the exchange knows 5, 10, 20, 50, 100, 500 and 1000.
+DEPTH_LEVELS = 50
+#: Rows of one page of a history, the most the exchange gives.
+PAGE_ROWS = 1000
+#: Pages read before we say that we do not know: 100 000 rows.
+MAX_PAGES = 100
+#: How far back an order of unknown fate is looked for: the longest window, twice.
+LOOK_BACK_MS = 2 * MAX_WINDOW_MS
+#: The exchange stamps orders and answers `/time` on different machines; their clocks may differ by this.
+CLOCK_SLACK_MS = 5_000
+
+
+def open_backpack(config: BackpackConfig, credentials: Credentials, budget: RateBudget) -> BackpackExchange:
+    """Return an exchange with a client and a clock of its own; nothing is sent yet.
+
+    Raises:
+        AuthenticationFailed: the credentials are no key pair.
+    """
+    client = BackpackClient(config, credentials, budget)
+    return BackpackExchange(client, ExchangeClock(lambda: answers.server_time_ms(client)), config)
+
+
+class BackpackExchange:
+    """Backpack's REST interface as an `Exchange`. May be used by several threads at once.
+
+    Placements are signed with the time they were authorised at, everything else with the exchange's clock
+    as `clock` estimates it.
+    """
+
+    def __init__(self, client: BackpackClient, clock: ExchangeClock, config: BackpackConfig) -> None:
+        self._client = client
+        #: The exchange's clock; `signing_time_ms` of it makes an `Authorization`.
+        self.clock = clock
+        self._config = config
+
+    def server_time_ms(self) -> int:
+        """Ask the exchange for its clock, ms since the epoch. Raises like every read."""
+        return answers.server_time_ms(self._client)
+
+    def instrument(self, symbol: str) -> Instrument:
+        """Return the rules of `symbol`; `Refused` when there is none, or it is neither spot nor perpetual."""
+        return answers.read(parse.instrument, self._public("/api/v1/market", {"symbol": symbol}))
+
+    def order_book(self, symbol: str) -> OrderBook:
+        """Return the best `DEPTH_LEVELS` levels of each side."""
+        answer = self._public("/api/v1/depth", {"symbol": symbol, "limit": str(DEPTH_LEVELS)})
+        return answers.read(lambda body: parse.order_book(symbol, body), answer)
+
+    def open_orders(self, symbol: str) -> tuple[OpenOrder, ...]:
+        """Return every open order of the account on `symbol`, whoever placed it."""
+        return answers.read(parse.orders, self._get("/api/v1/orders", "orderQueryAll", {"symbol": symbol}))
+
+    def find_order(self, symbol: str, client_order_id: int) -> OpenOrder | None:
+        """Return the resting order with this client order id, None when the exchange says that none rests."""
+        fields: Fields = {"symbol": symbol, "clientId": client_order_id}
+        try:
+            answer = self._get("/api/v1/order", "orderQuery", fields)
+        except OrderNotFound:
+            return None
+        return answers.read(lambda body: parse.order(Row(load_json(body))), answer)
+
+    def resolve_placement(
+        self, symbol: str, client_order_id: int, *, not_before_ms: int | None = None
+    ) -> OpenOrder | None:
+        """Return what became of a placement of unknown outcome: the order, resting or ended; None: not found.
+
+        Looks among resting orders first and into the history then, so that an order that filled in between
+        is found. Rows made before `not_before_ms` (exchange time; give the time the placement was signed
+        with) are passed over, for client order ids come round again; the default looks `LOOK_BACK_MS` back.
+
+        None is final only when it was asked for after the request's window had passed: before that, a
+        request that is still under way can be accepted. Until then, never send the order again.
+        """
+        resting = self.find_order(symbol, client_order_id)
+        if resting is not None:
+            return resting
+        if not_before_ms is None:
+            not_before_ms = self.clock.now_ms() - LOOK_BACK_MS
+        oldest_ms = not_before_ms - CLOCK_SLACK_MS
+        for page in range(MAX_PAGES):
+            answer = self._get(
+                "/wapi/v1/history/orders",
+                "orderHistoryQueryAll",
+                {"symbol": symbol, "limit": PAGE_ROWS, "offset": page * PAGE_ROWS, "sortDirection": "Desc"},
+            )
+            rows = answers.read(parse.orders, answer)
+            recent = [row for row in rows if row.created_at_ms >= oldest_ms]
+            for row in recent:
+                if row.client_order_id == client_order_id:
+                    return row
+            if not recent or answers.is_last_page(
+                answer, seen=page * PAGE_ROWS + len(rows), rows=len(rows), page_rows=PAGE_ROWS
+            ):
+                return None
+        raise Unavailable(f"the order history of {symbol} has no end; ask again with a later not_before_ms")
+
+    def balances(self) -> Mapping[str, Balance]:
+        """Return the account's balances by asset. Funds that are lent out are not among them."""
+        return answers.read(parse.balances, self._get("/api/v1/capital", "balanceQuery", {}))
+
+    def position(self, symbol: str) -> Position:
+        """Return the net position on `symbol`; the exchange's "not found" is known to mean flat."""
+        try:
+            answer = self._get("/api/v1/position", "positionQuery", {"symbol": symbol})
+        except OrderNotFound:
+            return Position(symbol=symbol, net_quantity=Decimal(0))
+        return answers.read(lambda body: parse.position(symbol, body), answer)
+
+    def fills(self, symbol: str, *, since_ms: int) -> tuple[Fill, ...]:
+        """Return all fills on `symbol` at or after `since_ms` (exchange time), oldest first.
+
+        Reads from the old end, so that a fill that happens meanwhile lengthens the last page instead of
+        pushing one over the edge of two.
+        """
+        found: dict[tuple[str, str], Fill] = {}
+        seen = 0
+        for _ in range(MAX_PAGES):
+            answer = self._get(
+                "/wapi/v1/history/fills",
+                "fillHistoryQueryAll",
+                {
+                    "symbol": symbol,
+                    "from": since_ms,
+                    "limit": PAGE_ROWS,
+                    "offset": seen,
+                    "sortDirection": "Asc",
+                },
+            )
+            rows = answers.read(parse.fills, answer)
+            seen += len(rows)
+            found |= {(fill.order_id, fill.trade_id): fill for fill in rows}
+            if answers.is_last_page(answer, seen=seen, rows=len(rows), page_rows=PAGE_ROWS):
+                return tuple(sorted(found.values(), key=lambda fill: fill.filled_at_ms))
+        raise Unavailable(f"more than {MAX_PAGES * PAGE_ROWS} fills on {symbol}; ask for a later since_ms")
+
+    def place(self, orders: Sequence[NewOrder], authorization: Authorization) -> tuple[PlaceResult, ...]:
+        """Send `orders`, `max_batch` in a request, and return one result for each, in order.
+
+        Every request is signed with the authorised time, however long the ones before it took: one that
+        comes too late is refused. None is sent twice. After one that got no clear answer the rest is not
+        sent at all and comes back as `Unavailable`: nothing happened to those.
+
+        Raises:
+            ValueError: an order or the window is malformed; nothing was sent.
+        """
+        if not 0 < authorization.window_ms <= MAX_WINDOW_MS:
+            raise ValueError(
+                f"a window of {authorization.window_ms} ms: must be above 0, at most {MAX_WINDOW_MS}"
+            )
+        size = self._config.max_batch
+        chunks = [orders[start : start + size] for start in range(0, len(orders), size)]
+        requests = [placement.placement_request(chunk, authorization) for chunk in chunks]
+        results: list[PlaceResult] = []
+        for chunk, request in zip(chunks, requests, strict=True):
+            try:
+                results += placement.send(self._ask, request, chunk)
+            except Refused as error:
+                results += [PlaceResult(error=error)] * len(chunk)
+            except (OutcomeUnknown, Unavailable, RateLimited) as error:
+                results += [PlaceResult(error=error)] * len(chunk)
+                unsent = PlaceResult(error=Unavailable("not sent: the request before it got no clear answer"))
+                return (*results, *[unsent] * (len(orders) - len(results)))
+        return tuple(results)
+
+    def cancel(self, symbol: str, order_id: str) -> CancelOutcome:
+        """Cancel one order.
+
+        Raises:
+            OutcomeUnknown: it may have been cancelled; safe to repeat.
+            Unavailable, RateLimited, Refused: nothing happened.
+        """
+        try:
+            answer = self._delete("/api/v1/order", "orderCancel", {"symbol": symbol, "orderId": order_id})
+        except OrderNotFound:
+            return CancelOutcome.ALREADY_GONE
+        return CancelOutcome.ACCEPTED if answer.status == 202 else CancelOutcome.CANCELLED
+
+    def cancel_all(self, symbol: str) -> None:
+        """Cancel every order of the account on `symbol`. It may still be under way on return: list them."""
+        self._delete("/api/v1/orders", "orderCancelAll", {"symbol": symbol})
+
+    def close(self) -> None:
+        """Close the pooled connections."""
+        self._client.close()
+
+    def _public(self, path: str, fields: Fields) -> Response:
+        return self._ask(Request(method="GET", path=path, kind=RequestKind.READ, payload=fields))
+
+    def _get(self, path: str, instruction: str, fields: Fields) -> Response:
+        return self._private("GET", path, RequestKind.READ, instruction, fields)
+
+    def _delete(self, path: str, instruction: str, fields: Fields) -> Response:
+        return self._private("DELETE", path, RequestKind.CANCEL, instruction, fields)
+
+    def _private(
+        self, method: str, path: str, kind: RequestKind, instruction: str, fields: Fields
+    ) -> Response:
+        request = Request(
+            method=method,
+            path=path,
+            kind=kind,
+            payload=fields,
+            instruction=instruction,
+            timestamp_ms=self.clock.now_ms(),
+            window_ms=self._config.window_ms,
+        )
+        return self._ask(request)
+
+    def _ask(self, request: Request) -> Response:
+        try:
+            return answers.ask(self._client, request)
+        except RequestExpired:
+            self.clock.invalidate()
+            raise

@@ -1,0 +1,299 @@
+"""Backpack's messages → our values, its error codes → our errors.
+
+The only place that matches the texts of messages. Wire messages and codes: docs.backpack.exchange (OpenAPI);
+texts: captures of other clients, since the exchange documents none.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from exchanges.backpack.rows import Row, UnreadableAnswer, excerpt, load_json, load_rows
+from exchanges.errors import (
+    AuthenticationFailed,
+    DuplicateClientOrderId,
+    ExchangeError,
+    InsufficientFunds,
+    OrderNotFound,
+    OutcomeUnknown,
+    PostOnlyWouldCross,
+    RateLimited,
+    Refused,
+    RequestExpired,
+)
+from market.book import BookLevel, OrderBook
+from market.instrument import Instrument, MarketType
+from market.orders import OpenOrder, OrderStatus, Side
+from market.position import Balance, Fill, Position
+
+logger = logging.getLogger(__name__)
+
+SIDES = {"Bid": Side.BUY, "Ask": Side.SELL}
+STATUSES = {
+    "New": OrderStatus.NEW,
+    "PartiallyFilled": OrderStatus.PARTIALLY_FILLED,
+    "Filled": OrderStatus.FILLED,
+    "Cancelled": OrderStatus.CANCELLED,
+    "Expired": OrderStatus.EXPIRED,
+    "TriggerPending": OrderStatus.TRIGGER_PENDING,
+    "TriggerFailed": OrderStatus.TRIGGER_FAILED,
+}
+MARKET_TYPES = {"SPOT": MarketType.SPOT, "PERP": MarketType.PERP, "IPERP": MarketType.PERP}
+
+#: (code, part of the message in lower case) → error class. Empty fits everything; the first that fits counts.
+ERRORS: tuple[tuple[str, str, type[Refused]], ...] = (
+    ("", "would immediately match", PostOnlyWouldCross),
+    ("INSUFFICIENT_FUNDS", "", InsufficientFunds),
+    ("INSUFFICIENT_MARGIN", "", InsufficientFunds),
+    ("", "request has expired", RequestExpired),
+    # "Invalid timestamp: must be within 10 minutes of current time"
+    ("", "invalid timestamp", RequestExpired),
+    ("INVALID_SIGNATURE", "", AuthenticationFailed),
+    ("UNAUTHORIZED", "", AuthenticationFailed),
+    ("FORBIDDEN", "", AuthenticationFailed),
+    ("", "invalid signature", AuthenticationFailed),
+    ("", "invalid x-signature", AuthenticationFailed),
+    ("", "invalid x-api-key", AuthenticationFailed),
+    ("RESOURCE_NOT_FOUND", "", OrderNotFound),
+    ("", "order not found", OrderNotFound),
+    # Undocumented; every wording that other exchanges use for it names the id and one of these words.
+    ("", "duplicate client", DuplicateClientOrderId),
+    ("", "duplicate clientid", DuplicateClientOrderId),
+    ("", "clientid already", DuplicateClientOrderId),
+    ("", "client id already", DuplicateClientOrderId),
+    ("", "client order id already", DuplicateClientOrderId),
+)
+#: Codes that do not say whether something happened.
+DOUBTFUL_CODES = frozenset({"SERVER_ERROR", "TIMEOUT"})
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def refusal(status: int, body: bytes) -> Refused:
+    """Return the error for an HTTP 4xx answer, JSON or plain text.
+
+    ``{"code":"INVALID_ORDER","message":"Order would immediately match and take"}``
+
+    A plain-text "404 not found" is an unknown path, so never taken for an order that is not there.
+    """
+    code, message = _code_and_message(body)
+    if status == 404 and not body.strip():
+        return OrderNotFound("the exchange refused: not found (HTTP 404)", status=status)
+    return _refused(code, message, status)
+
+
+def is_doubtful(body: bytes) -> bool:
+    """Tell whether an error body leaves open what happened."""
+    return _code_and_message(body)[0] in DOUBTFUL_CODES
+
+
+def rate_limited(retry_after: str | None) -> RateLimited:
+    """Return the error for HTTP 429; `retry_after` is the header of that name, not seen on Backpack so far."""
+    wait_s = float(retry_after) if retry_after and retry_after.isdecimal() else 1.0
+    return RateLimited("the exchange says: too many requests", retry_after_s=wait_s)
+
+
+def server_time_ms(body: bytes) -> int:
+    """Return the time from `/time`, whose whole body is ``1793500000123`` (ms)."""
+    text = body.strip()
+    if not text.isdigit():
+        raise UnreadableAnswer(f"no time: {excerpt(body)}")
+    return int(text)
+
+
+def instrument(body: bytes) -> Instrument:
+    """Return the rules of a market.
+
+    ``{"symbol":"SOL_USDC_PERP","baseSymbol":"SOL","quoteSymbol":"USDC","marketType":"PERP","filters":{
+    "price":{"minPrice":"0.01","maxPrice":"1000","tickSize":"0.01"},
+    "quantity":{"minQuantity":"0.01","maxQuantity":null,"stepSize":"0.01"}}}``
+    """
+    row = Row(load_json(body))
+    symbol, market_type = row.text("symbol"), row.text("marketType")
+    if market_type not in MARKET_TYPES:
+        raise Refused(f"{symbol} is a {market_type} market: only {', '.join(MARKET_TYPES)} can be traded")
+    price, quantity = row.row("filters").row("price"), row.row("filters").row("quantity")
+    return Instrument(
+        symbol=symbol,
+        market_type=MARKET_TYPES[market_type],
+        base_asset=row.text("baseSymbol"),
+        quote_asset=row.text("quoteSymbol"),
+        tick_size=price.decimal("tickSize"),
+        step_size=quantity.decimal("stepSize"),
+        min_quantity=quantity.decimal("minQuantity"),
+        max_quantity=quantity.decimal_or_none("maxQuantity"),
+        min_price=price.decimal_or_none("minPrice"),
+        max_price=price.decimal_or_none("maxPrice"),
+    )
+
+
+def order_book(symbol: str, body: bytes) -> OrderBook:
+    """Return a book, best price first. On the wire bids ascend too: the best bid comes last. Time in µs.
+
+    ``{"asks":[["86781.5","5.54"],["86783.3","1.22"]],"bids":[["86777.7","0.03"],["86781.4","2.20"]],
+    "lastUpdateId":"6904864764","timestamp":1790915412979224}``
+    """
+    row = Row(load_json(body))
+    bids, asks = (
+        [
+            BookLevel(price=price, quantity=quantity)
+            for price, quantity in sorted(row.levels(side))
+            if quantity
+        ]
+        for side in ("bids", "asks")
+    )
+    return OrderBook(
+        symbol=symbol,
+        bids=tuple(reversed(bids)),
+        asks=tuple(asks),
+        updated_at_ms=row.integer("timestamp") // 1000,
+    )
+
+
+def order(row: Row) -> OpenOrder:
+    """Return an order; `createdAt` is ms in live orders and naive UTC text in the history.
+
+    ``{"orderType":"Limit","id":"4228978331","clientId":123456789,"symbol":"ETH_USDC","side":"Bid",
+    "price":"3000","quantity":"0.001","executedQuantity":"0","executedQuoteQuantity":"0","status":"New",
+    "timeInForce":"GTC","postOnly":true,"createdAt":1753626206762}``
+
+    A market order has no price, and by quote amount no quantity either: then the executed one stands in.
+    """
+    executed = row.decimal_or_none("executedQuantity") or Decimal(0)
+    quantity = row.decimal_or_none("quantity")
+    created_at = row.text("createdAt")
+    return OpenOrder(
+        order_id=row.text("id"),
+        client_order_id=row.integer_or_none("clientId"),
+        symbol=row.text("symbol"),
+        side=_side(row),
+        price=row.decimal_or_none("price"),
+        quantity=executed if quantity is None else quantity,
+        executed_quantity=executed,
+        status=_status(row.text("status")),
+        created_at_ms=int(created_at) if created_at.isdecimal() else time_ms(created_at),
+    )
+
+
+def orders(body: bytes) -> tuple[OpenOrder, ...]:
+    """Return the orders of a list."""
+    return tuple(order(row) for row in load_rows(body))
+
+
+def expired_by_post_only(row: Row) -> bool:
+    """Tell whether an accepted post-only order ended at once for it would have taken.
+
+    The exchange may refuse such an order, or accept it with the status ``Expired``; the reason
+    ``PostOnlyTaker`` is documented, its place in this answer is not.
+    """
+    return row.text("status") == "Expired" and row.text_or_none("expiryReason") in {None, "PostOnlyTaker"}
+
+
+def batch_item_error(row: Row) -> ExchangeError | None:
+    """Return what became of one order of a batch when it was not accepted, else None.
+
+    ``{"operation":"Ok", …order…}`` or
+    ``{"operation":"Err","code":"INVALID_ORDER","message":"Order would immediately match and take"}``
+    """
+    if row.text("operation") == "Ok":
+        return None
+    code, message = row.text_or_none("code") or "", row.text_or_none("message") or ""
+    if code in DOUBTFUL_CODES:
+        return OutcomeUnknown(f"the exchange says {code}: ask for the client order id")
+    if code == "TOO_MANY_REQUESTS":
+        return rate_limited(None)
+    return _refused(code, message, 0)
+
+
+def balances(body: bytes) -> dict[str, Balance]:
+    """Return balances by asset: ``{"USDC":{"available":"120","locked":"0","staked":"0"}}``."""
+    return {
+        asset: Balance(asset=asset, available=row.decimal("available"), locked=row.decimal("locked"))
+        for asset, row in Row(load_json(body)).items()
+    }
+
+
+def position(symbol: str, body: bytes) -> Position:
+    """Return the position on `symbol`, flat when the list does not name it. `netQuantity` is signed.
+
+    ``[{"symbol":"SOL_USDC_PERP","netQuantity":"0.5","entryPrice":"100","markPrice":"101",
+    "pnlUnrealized":"0.5","estLiquidationPrice":"0"}]``
+    """
+    for row in load_rows(body):
+        if row.text("symbol") == symbol:
+            return Position(
+                symbol=symbol,
+                net_quantity=row.decimal("netQuantity"),
+                entry_price=row.decimal("entryPrice") if row.decimal("netQuantity") else None,
+                mark_price=row.decimal_or_none("markPrice"),
+                unrealized_pnl=row.decimal_or_none("pnlUnrealized") or Decimal(0),
+            )
+    return Position(symbol=symbol, net_quantity=Decimal(0))
+
+
+def fills(body: bytes) -> list[Fill]:
+    """Return the fills of one page. `clientId` is a string or null here, `timestamp` naive UTC.
+
+    ``[{"clientId":"7","fee":"0.004974","feeSymbol":"USDC","isMaker":false,"orderId":"4238907375",
+    "price":"3826.15","quantity":"0.0026","side":"Bid","symbol":"ETH_USDC_PERP",
+    "timestamp":"2025-07-27T17:39:00.092","tradeId":9748827}]``
+    """
+    return [
+        Fill(
+            # Fills that the system makes may have no trade id.
+            trade_id=row.text_or_none("tradeId") or f"{row.text('orderId')}@{row.text('timestamp')}",
+            order_id=row.text("orderId"),
+            client_order_id=row.integer_or_none("clientId"),
+            symbol=row.text("symbol"),
+            side=_side(row),
+            price=row.decimal("price"),
+            quantity=row.decimal("quantity"),
+            fee=row.decimal("fee"),
+            fee_asset=row.text("feeSymbol"),
+            is_maker=row.flag("isMaker"),
+            filled_at_ms=time_ms(row.text("timestamp")),
+        )
+        for row in load_rows(body)
+    ]
+
+
+def time_ms(text: str) -> int:
+    """Return ms since the epoch for a history time such as ``2025-07-27T17:39:00.092``, which is UTC."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise UnreadableAnswer(f"no time: {text!r}") from error
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return (moment - EPOCH) // timedelta(milliseconds=1)
+
+
+def _side(row: Row) -> Side:
+    side = row.text("side")
+    if side not in SIDES:
+        raise UnreadableAnswer(f"unknown side {side!r}")
+    return SIDES[side]
+
+
+def _status(text: str) -> OrderStatus:
+    if text not in STATUSES:
+        # Open is the safe reading: it keeps the order in sight until something else is proven.
+        logger.warning("unknown order status %r taken as new", text)
+    return STATUSES.get(text, OrderStatus.NEW)
+
+
+def _code_and_message(body: bytes) -> tuple[str, str]:
+    try:
+        row = Row(load_json(body))
+        return row.text_or_none("code") or "", row.text_or_none("message") or ""
+    except UnreadableAnswer:
+        return "", excerpt(body)
+
+
+def _refused(code: str, message: str, status: int) -> Refused:
+    lowered = message.lower()
+    known = [error for own, part, error in ERRORS if own in {"", code} and part in lowered]
+    error = known[0] if known else AuthenticationFailed if status in {401, 403} else Refused
+    where = f" (HTTP {status})" if status else ""
+    return error(f"the exchange refused: {code or 'no code'}: {message}{where}", code=code, status=status)
