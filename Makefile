@@ -1,0 +1,80 @@
+# Needs make, git and Python 3.11 or newer; everything else comes from the lock files into .venv.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+# pip says nothing unless something is wrong, and does not look for a newer pip.
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+
+# make demo: how long, at which tape, how fast it is replayed
+SECONDS ?= 30
+TAPE ?=
+SPEED ?=
+# make test PYTEST_ARGS="-k stop -x"
+PYTEST_ARGS ?=
+
+.PHONY: help env env-dev demo test lint types imports check lock clean
+
+help: ## list the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+env: $(VENV)/.stamp-run ## set up .venv with what Cleanbook runs on
+
+env-dev: $(VENV)/.stamp-dev ## the same, with what tests and checks need
+
+demo: $(VENV)/.stamp-run ## run a market maker on a simulated exchange and stop it clean (SECONDS, TAPE, SPEED)
+	@$(BIN)/python manage.py demo --seconds "$(SECONDS)" $(if $(TAPE),--tape "$(TAPE)") $(if $(SPEED),--speed "$(SPEED)")
+
+test: $(VENV)/.stamp-dev ## run the tests (PYTEST_ARGS)
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/.stamp-dev ## ruff: rules and format
+	@$(BIN)/python -m ruff check .
+	@$(BIN)/python -m ruff format --check .
+
+types: $(VENV)/.stamp-dev ## mypy --strict
+	@$(BIN)/python -m mypy --strict .
+
+imports: $(VENV)/.stamp-dev ## the import rules between the folders
+	@$(BIN)/lint-imports
+
+check: lint types imports test ## everything that CI runs
+
+lock: ## write requirements*.lock anew from requirements*.in (needs uv)
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes requirements.in -o requirements.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes requirements-dev.in -o requirements-dev.lock
+
+clean: ## remove .venv, .run and caches
+	rm -rf $(VENV) .run .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build *.egg-info .coverage
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A Python that runs (a version manager's stub may be found and yet fail) and is new enough.
+$(VENV)/pyvenv.cfg:
+	@for candidate in python3.14 python3.13 python3.12 python3.11 python3 python; do \
+		if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
+			python=$$candidate; \
+			"$$candidate" -c 'import ensurepip, venv' >/dev/null 2>&1 && { ready=1; break; }; \
+		fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+		echo "Cleanbook needs Python 3.11 or newer, and none was found on PATH." >&2; exit 1; \
+	fi; \
+	if [ -z "$$ready" ]; then \
+		version=$$("$$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+		echo "$$python cannot make virtual environments (venv or ensurepip is missing)." >&2; \
+		echo "On Debian or Ubuntu: sudo apt install python$$version-venv" >&2; exit 1; \
+	fi; \
+	echo "Setting up $(VENV) with $$("$$candidate" --version)"; \
+	"$$candidate" -m venv --clear $(VENV)
+
+$(VENV)/.stamp-run: requirements.lock | $(VENV)/pyvenv.cfg
+	@echo "Installing from $< (under a minute)"
+	@$(PIP) install --require-hashes -r $<
+	@touch $@
+
+# The development lock holds the run lock's packages, at the same versions.
+$(VENV)/.stamp-dev: requirements-dev.lock | $(VENV)/pyvenv.cfg
+	@echo "Installing from $< (about a minute)"
+	@$(PIP) install --require-hashes -r $<
+	@touch $@ $(VENV)/.stamp-run

@@ -1,0 +1,284 @@
+"""Everything the environment decides, read in one place and checked before use.
+
+Only this module reads the environment (ruff bans `os.environ` elsewhere). Importing it reads nothing.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from urllib.parse import urlsplit
+
+DEFAULT_BROKER_URL = "redis://127.0.0.1:6379/0"
+DEFAULT_SIMULATOR_URL = "http://127.0.0.1:8900"
+#: Written by a running stack (`manage.py up`, `make demo`) into the run directory, mode 600.
+STACK_FILE = "stack.json"
+
+BROKER_SCHEMES = ("redis", "rediss", "sentinel")
+STATE_SCHEMES = ("redis", "rediss", "unix")
+LOG_FORMATS = ("json", "console")
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+#: Known to the tests and checks, not to the product.
+OTHER_VARIABLES = ("CLEANBOOK_REQUIRE_SERVICES",)
+
+
+class SettingsError(Exception):
+    """Raised when an environment variable cannot be used; names it, its value and what is allowed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How this process is set up. Broker and state URLs do not print: they hold passwords."""
+
+    #: Where Celery's messages go.
+    broker_url: str = field(default=DEFAULT_BROKER_URL, repr=False)
+    #: Where the lifecycle state lives; the broker's server unless `STATE_URL` says otherwise.
+    state_url: str = field(default=DEFAULT_BROKER_URL, repr=False)
+    #: One `<instance>.json` per instance.
+    config_dir: Path = Path("config/active")
+    #: Data, logs and `stack.json` of an embedded stack; ignored by git.
+    run_dir: Path = Path(".run")
+    #: Base URL of the simulated exchange.
+    simulator_url: str = DEFAULT_SIMULATOR_URL
+    #: An iteration owns its instance for this long; afterwards another may take over.
+    lease_ms: int = 8000
+    #: After this an iteration is interrupted and ends in good order.
+    iterate_soft_limit_s: float = 6.0
+    #: After this an iteration's process is killed.
+    iterate_hard_limit_s: float = 10.0
+    #: After this a cleanup notes what is left and schedules itself again.
+    cleanup_soft_limit_s: float = 30.0
+    cleanup_hard_limit_s: float = 40.0
+    #: A cleanup owns its instance for this long, and renews it as it goes.
+    cleanup_lease_ms: int = 6000
+    #: How often each worker looks for work that got lost.
+    sweep_interval_s: float = 0.5
+    #: How long something may be overdue before the sweep publishes it again.
+    sweep_grace_ms: int = 1000
+    #: Added to a request's window: nobody documents where in its path the venue checks it.
+    fence_margin_ms: int = 1000
+    #: The broker delivers an unacknowledged message again after this; longer countdowns are split into hops.
+    visibility_timeout_s: int = 180
+    #: This many failed iterations in a row lead to a stop with cleanup.
+    max_consecutive_errors: int = 10
+    #: `json` (one object per line) or `console` (for people).
+    log_format: str = "json"
+    log_level: str = "INFO"
+    #: The environment these settings were read from, for `${VAR}` in instance files. Holds secrets.
+    environ: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def stack_file(self) -> Path:
+        """Return where a running stack writes its addresses."""
+        return self.run_dir / STACK_FILE
+
+
+def environment() -> Mapping[str, str]:
+    """Return the process environment, read-only: for `${VAR}` in configs and for child processes."""
+    return MappingProxyType(dict(os.environ))
+
+
+def load(environ: Mapping[str, str] | None = None) -> Settings:
+    """Return the settings from `environ` (default: the process environment).
+
+    Without `BROKER_URL`, the addresses come from the stack that runs in this checkout, if one does.
+    Raises `SettingsError` for a value that cannot be used and for an unknown `CLEANBOOK_*` variable.
+    """
+    source = environment() if environ is None else environ
+    read = _Reader(source)
+    read.refuse_unknown()
+    run_dir = read.path("CLEANBOOK_RUN_DIR", Settings.run_dir)
+    stack = {} if source.get("BROKER_URL") else running_stack(run_dir / STACK_FILE)
+    broker_url = read.url("BROKER_URL", stack.get("broker_url", DEFAULT_BROKER_URL), BROKER_SCHEMES)
+    simulator_default = stack.get("simulator_url", DEFAULT_SIMULATOR_URL)
+    settings = Settings(
+        broker_url=broker_url,
+        state_url=read.url("STATE_URL", broker_url, STATE_SCHEMES),
+        config_dir=read.path("CLEANBOOK_CONFIG_DIR", Settings.config_dir),
+        run_dir=run_dir,
+        simulator_url=read.url("CLEANBOOK_SIMULATOR_URL", simulator_default, ("http", "https")).rstrip("/"),
+        lease_ms=read.whole("CLEANBOOK_LEASE_MS", Settings.lease_ms, 500, 600_000),
+        iterate_soft_limit_s=read.number(
+            "CLEANBOOK_ITERATE_SOFT_LIMIT_S", Settings.iterate_soft_limit_s, 0.2, 300
+        ),
+        iterate_hard_limit_s=read.number(
+            "CLEANBOOK_ITERATE_HARD_LIMIT_S", Settings.iterate_hard_limit_s, 0.5, 600
+        ),
+        cleanup_soft_limit_s=read.number(
+            "CLEANBOOK_CLEANUP_SOFT_LIMIT_S", Settings.cleanup_soft_limit_s, 1, 600
+        ),
+        cleanup_hard_limit_s=read.number(
+            "CLEANBOOK_CLEANUP_HARD_LIMIT_S", Settings.cleanup_hard_limit_s, 2, 900
+        ),
+        cleanup_lease_ms=read.whole("CLEANBOOK_CLEANUP_LEASE_MS", Settings.cleanup_lease_ms, 500, 600_000),
+        sweep_interval_s=read.number("CLEANBOOK_SWEEP_INTERVAL_S", Settings.sweep_interval_s, 0.05, 60),
+        sweep_grace_ms=read.whole("CLEANBOOK_SWEEP_GRACE_MS", Settings.sweep_grace_ms, 50, 60_000),
+        fence_margin_ms=read.whole("CLEANBOOK_FENCE_MARGIN_MS", Settings.fence_margin_ms, 0, 60_000),
+        visibility_timeout_s=read.whole(
+            "CLEANBOOK_VISIBILITY_TIMEOUT_S", Settings.visibility_timeout_s, 3, 86_400
+        ),
+        max_consecutive_errors=read.whole(
+            "CLEANBOOK_MAX_CONSECUTIVE_ERRORS", Settings.max_consecutive_errors, 1, 1000
+        ),
+        log_format=read.one_of("CLEANBOOK_LOG_FORMAT", Settings.log_format, LOG_FORMATS),
+        log_level=read.one_of("CLEANBOOK_LOG_LEVEL", Settings.log_level, LOG_LEVELS, fold=str.upper),
+        environ=MappingProxyType(dict(source)),
+    )
+    _check_together(settings)
+    return settings
+
+
+def redacted(url: str) -> str:
+    """Return `url` with every password replaced by stars, fit for a log or a screen."""
+    return re.sub(r"(?<=://)([^/@:;]*):[^@;]*@", r"\1:***@", url)
+
+
+def running_stack(path: Path) -> dict[str, str]:
+    """Return `broker_url` and `simulator_url` of the stack that wrote `path`, empty if none is alive.
+
+    A file of another user is not trusted; one whose process is gone is left over from a kill.
+    """
+    try:
+        if path.stat().st_uid != os.getuid():
+            return {}
+        content = json.loads(path.read_text(encoding="utf-8"))
+        os.kill(int(content["pid"]), 0)
+        return {name: str(content[name]) for name in ("broker_url", "simulator_url") if content.get(name)}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+class _Reader:
+    """Reads variables one by one; an empty value counts as unset."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self._known: list[str] = []
+
+    def refuse_unknown(self) -> None:
+        """Raise for a misspelt variable, which would otherwise have no effect without a word."""
+        for name in sorted(self._environ):
+            if name.startswith("CLEANBOOK_") and name not in VARIABLES + OTHER_VARIABLES:
+                near = difflib.get_close_matches(name, VARIABLES, n=1)
+                hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(VARIABLES)}"
+                raise SettingsError(f"{name} is not a variable of Cleanbook; {hint}")
+
+    def text(self, name: str) -> str | None:
+        return self._environ.get(name, "").strip() or None
+
+    def path(self, name: str, default: Path) -> Path:
+        value = self.text(name)
+        return default if value is None else Path(value).expanduser()
+
+    def one_of(
+        self, name: str, default: str, allowed: tuple[str, ...], fold: Callable[[str], str] = str.lower
+    ) -> str:
+        value = fold(self.text(name) or default)
+        if value not in allowed:
+            raise SettingsError(f"{name} is {value!r}; allowed are {', '.join(allowed)}")
+        return value
+
+    def url(self, name: str, default: str, schemes: tuple[str, ...]) -> str:
+        value = self.text(name) or default
+        allowed = ", ".join(f"{scheme}://" for scheme in schemes)
+        try:
+            parts = urlsplit(value.split(";")[0])
+            valid = parts.scheme in schemes and bool(parts.hostname or parts.path) and parts.port != 0
+        except ValueError:  # a port that is no number, brackets that do not close
+            valid = False
+        if not valid:
+            raise SettingsError(f"{name} is {redacted(value)!r}; it must be a URL that begins with {allowed}")
+        return value
+
+    def whole(self, name: str, default: int, low: int, high: int) -> int:
+        value = self.text(name)
+        if value is None:
+            return default
+        try:
+            number = int(value)
+        except ValueError:
+            number = low - 1
+        if not low <= number <= high:
+            raise SettingsError(f"{name} is {value!r}; it must be a whole number from {low} to {high}")
+        return number
+
+    def number(self, name: str, default: float, low: float, high: float) -> float:
+        value = self.text(name)
+        if value is None:
+            return default
+        try:
+            number = float(value)
+        except ValueError:
+            number = low - 1
+        if not low <= number <= high:  # also refuses nan
+            raise SettingsError(f"{name} is {value!r}; it must be a number from {low:g} to {high:g}")
+        return number
+
+
+#: Every variable of ours, for the check of misspelt ones and for documentation.
+VARIABLES = (
+    "CLEANBOOK_CONFIG_DIR",
+    "CLEANBOOK_RUN_DIR",
+    "CLEANBOOK_SIMULATOR_URL",
+    "CLEANBOOK_LEASE_MS",
+    "CLEANBOOK_ITERATE_SOFT_LIMIT_S",
+    "CLEANBOOK_ITERATE_HARD_LIMIT_S",
+    "CLEANBOOK_CLEANUP_SOFT_LIMIT_S",
+    "CLEANBOOK_CLEANUP_HARD_LIMIT_S",
+    "CLEANBOOK_CLEANUP_LEASE_MS",
+    "CLEANBOOK_SWEEP_INTERVAL_S",
+    "CLEANBOOK_SWEEP_GRACE_MS",
+    "CLEANBOOK_FENCE_MARGIN_MS",
+    "CLEANBOOK_VISIBILITY_TIMEOUT_S",
+    "CLEANBOOK_MAX_CONSECUTIVE_ERRORS",
+    "CLEANBOOK_LOG_FORMAT",
+    "CLEANBOOK_LOG_LEVEL",
+)
+
+
+def _check_together(settings: Settings) -> None:
+    """Raise where two values that are fine alone contradict each other."""
+
+    def require_longer(name: str, value_s: float, other: str, other_s: float, reason: str) -> None:
+        if value_s <= other_s:
+            raise SettingsError(
+                f"{name} is {value_s:g} s; it must be longer than {other} ({other_s:g} s): {reason}"
+            )
+
+    iterate_s, cleanup_s = settings.iterate_soft_limit_s, settings.cleanup_soft_limit_s
+    time_to_end = "the soft limit must leave time to end in good order"
+    require_longer(
+        "CLEANBOOK_ITERATE_HARD_LIMIT_S",
+        settings.iterate_hard_limit_s,
+        "CLEANBOOK_ITERATE_SOFT_LIMIT_S",
+        iterate_s,
+        time_to_end,
+    )
+    require_longer(
+        "CLEANBOOK_CLEANUP_HARD_LIMIT_S",
+        settings.cleanup_hard_limit_s,
+        "CLEANBOOK_CLEANUP_SOFT_LIMIT_S",
+        cleanup_s,
+        time_to_end,
+    )
+    require_longer(
+        "CLEANBOOK_LEASE_MS",
+        settings.lease_ms / 1000,
+        "CLEANBOOK_ITERATE_SOFT_LIMIT_S",
+        iterate_s,
+        "an iteration that may still run must own its instance",
+    )
+    # A countdown takes up to a third of the visibility timeout, the task may take the rest.
+    require_longer(
+        "CLEANBOOK_VISIBILITY_TIMEOUT_S",
+        settings.visibility_timeout_s,
+        "1.5 times the longest hard limit",
+        1.5 * max(settings.iterate_hard_limit_s, settings.cleanup_hard_limit_s),
+        "or the broker delivers a task again while it runs",
+    )
