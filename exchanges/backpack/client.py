@@ -22,6 +22,16 @@ from exchanges.errors import OutcomeUnknown, Unavailable
 
 logger = logging.getLogger(__name__)
 
+#: What a session raises: its own errors, and a few of urllib3's that it lets through.
+TRANSPORT_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError)
+#: Raised while no connection stands yet.
+BEFORE_CONNECTION = (
+    requests.ConnectTimeout,
+    urllib3.exceptions.NewConnectionError,
+    urllib3.exceptions.LocationValueError,
+    ssl.SSLCertVerificationError,
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
@@ -80,7 +90,7 @@ class BackpackClient:
         prepared = self._prepare(request)
         try:
             return self._send_once(self._session, request, prepared)
-        except requests.RequestException as error:
+        except TRANSPORT_ERRORS as error:
             if request.kind is RequestKind.READ and _connection_broke(error):
                 return self._send_again(request, prepared)
             raise _no_answer(request, error) from error
@@ -94,7 +104,7 @@ class BackpackClient:
         with _new_session(pool_size=1) as session:
             try:
                 return self._send_once(session, request, prepared)
-            except requests.RequestException as error:
+            except TRANSPORT_ERRORS as error:
                 raise _no_answer(request, error) from error
 
     def _send_once(
@@ -150,7 +160,7 @@ def _new_session(pool_size: int) -> requests.Session:
     return session
 
 
-def _no_answer(request: Request, error: requests.RequestException) -> Unavailable | OutcomeUnknown:
+def _no_answer(request: Request, error: Exception) -> Unavailable | OutcomeUnknown:
     what = "timed out" if isinstance(error, requests.Timeout) else "failed"
     if _never_opened(error):
         return Unavailable(f"{request.name} {what}: no connection to the exchange ({type(error).__name__})")
@@ -162,17 +172,12 @@ def _no_answer(request: Request, error: requests.RequestException) -> Unavailabl
     )
 
 
-def _never_opened(error: requests.RequestException) -> bool:
+def _never_opened(error: Exception) -> bool:
     """Tell whether no connection stood, so that not one byte of the request can have left."""
-    if isinstance(error, requests.ConnectTimeout):
-        return True
-    return any(
-        isinstance(cause, urllib3.exceptions.NewConnectionError | ssl.SSLCertVerificationError)
-        for cause in _causes(error)
-    )
+    return any(isinstance(cause, BEFORE_CONNECTION) for cause in _causes(error))
 
 
-def _connection_broke(error: requests.RequestException) -> bool:
+def _connection_broke(error: Exception) -> bool:
     """Tell whether a standing connection was lost, as a kept-alive one is that the server has closed."""
     if isinstance(error, requests.Timeout) or _never_opened(error):
         return False

@@ -97,7 +97,8 @@ class BackpackExchange:
         with) are passed over, for client order ids come round again; the default looks `LOOK_BACK_MS` back.
 
         None is final only when it was asked for after the request's window had passed: before that, a
-        request that is still under way can be accepted. Until then, never send the order again.
+        request that is still under way can be accepted. Until then, never send the order again. An order
+        that fills at once may for a moment be in neither list; a later call finds it.
         """
         resting = self.find_order(symbol, client_order_id)
         if resting is not None:

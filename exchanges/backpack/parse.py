@@ -89,7 +89,7 @@ def is_doubtful(body: bytes) -> bool:
 
 
 def rate_limited(retry_after: str | None) -> RateLimited:
-    """Return the error for HTTP 429; `retry_after` is the header of that name, not seen on Backpack so far."""
+    """Return the error for HTTP 429; `retry_after` is the header of that name, not seen so far."""
     wait_s = float(retry_after) if retry_after and retry_after.isdecimal() else 1.0
     return RateLimited("the exchange says: too many requests", retry_after_s=wait_s)
 

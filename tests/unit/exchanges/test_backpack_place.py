@@ -1,0 +1,392 @@
+"""What a placement's answer says about each order, and that none is ever sent twice."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from typing import Any
+
+import pytest
+import responses
+from responses import matchers
+
+from exchanges import errors
+from exchanges.backpack import signing
+from exchanges.backpack.config import Credentials
+from exchanges.backpack.exchange import BackpackExchange
+from exchanges.base import Authorization
+from exchanges.budget import RequestKind
+from exchanges.errors import (
+    ExchangeError,
+    InsufficientFunds,
+    OutcomeUnknown,
+    PostOnlyWouldCross,
+    RateLimited,
+    Refused,
+    Unavailable,
+)
+from market.orders import NewOrder, OrderStatus, OrderType
+
+ORDER = "http://backpack.test/api/v1/order"
+ORDERS = "http://backpack.test/api/v1/orders"
+
+NewOrderFactory = Callable[..., NewOrder]
+WireOrder = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(autouse=True)
+def network() -> Iterator[responses.RequestsMock]:
+    with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
+        yield mock
+
+
+def body_of(call: Any) -> Any:
+    return json.loads(call.request.body)
+
+
+def test_one_order_goes_out_signed_with_the_authorised_time_and_window(
+    network: responses.RequestsMock,
+    exchange: BackpackExchange,
+    credentials: Credentials,
+    authorization: Authorization,
+    new_order: NewOrderFactory,
+    wire_order: WireOrder,
+) -> None:
+    network.post(ORDER, json=wire_order(7))
+    (result,) = exchange.place([new_order(7)], authorization)
+
+    assert result.error is None
+    assert result.order is not None
+    assert result.order.order_id == "4228978331"
+    assert len(network.calls) == 1  # not even the clock was asked
+    sent = body_of(network.calls[0])
+    assert sent == {
+        "symbol": "SOL_USDC",
+        "side": "Bid",
+        "orderType": "Limit",
+        "quantity": "0.5",
+        "clientId": 7,
+        "price": "141.25",
+        "timeInForce": "GTC",
+        "postOnly": True,
+    }
+    headers = network.calls[0].request.headers
+    assert headers["X-Timestamp"] == str(authorization.signed_at_ms)
+    assert headers["X-Window"] == "4000"
+    text = signing.signing_string("orderExecute", sent, authorization.signed_at_ms, 4000)
+    assert headers["X-Signature"] == signing.sign(signing.load_private_key(credentials), text)
+
+
+def test_a_market_order_has_neither_price_nor_time_in_force(
+    network: responses.RequestsMock,
+    exchange: BackpackExchange,
+    authorization: Authorization,
+    new_order: NewOrderFactory,
+    wire_order: WireOrder,
+) -> None:
+    answer = wire_order(7, orderType="Market", status="Filled", executedQuantity="0.5")
+    del answer["price"], answer["postOnly"]
+    network.post(ORDER, json=answer)
+    order = new_order(7, order_type=OrderType.MARKET, price=None, post_only=False, reduce_only=True)
+    (result,) = exchange.place([order], authorization)
+    assert set(body_of(network.calls[0])) == {
+        "symbol", "side", "orderType", "quantity", "clientId", "reduceOnly",
+    }  # fmt: skip
+    assert result.order is not None
+    assert result.order.price is None
+    assert result.order.status is OrderStatus.FILLED
+    assert result.order.remaining_quantity == 0
+
+
+def test_several_orders_go_out_in_batches_and_come_back_in_order(
+    network: responses.RequestsMock,
+    open_backpack: Callable[..., BackpackExchange],
+    credentials: Credentials,
+    authorization: Authorization,
+    new_order: NewOrderFactory,
+    wire_order: WireOrder,
+) -> None:
+    crossing = {
+        "operation": "Err",
+        "code": "INVALID_ORDER",
+        "message": "Order would immediately match and take",
+    }
+    network.post(ORDERS, json=[{"operation": "Ok"} | wire_order(1), crossing])
+    network.post(ORDERS, json=[{"operation": "Ok"} | wire_order(n) for n in (3, 4)])
+    network.post(ORDER, json=wire_order(5))
+    results = open_backpack(max_batch=2).place([new_order(n) for n in range(1, 6)], authorization)
+
+    assert [r.order and r.order.client_order_id for r in results] == [1, None, 3, 4, 5]
+    assert isinstance(results[1].error, PostOnlyWouldCross)
+    assert [call.request.headers["X-Timestamp"] for call in network.calls] == [
+        str(authorization.signed_at_ms)
+    ] * 3
+    batch = body_of(network.calls[1])
+    assert [item["clientId"] for item in batch] == [3, 4]
+    text = signing.signing_string("orderExecute", batch, authorization.signed_at_ms, 4000)
+    signature = signing.sign(signing.load_private_key(credentials), text)
+    assert network.calls[1].request.headers["X-Signature"] == signature
+
+
+REFUSALS: list[tuple[int, str, type[Refused]]] = [
+    (400, '{"code":"INVALID_ORDER","message":"Order would immediately match and take"}', PostOnlyWouldCross),
+    (400, '{"code":"INSUFFICIENT_FUNDS","message":"Insufficient funds"}', InsufficientFunds),
+    (400, '{"code":"INSUFFICIENT_MARGIN","message":"?"}', InsufficientFunds),
+    (400, '{"code":"INVALID_CLIENT_REQUEST","message":"Request has expired"}', errors.RequestExpired),
+    (
+        400,
+        '{"code":"INVALID_CLIENT_REQUEST","message":"Invalid timestamp: must be within 10 minutes"}',
+        errors.RequestExpired,
+    ),
+    (400, '{"code":"INVALID_CLIENT_REQUEST","message":"Invalid signature"}', errors.AuthenticationFailed),
+    (
+        400,
+        '{"code":"INVALID_CLIENT_REQUEST","message":"Invalid X-Signature header"}',
+        errors.AuthenticationFailed,
+    ),
+    (400, '{"code":"INVALID_SIGNATURE","message":"no"}', errors.AuthenticationFailed),
+    (401, "Unauthorized", errors.AuthenticationFailed),
+    (400, '{"code":"INVALID_PRICE","message":"Price is too far from the last active price"}', Refused),
+    (400, '{"code":"TRADING_PAUSED","message":"later"}', Refused),
+    (400, 'parse request payload error: failed to parse "MarketSymbol": Invalid market symbol', Refused),
+    (413, "<html>too large</html>", Refused),
+    (400, "", Refused),
+]
+
+
+@pytest.mark.parametrize(("status", "body", "error"), REFUSALS)
+def test_a_4xx_says_that_nothing_happened_and_why(
+    status: int,
+    body: str,
+    error: type[Refused],
+    network: responses.RequestsMock,
+    exchange: BackpackExchange,
+    authorization: Authorization,
+    new_order: NewOrderFactory,
+) -> None:
+    network.post(ORDER, status=status, body=body)
+    network.post(ORDERS, status=status, body=body)
+    for orders in ([new_order(7)], [new_order(7), new_order(8)]):
+        for result in exchange.place(orders, authorization):
+            assert type(result.error) is error
+            assert result.order is None
+            assert isinstance(result.error, Refused)
+            assert result.error.status == status
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (500, '{"code":"SERVER_ERROR","message":"?"}'),
+        (502, "<html>Bad Gateway</html>"),
+        (
+            503,
+            '{"code":"MAINTENANCE","message":"Unknown error, please check your request or try again later."}',
+        ),
+        (504, ""),
+        (400, '{"code":"TIMEOUT","message":"?"}'),
+        (408, ""),
+        (202, ""),
+        (204, ""),
+        (302, ""),
+        (200, ""),
+        (200, "OK"),
+        (200, "[]"),
+        (200, '{"id":"42"}'),
+        (200, '{"id":"42","clientId":8'),
+    ],
+)
+def test_an_answer_that_settles_nothing_leaves_the_outcome_unknown_and_is_not_sent_again(
+    status: int,
+    body: str,
+    network: responses.RequestsMock,
+    exchange: BackpackExchange,
+    authorization: Authorization,
+    new_order: NewOrderFactory,
+) -> None:
+    network.post(ORDER, status=status, body=body, headers={"Location": "http://backpack.test/elsewhere"})
+    (result,) = exchange.place([new_order(7)], authorization)
+    assert type(result.error) is OutcomeUnknown
+    assert len(network.calls) == 1
+
+
+def test_an_answer_for_another_order_leaves_the_outcome_unknown(
+    network: responses.RequestsMock,
+    exchange: BackpackExchange,
+    authorization: Authorization,
+    new_order: NewOrderFactory,
+    wire_order: WireOrder,
+) -> None:
+    network.post(ORDER, json=wire_order(8))
+    (result,) = exchange.place([new_order(7)], authorization)
+    assert type(result.error) is OutcomeUnknown
+
+
+def test_a_post_only_order_that_is_accepted_and_expired_would_have_crossed(
+    network: responses.RequestsMock,
+    exchange: BackpackExchange,
+    authorization: Authorization,
+    new_order: NewOrderFactory,
+    wire_order: WireOrder,
+) -> None:
+    network.post(ORDER, json=wire_order(7, status="Expired"))
+    network.post(ORDERS, json=[{"operation": "Ok"} | wire_order(n, status="Expired") for n in (7, 8)])
+    for orders in ([new_order(7)], [new_order(7), new_order(8)]):
+        for result in exchange.place(orders, authorization):
+            assert type(result.error) is PostOnlyWouldCross
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ({"status": "Filled", "executedQuantity": "0.5"}, OrderStatus.FILLED),
+        ({"status": "Expired", "postOnly": False}, OrderStatus.EXPIRED),
+        ({"status": "SomethingNew"}, OrderStatus.NEW),
+    ],
+)
+def test_an_accepted_order_comes_back_whatever_its_status(
+    fields: dict[str, Any],
+    status: OrderStatus,
+    network: responses.RequestsMock,
+    exchange: BackpackExchange,
+    authorization: Authorization,
+    new_order: NewOrderFactory,
+    wire_order: WireOrder,
+) -> None:
+    network.post(ORDER, json=wire_order(7, **fields))
+    (result,) = exchange.place([new_order(7, post_only=False)], authorization)
+    assert result.order is not None
+    assert result.order.status is status
+    assert result.order.quantity == Decimal("0.5")
+
+
+def test_an_answer_without_client_id_still_carries_the_one_we_sent(
+    network: responses.RequestsMock,
+    exchange: BackpackExchange,
+    authorization: Authorization,
+    new_order: NewOrderFactory,
+    wire_order: WireOrder,
+) -> None:
+    network.post(ORDER, json=wire_order(None))
+    (result,) = exchange.place([new_order(7)], authorization)
+    assert result.order is not None
+    assert result.order.client_order_id == 7
+
+
+def test_doubtful_and_unreadable_items_of_a_batch_are_unknown_and_leave_the_others_alone(
+    network: responses.RequestsMock,
+    exchange: BackpackExchange,
+    authorization: Authorization,
+    new_order: NewOrderFactory,
+    wire_order: WireOrder,
+) -> None:
+    network.post(
+        ORDERS,
+        json=[
+            {"operation": "Err", "code": "TIMEOUT", "message": "?"},
+            {"operation": "Ok"} | wire_order(2),
+            {"operation": "Ok", "id": "1"},
+            {"operation": "Err", "code": "TOO_MANY_REQUESTS", "message": "?"},
+            {"operation": "Err", "code": "INVALID_CLIENT_REQUEST", "message": "Duplicate clientId"},
+        ],
+    )
+    results = exchange.place([new_order(n) for n in range(1, 6)], authorization)
+    assert [type(r.error) for r in results] == [
+        OutcomeUnknown,
+        type(None),
+        OutcomeUnknown,
+        RateLimited,
+        errors.DuplicateClientOrderId,
+    ]
+
+
+def test_a_batch_with_too_few_results_is_unknown_as_a_whole(
+    network: responses.RequestsMock,
+    exchange: BackpackExchange,
+    authorization: Authorization,
+    new_order: NewOrderFactory,
+    wire_order: WireOrder,
+) -> None:
+    network.post(ORDERS, json=[{"operation": "Ok"} | wire_order(1)])
+    results = exchange.place([new_order(1), new_order(2)], authorization)
+    assert [type(r.error) for r in results] == [OutcomeUnknown, OutcomeUnknown]
+
+
+@pytest.mark.parametrize(("status", "error"), [(503, OutcomeUnknown), (429, RateLimited)])
+def test_after_a_request_without_a_clear_answer_the_rest_is_not_sent(
+    status: int,
+    error: type[ExchangeError],
+    network: responses.RequestsMock,
+    open_backpack: Callable[..., BackpackExchange],
+    authorization: Authorization,
+    new_order: NewOrderFactory,
+) -> None:
+    network.post(ORDERS, status=status)
+    results = open_backpack(max_batch=2).place([new_order(n) for n in range(5)], authorization)
+    assert [type(r.error) for r in results] == [error, error, Unavailable, Unavailable, Unavailable]
+    assert len(network.calls) == 1
+
+
+def test_a_refused_batch_does_not_keep_the_next_one_back(
+    network: responses.RequestsMock,
+    open_backpack: Callable[..., BackpackExchange],
+    authorization: Authorization,
+    new_order: NewOrderFactory,
+    wire_order: WireOrder,
+) -> None:
+    network.post(ORDERS, status=400, body="parse request payload error")
+    network.post(ORDER, json=wire_order(3))
+    results = open_backpack(max_batch=2).place([new_order(n) for n in (1, 2, 3)], authorization)
+    assert [r.order is not None for r in results] == [False, False, True]
+
+
+class EmptyBudget:
+    def take(self, kind: RequestKind, count: int = 1) -> None:
+        raise RateLimited(f"no {kind} left", retry_after_s=2.5)
+
+
+def test_a_used_up_budget_sends_nothing(
+    network: responses.RequestsMock,
+    open_backpack: Callable[..., BackpackExchange],
+    authorization: Authorization,
+    new_order: NewOrderFactory,
+) -> None:
+    (result,) = open_backpack(budget=EmptyBudget()).place([new_order(7)], authorization)
+    assert isinstance(result.error, RateLimited)
+    assert result.error.retry_after_s == 2.5
+    assert len(network.calls) == 0
+
+
+def test_malformed_orders_raise_before_anything_is_sent(
+    network: responses.RequestsMock,
+    open_backpack: Callable[..., BackpackExchange],
+    authorization: Authorization,
+    new_order: NewOrderFactory,
+) -> None:
+    exchange = open_backpack(max_batch=1)
+    with pytest.raises(ValueError, match="does not fit into 32 bits"):
+        exchange.place([new_order(1), new_order(2**32)], authorization)
+    with pytest.raises(ValueError, match="has no price"):
+        exchange.place([new_order(1), new_order(2, price=None)], authorization)
+    with pytest.raises(ValueError, match="window"):
+        exchange.place([new_order(1)], Authorization(signed_at_ms=1, window_ms=60_001))
+    assert len(network.calls) == 0
+
+
+def test_nothing_to_place_sends_nothing(exchange: BackpackExchange, authorization: Authorization) -> None:
+    assert exchange.place([], authorization) == ()
+
+
+def test_amounts_are_written_without_exponent_and_trailing_zeros(
+    network: responses.RequestsMock,
+    exchange: BackpackExchange,
+    authorization: Authorization,
+    new_order: NewOrderFactory,
+    wire_order: WireOrder,
+) -> None:
+    network.post(
+        ORDER, json=wire_order(7), match=[matchers.json_params_matcher({"price": "1200"}, strict_match=False)]
+    )
+    (result,) = exchange.place([new_order(7, price="1.2E+3")], authorization)
+    assert result.error is None

@@ -1,0 +1,46 @@
+"""Venues are opened by name; budgets for cleanups reach the reserve."""
+
+from __future__ import annotations
+
+import pytest
+
+from exchanges.backpack.config import BackpackConfig, Credentials
+from exchanges.backpack.exchange import BackpackExchange
+from exchanges.base import Exchange
+from exchanges.budget import CleanupBudget, RateBudget, RequestKind, UnlimitedBudget
+from exchanges.registry import UnknownExchange, VenueSettings, open_exchange
+
+
+def test_backpack_opens_by_name_without_sending_anything(credentials: Credentials) -> None:
+    settings = VenueSettings(base_url="http://backpack.test")
+    venue: Exchange = open_exchange("backpack", settings, credentials, UnlimitedBudget())
+    assert isinstance(venue, BackpackExchange)
+    venue.close()
+
+
+def test_an_unknown_name_lists_the_known_ones(credentials: Credentials) -> None:
+    with pytest.raises(UnknownExchange, match="no exchange is called 'backpak'; known: backpack"):
+        open_exchange("backpak", VenueSettings(), credentials, UnlimitedBudget())
+
+
+@pytest.mark.parametrize("url", ["api.backpack.exchange", "ftp://x", "http://user:pw@host", "http://"])
+def test_a_base_url_that_cannot_work_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="base_url") as caught:
+        BackpackConfig(base_url=url)
+    assert "pw" not in str(caught.value).replace("password", "")
+
+
+class CountingBudget:
+    def __init__(self) -> None:
+        self.taken: list[tuple[RequestKind, int]] = []
+
+    def take(self, kind: RequestKind, count: int = 1) -> None:
+        self.taken.append((kind, count))
+
+
+def test_reads_of_a_cleanup_come_out_of_the_part_reserved_for_cancels() -> None:
+    inner = CountingBudget()
+    budget: RateBudget = CleanupBudget(inner)
+    for kind in RequestKind:
+        budget.take(kind, 2)
+    assert inner.taken == [(RequestKind.CANCEL, 2), (RequestKind.PLACE, 2), (RequestKind.CANCEL, 2)]
