@@ -80,6 +80,8 @@ class Committed:
     tick: int = 0
     #: None: the scheduled message that is under way stands.
     countdown_ms: int | None = None
+    #: The id under which that message was announced to stops, for revoking it.
+    task_id: str = ""
     wake_up: bool = False
     errors: int = 0
 
@@ -97,6 +99,8 @@ class CleanupLease:
     account: str
     config_version: str
     policy: StopPolicy
+    #: Own orders as the last committed iteration knew them: they are cancelled even if a list lags behind.
+    order_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,8 +199,12 @@ class Leases:
         next_task_id: str,
         error: str = "",
         error_delay_ms: int = 0,
+        order_ids: Sequence[str] | None = None,
     ) -> Committed:
-        """Save the state, release the lease, and return what to publish. Raises `LeaseLost`."""
+        """Save the state, release the lease, and return what to publish. Raises `LeaseLost`.
+
+        `order_ids` are the own orders believed open now; None keeps what the last iteration said.
+        """
         kind, *rest = self._scripts.call(
             "commit",
             [
@@ -215,6 +223,7 @@ class Leases:
                 error,
                 error_delay_ms,
                 self._grace_ms,
+                "-" if order_ids is None else ",".join(order_ids),
             ],
         )
         if kind == "lost":
@@ -227,6 +236,7 @@ class Leases:
             epoch=epoch,
             tick=tick,
             countdown_ms=None if countdown < 0 else countdown,
+            task_id=next_task_id,
             wake_up=wake_up == 1,
             errors=errors,
         )
@@ -241,7 +251,7 @@ class Leases:
         )
         if kind != "claimed":
             return Refusal(reason=str(kind), detail=str(rest[0]) if rest else "")
-        now, attempt, slot, account, version, policy = rest
+        now, attempt, slot, account, version, policy, order_ids = rest
         return CleanupLease(
             instance_id=instance_id,
             epoch=epoch,
@@ -252,6 +262,7 @@ class Leases:
             account=str(account),
             config_version=str(version),
             policy=StopPolicy.from_json(str(policy)),
+            order_ids=tuple(str(order_ids).split(",")) if order_ids else (),
         )
 
     def renew_cleanup(self, lease: CleanupLease, *, settled: bool = False) -> InFlight:

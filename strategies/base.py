@@ -19,6 +19,9 @@ class Params(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    #: An own order this close to the wanted price keeps its place in the queue.
+    refresh_tolerance_bps: Decimal = Decimal(0)
+
 
 class State(BaseModel):
     """What a strategy remembers between iterations; kept as JSON, so it survives every crash."""

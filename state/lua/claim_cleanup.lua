@@ -1,11 +1,12 @@
 -- Take the cleanup lease of a stopping (or failed) instance.
 -- KEYS: 1 record, 2 due set, 3 events
 -- ARGV: 1 instance, 2 epoch, 3 token, 4 lease ms, 5 grace ms, 6 who runs it
--- Returns {'claimed', now, attempt, slot, account, config version, stop policy JSON}, {'busy'} or {'stale', why}.
+-- Returns {'claimed', now, attempt, slot, account, config version, stop policy JSON, last known
+--   order ids}, {'busy'} or {'stale', why}.
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local r = redis.call('HMGET', KEYS[1], 'phase', 'epoch', 'cleanup_token', 'cleanup_until', 'slot', 'account',
-  'config_version', 'stop_policy')
+  'config_version', 'stop_policy', 'order_ids')
 if r[1] ~= 'stopping' and r[1] ~= 'failed' then return {'stale', 'phase'} end
 if r[2] ~= ARGV[2] then return {'stale', 'epoch'} end
 if r[3] and tonumber(r[4]) > now then return {'busy'} end
@@ -16,4 +17,4 @@ redis.call('HDEL', KEYS[1], 'cleanup_fence_base')
 redis.call('ZADD', KEYS[2], cleanup_until + tonumber(ARGV[5]), ARGV[1])
 redis.call('XADD', KEYS[3], 'MAXLEN', '~', 100000, '*', 'event', 'cleanup_claimed', 'instance', ARGV[1], 'epoch', ARGV[2],
   'at_ms', now, 'attempt', attempt, 'by', ARGV[6])
-return {'claimed', now, attempt, tonumber(r[5]), r[6], r[7], r[8] or ''}
+return {'claimed', now, attempt, tonumber(r[5]), r[6], r[7], r[8] or '', r[9] or ''}

@@ -1,0 +1,315 @@
+"""Clean up after a stop, and prove it: cancel, wait out what can still arrive, look twice."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import structlog
+
+from exchanges.base import Exchange
+from exchanges.clock import StoreClockReading
+from exchanges.errors import ExchangeError, RateLimited
+from market.orders import OpenOrder
+from runner.context import Context
+from runner.execution import cancel_orders
+from runner.flatten import Flattener
+from runner.loaded import LoadedInstance, load_running
+from runner.outcome import OpenOrderSeen, OrderList, Outcome, Result, Step
+from state.client_ids import owns
+from state.leases import CleanupLease, InFlight, LeaseLost, Refusal
+
+log = structlog.get_logger(__name__)
+
+#: An iteration that has not ended this long after the stop is cut short; its requests then count as unresolved.
+INTERRUPT_AFTER_S = 0.5
+#: Between two tries while the exchange does not answer or still shows orders.
+FIRST_PAUSE_S = 0.05
+LONGEST_PAUSE_S = 1.0
+#: After an unclean attempt the next one follows this soon, doubled each time up to the longest.
+FIRST_RETRY_MS = 500
+LONGEST_RETRY_MS = 5_000
+#: From this attempt on the instance is shown as failed; the attempts go on all the same.
+ATTEMPTS_UNTIL_FAILED = 3
+
+Interrupt = Callable[[str], None]
+
+
+class OutOfTime(Exception):
+    """Raised inside a cleanup when its time is over; what is known by then is recorded."""
+
+
+def run_cleanup(
+    context: Context,
+    instance_id: str,
+    *,
+    epoch: int,
+    by: str,
+    interrupt: Interrupt | None = None,
+) -> Outcome | None:
+    """Clean up run `epoch` and record the outcome; None when it is not ours to do (any more).
+
+    `interrupt` cuts short a running iteration, given its task id. An outcome that is not clean has
+    been scheduled for another attempt when this returns.
+    """
+    lease = context.leases.claim_cleanup(instance_id, epoch=epoch, by=by)
+    if isinstance(lease, Refusal):
+        log.info("cleanup not claimed", instance=instance_id, epoch=epoch, why=lease.reason, detail=lease.detail)
+        return None
+    cleanup = Cleanup(context, lease, by=by, interrupt=interrupt)
+    try:
+        return cleanup.run()
+    except LeaseLost as lost:
+        log.warning("cleanup lease lost", instance=instance_id, epoch=epoch, why=str(lost))
+        return None
+
+
+class Cleanup:
+    """One attempt to make an instance clean, under one cleanup lease."""
+
+    def __init__(
+        self, context: Context, lease: CleanupLease, *, by: str, interrupt: Interrupt | None
+    ) -> None:
+        self._context = context
+        self._lease = lease
+        self._by = by
+        self._interrupt = interrupt
+        self._deadline_s = time.monotonic() + context.settings.cleanup_soft_limit_s * 0.8
+        self._steps: list[Step] = []
+        self._cancelled: list[str] = []
+        self._lists: list[OrderList] = []
+        self._kept: tuple[OpenOrderSeen, ...] = ()
+        self._fence_ms = 0
+        self._had_unresolved = False
+        self._position: tuple[str | None, str | None] = (None, None)
+        self._reason = ""
+
+    def run(self) -> Outcome:
+        """Clean up, record the outcome, and return it. Raises `LeaseLost`."""
+        result, problem = Result.UNVERIFIED, ""
+        try:
+            record = self._context.instances.read(self._lease.instance_id)
+            self._reason = record.stop_reason if record else ""
+            instance = load_running(self._context, self._lease.instance_id, self._lease.config_version)
+            result = self._clean(instance)
+        except LeaseLost:
+            raise
+        except OutOfTime:
+            result, problem = self._what_is_left(), "out of time; another attempt follows"
+        except Exception as error:  # noqa: BLE001 - the boundary: whatever happened, record what is left and retry
+            result, problem = self._what_is_left(), f"{type(error).__name__}: {error}"
+        return self._finish(result, problem)
+
+    def _clean(self, instance: LoadedInstance) -> Result:
+        venue = self._context.venues.of(instance.config, for_cleanup=True)
+        symbol = instance.config.metadata.symbol
+        orders = OwnOrders(self, venue, symbol, exclusive=instance.config.exclusive_symbol)
+        if self._lease.policy.cancel_orders:
+            orders.cancel_at_once(self._lease.order_ids)
+            self._step("cancels_sent", f"{len(self._cancelled)} orders")
+        self._wait_for_iteration()
+        self._wait_for_fence(orders)
+        if not self._lease.policy.cancel_orders:
+            self._kept = orders.list()
+            self._step("verified", f"{len(self._kept)} orders kept")
+            return Result.CLEAN
+        orders.cancel_until_gone()
+        self._step("orders_cancelled", f"{len(self._cancelled)} orders")
+        if self._lease.policy.close_position:
+            flattener = Flattener(self._context, self._lease, instance, venue, pause=self.pause)
+            self._position = flattener.close_position()
+            self._step("position", f"{self._position[0]} -> {self._position[1]}")
+            self._wait_for_fence(orders, settled=flattener.settled)
+            orders.cancel_until_gone()
+            if flattener.position_left:
+                return Result.POSITION_LEFT
+        self._step("verified", "two lists in a row without own orders")
+        return Result.CLEAN
+
+    def _wait_for_iteration(self) -> None:
+        """Wait until no iteration is in flight, woken by its end; cut it short when it takes long."""
+        asked_at_s = time.monotonic()
+        interrupted = False
+        while True:
+            in_flight = self.renew()
+            if in_flight.lease_until_ms == 0:
+                break
+            waited_s = time.monotonic() - asked_at_s
+            if not interrupted and self._interrupt and waited_s >= INTERRUPT_AFTER_S:
+                self._interrupt(in_flight.running_task_id)
+                interrupted = True
+            remaining_s = (in_flight.lease_until_ms - in_flight.now_ms) / 1000
+            self._context.leases.wait_released(
+                self._lease, timeout_s=max(0.01, min(INTERRUPT_AFTER_S, remaining_s))
+            )
+        self._step("iteration_released", "interrupted" if interrupted else "")
+
+    def _wait_for_fence(self, orders: OwnOrders, *, settled: bool = False) -> None:
+        """Wait until nothing authorised earlier can be accepted; what arrives meanwhile is cancelled."""
+        in_flight = self.renew(settled=settled)
+        self._fence_ms = max(self._fence_ms, in_flight.fence_ms)
+        self._had_unresolved = self._had_unresolved or in_flight.fence_ms > in_flight.now_ms
+        while in_flight.fence_ms > in_flight.now_ms:
+            if self._lease.policy.cancel_orders:
+                orders.cancel_what_is_listed()
+            self.pause(min(LONGEST_PAUSE_S, (in_flight.fence_ms - in_flight.now_ms + 1) / 1000))
+            in_flight = self.renew()
+        self._step("fence_passed")
+
+    def renew(self, *, settled: bool = False) -> InFlight:
+        """Prolong the lease and learn what is in flight. Raises `LeaseLost` or `OutOfTime`."""
+        if time.monotonic() > self._deadline_s:
+            raise OutOfTime
+        return self._context.leases.renew_cleanup(self._lease, settled=settled)
+
+    def pause(self, seconds: float) -> None:
+        """Wait a moment that is known to be shorter than the lease."""
+        threading.Event().wait(min(seconds, LONGEST_PAUSE_S))
+
+    def note_list(self, orders: tuple[OpenOrderSeen, ...]) -> None:
+        """Keep the last lists as evidence."""
+        self._lists = [*self._lists[-1:], OrderList(at_ms=self._context.instances.now_ms(), own_orders=orders)]
+
+    def note_cancelled(self, order_id: str) -> None:
+        """Remember an order this cleanup cancelled."""
+        if order_id not in self._cancelled:
+            self._cancelled.append(order_id)
+
+    @property
+    def slot(self) -> int:
+        """Return the slot that own client order ids carry."""
+        return self._lease.slot
+
+    def _what_is_left(self) -> Result:
+        return Result.ORDERS_LEFT if self._lists and self._lists[-1].own_orders else Result.UNVERIFIED
+
+    def _step(self, step: str, detail: str = "") -> None:
+        at_ms = self._context.instances.now_ms()
+        self._steps.append(Step(step=step, at_ms=at_ms, detail=detail))
+        self._context.events.cleanup_step(
+            self._lease.instance_id, epoch=self._lease.epoch, at_ms=at_ms, step=step, detail=detail
+        )
+
+    def _finish(self, result: Result, problem: str) -> Outcome:
+        lease = self._lease
+        outcome = Outcome(
+            result=result,
+            instance_id=lease.instance_id,
+            epoch=lease.epoch,
+            attempt=lease.attempt,
+            by=self._by,
+            reason=self._reason,
+            steps=tuple(self._steps),
+            cancelled_order_ids=tuple(self._cancelled),
+            last_lists=tuple(self._lists),
+            orders_left=self._lists[-1].own_orders if self._lists and not self._kept else None,
+            orders_kept=self._kept,
+            fence_ms=self._fence_ms,
+            had_unresolved=self._had_unresolved,
+            position_before=self._position[0],
+            position_after=self._position[1],
+            problem=problem[:500],
+        )
+        kept = self._context.leases.finish(
+            lease,
+            clean=outcome.is_clean,
+            outcome_json=outcome.model_dump_json(),
+            retry_after_ms=min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** min(lease.attempt - 1, 10)),
+            attempts_until_failed=ATTEMPTS_UNTIL_FAILED,
+        )
+        (log.info if outcome.is_clean else log.error)(
+            "cleanup",
+            instance=lease.instance_id,
+            epoch=lease.epoch,
+            attempt=lease.attempt,
+            result=str(result),
+            kept_as=kept,
+            cancelled=len(self._cancelled),
+            problem=problem,
+        )
+        return outcome
+
+
+class OwnOrders:
+    """The instance's orders on the exchange, as one cleanup sees and cancels them."""
+
+    def __init__(self, cleanup: Cleanup, exchange: Exchange, symbol: str, *, exclusive: bool) -> None:
+        self._cleanup = cleanup
+        self._exchange = exchange
+        self._symbol = symbol
+        self._exclusive = exclusive
+
+    def list(self) -> tuple[OpenOrderSeen, ...]:
+        """Return own open orders by the exchange's word, asking until it answers."""
+        pause_s = FIRST_PAUSE_S
+        while True:
+            self._cleanup.renew()
+            try:
+                orders = self._exchange.open_orders(self._symbol)
+            except ExchangeError as error:
+                log.warning("open orders unknown", error=str(error))
+                retry_s = error.retry_after_s if isinstance(error, RateLimited) else 0.0
+                self._cleanup.pause(max(pause_s, retry_s))
+                pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
+                continue
+            own = tuple(_seen(order) for order in orders if owns(self._cleanup.slot, order.client_order_id))
+            self._cleanup.note_list(own)
+            return own
+
+    def cancel_at_once(self, known_order_ids: tuple[str, ...]) -> None:
+        """Cancel what the last iteration knew and what the exchange lists, without waiting for anything.
+
+        The known ids do not wait for a list, and are cancelled even when a list lags behind.
+        """
+        if self._exclusive:
+            self._cancel_symbol()
+        elif known_order_ids:
+            self._cancel(known_order_ids)
+        self.cancel_what_is_listed()
+
+    def cancel_what_is_listed(self) -> int:
+        """Read one list and cancel what is on it; return how many that were."""
+        listed = self.list()
+        if listed:
+            self._cleanup.renew()
+            self._cancel(tuple(order.order_id for order in listed))
+        return len(listed)
+
+    def cancel_until_gone(self) -> None:
+        """List and cancel until two lists in a row show nothing. Raises `OutOfTime`.
+
+        Two, because exchanges acknowledge cancels that have not happened yet and their lists lag; the
+        second is asked for after the first was answered, so at least one request time later.
+        """
+        empty_in_a_row = 0
+        pause_s = FIRST_PAUSE_S
+        while empty_in_a_row < 2:
+            if self.cancel_what_is_listed() == 0:
+                empty_in_a_row += 1
+                continue
+            if empty_in_a_row == 0 and pause_s > FIRST_PAUSE_S:
+                self._cleanup.pause(pause_s)
+            empty_in_a_row = 0
+            pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
+
+    def _cancel(self, order_ids: tuple[str, ...]) -> None:
+        for order_id, outcome in cancel_orders(self._exchange, self._symbol, order_ids).items():
+            if outcome is not None and outcome.value == "cancelled":
+                self._cleanup.note_cancelled(order_id)
+
+    def _cancel_symbol(self) -> None:
+        try:
+            self._exchange.cancel_all(self._symbol)
+        except ExchangeError as error:
+            log.warning("cancel-all not confirmed", error=str(error))
+
+
+def _seen(order: OpenOrder) -> OpenOrderSeen:
+    return OpenOrderSeen(
+        order_id=order.order_id,
+        client_order_id=order.client_order_id or 0,
+        side=str(order.side),
+        price=str(order.price),
+        remaining_quantity=str(order.remaining_quantity),
+    )

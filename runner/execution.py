@@ -1,0 +1,198 @@
+"""Carry out an order plan: the only caller of `authorize`, and the only place that places orders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+
+import structlog
+
+from exchanges.base import Authorization, Exchange
+from exchanges.errors import ExchangeError, OutcomeUnknown, PostOnlyWouldCross, Refused
+from exchanges.registry import Venue
+from market.orders import (
+    CancelOutcome,
+    NewOrder,
+    OpenOrder,
+    OrderType,
+    Quote,
+    Role,
+    TimeInForce,
+)
+from market.snapshot import OwnOrder
+from state.leases import Granted
+from strategies.base import TakerOrder
+from strategies.reconcile import OrderPlan
+
+log = structlog.get_logger(__name__)
+
+#: Cancels of one instance that run at the same time.
+PARALLEL_CANCELS = 8
+
+#: Asks the state server for permission, for the level and role of each order about to be sent.
+Authorize = Callable[[Sequence[tuple[int, Role]]], Granted]
+#: Turns the authorised time of the state server's clock into the exchange's clock.
+SigningTime = Callable[[int], int]
+
+
+@dataclass(kw_only=True)
+class ExecutionReport:
+    """What became of a plan. Filled in while it goes, so that an interruption leaves the truth behind."""
+
+    cancelled: list[str] = field(default_factory=list)
+    #: Cancels that are not known to have happened.
+    uncertain_cancels: list[str] = field(default_factory=list)
+    accepted: list[OpenOrder] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+    #: Placements sent whose answer is missing: they may be on the book now or later.
+    unresolved: int = 0
+
+
+class Executor:
+    """Sends the orders of one iteration, or of one cleanup."""
+
+    def __init__(
+        self,
+        exchange: Venue,
+        *,
+        symbol: str,
+        window_ms: int,
+        authorize: Authorize,
+        signing_time_ms: SigningTime,
+    ) -> None:
+        self._exchange = exchange
+        self._symbol = symbol
+        self._window_ms = window_ms
+        self._authorize = authorize
+        self._signing_time_ms = signing_time_ms
+        self.report = ExecutionReport()
+
+    def carry_out(self, plan: OrderPlan, taker: TakerOrder | None) -> ExecutionReport:
+        """Cancel, then place. A side with a cancel that is not certain gets nothing new this time."""
+        outcomes = self._cancel(plan.cancels)
+        blocked = {own.order.side for own, sure in outcomes if not sure}
+        if taker is not None:
+            # Self-trade prevention would refuse it against own orders that may still rest opposite.
+            if not blocked:
+                self._send([(self._taker(taker), 0, Role.HEDGE)])
+        quotes = [quote for quote in plan.places if quote.side not in blocked]
+        if quotes:
+            self._send([(self._maker(quote), quote.level, quote.role) for quote in quotes])
+        return self.report
+
+    def place_one(self, order: NewOrder, *, level: int, role: Role) -> None:
+        """Authorise and send one order; `client_order_id` of `order` is replaced."""
+        self._send([(order, level, role)])
+
+    def _cancel(self, orders: Sequence[OwnOrder]) -> list[tuple[OwnOrder, bool]]:
+        if not orders:
+            return []
+        outcomes = cancel_orders(self._exchange, self._symbol, [own.order.order_id for own in orders])
+        result = []
+        for own in orders:
+            outcome = outcomes[own.order.order_id]
+            # An order that is gone already was probably filled: exposure has changed since the snapshot.
+            sure = outcome is CancelOutcome.CANCELLED
+            (self.report.cancelled if sure else self.report.uncertain_cancels).append(own.order.order_id)
+            result.append((own, sure))
+        return result
+
+    def _send(self, batch: Sequence[tuple[NewOrder, int, Role]]) -> None:
+        granted = self._authorize([(level, role) for _, level, role in batch])
+        orders = [
+            replace(order, client_order_id=client_order_id)
+            for (order, _, _), client_order_id in zip(batch, granted.client_order_ids, strict=True)
+        ]
+        authorization = Authorization(
+            signed_at_ms=self._signing_time_ms(granted.at_ms), window_ms=self._window_ms
+        )
+        # Counted before sending: whatever interrupts this leaves them counted as unresolved.
+        self.report.unresolved += len(orders)
+        results = self._exchange.place(orders, authorization)
+        for order, result in zip(orders, results, strict=True):
+            if isinstance(result.error, OutcomeUnknown):
+                self._resolve(order)
+                continue
+            self.report.unresolved -= 1
+            if result.error is not None:
+                self._note_refusal(order, result.error)
+            elif result.order is not None:
+                self.report.accepted.append(result.order)
+
+    def _resolve(self, order: NewOrder) -> None:
+        try:
+            found = self._exchange.resolve_placement(self._symbol, order.client_order_id)
+        except ExchangeError as error:
+            log.warning("placement unresolved", client_order_id=order.client_order_id, error=str(error))
+            return
+        if found is None:
+            # It may still arrive until its window is over: only the fence settles that.
+            log.warning("placement unresolved", client_order_id=order.client_order_id, error="not on the book yet")
+            return
+        self.report.unresolved -= 1
+        self.report.accepted.append(found)
+
+    def _note_refusal(self, order: NewOrder, error: ExchangeError) -> None:
+        self.report.refused.append(f"{order.side} {order.quantity} @ {order.price}: {error}")
+        if isinstance(error, PostOnlyWouldCross):
+            log.info("quote would cross", side=order.side, price=str(order.price))
+        elif isinstance(error, Refused):
+            log.warning(
+                "order refused",
+                side=order.side,
+                price=str(order.price),
+                quantity=str(order.quantity),
+                code=error.code,
+                error=str(error),
+            )
+        else:
+            log.warning("order not sent", side=order.side, price=str(order.price), error=str(error))
+
+    def _maker(self, quote: Quote) -> NewOrder:
+        return NewOrder(
+            client_order_id=0,
+            symbol=self._symbol,
+            side=quote.side,
+            order_type=OrderType.LIMIT,
+            quantity=quote.quantity,
+            price=quote.price,
+            time_in_force=quote.time_in_force,
+            post_only=quote.post_only,
+            reduce_only=quote.reduce_only,
+        )
+
+    def _taker(self, taker: TakerOrder) -> NewOrder:
+        return NewOrder(
+            client_order_id=0,
+            symbol=self._symbol,
+            side=taker.side,
+            order_type=OrderType.LIMIT,
+            quantity=taker.quantity,
+            price=taker.limit_price,
+            time_in_force=TimeInForce.IOC,
+            reduce_only=taker.reduce_only,
+        )
+
+
+def cancel_orders(
+    exchange: Exchange, symbol: str, order_ids: Sequence[str]
+) -> dict[str, CancelOutcome | None]:
+    """Cancel each order by its id, in parallel; None stands for an outcome nobody knows."""
+
+    def cancel(order_id: str) -> CancelOutcome | None:
+        try:
+            return exchange.cancel(symbol, order_id)
+        except ExchangeError as error:
+            log.warning("cancel not confirmed", order_id=order_id, error=str(error))
+            return None
+
+    if len(order_ids) == 1:
+        return {order_ids[0]: cancel(order_ids[0])}
+    pool = ThreadPoolExecutor(max_workers=min(PARALLEL_CANCELS, max(1, len(order_ids))))
+    try:
+        return dict(zip(order_ids, pool.map(cancel, order_ids), strict=True))
+    finally:
+        # An interrupted task must not wait for requests that hang.
+        pool.shutdown(wait=False, cancel_futures=True)
+

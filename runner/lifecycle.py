@@ -1,0 +1,112 @@
+"""Start an instance: everything that can be wrong is found before anything is changed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from runner.config import LoadedConfig, load_instance, version_of
+from runner.access import access
+from runner.context import Context
+from runner.loaded import LoadedInstance, from_config
+from state.client_ids import allocate_slot
+from state.connection import require_safe
+from state.instances import Phase, StartResult, StopPolicy
+
+
+class StartRefused(Exception):
+    """Raised when an instance must not be started; nothing has changed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Started:
+    """What `start_instance` did, and what the user should know."""
+
+    result: StartResult
+    warnings: tuple[str, ...]
+
+
+def start_instance(context: Context, instance_id: str, *, by: str, force: bool = False) -> Started:
+    """Begin a run of `instance_id`, or say what stands in the way.
+
+    Raises `ConfigError` (bad or missing configuration, keys that are not set), `StateUnavailable`,
+    `UnsafeServer`, `ExchangeError` (the exchange does not answer or refuses the keys) and
+    `StartRefused`; in every case nothing has changed.
+    """
+    settings = context.settings
+    found = load_instance(instance_id, settings.config_dir, settings.environ)
+    report = require_safe(context.client)
+    warnings = list(found.warnings)
+    if not report.is_persistent:
+        warnings.append(
+            "the state server writes nothing to disk: its restart would lose running instances; set appendonly yes"
+        )
+    record = context.instances.read(instance_id)
+    if record is not None and record.phase is not Phase.STOPPED and not force:
+        return Started(result=StartResult(result=str(record.phase), epoch=record.epoch), warnings=tuple(warnings))
+    loaded = _runnable(found)
+    account = access(loaded.config, settings).account
+    venue = context.venues.of(loaded.config)
+    symbol = loaded.config.metadata.symbol
+    context.venues.instrument(loaded.config)
+    venue.open_orders(symbol)  # shows that the keys are accepted
+    slot = allocate_slot(context.scripts, account, instance_id)
+    result = context.instances.start(
+        instance_id,
+        config_version=version_of(loaded.config),
+        config_json=loaded.config.to_json(),
+        slot=slot,
+        account=account,
+        by=by,
+        force=force,
+    )
+    return Started(result=result, warnings=tuple(warnings))
+
+
+def stop_policy(
+    context: Context, instance_id: str, *, close_position: bool = False, keep_orders: bool = False
+) -> StopPolicy:
+    """Return the policy of the running configuration, overridden by what the user asked for.
+
+    Raises `StartRefused` when the position may not be closed: it belongs to the whole account's symbol.
+    """
+    text = context.instances.config_json(instance_id)
+    if not text:
+        return StopPolicy(cancel_orders=not keep_orders, close_position=close_position)
+    from runner.config import InstanceConfig
+
+    loaded = from_config(InstanceConfig.from_json(text))
+    policy = StopPolicy(
+        cancel_orders=loaded.stop_policy.cancel_orders and not keep_orders,
+        close_position=loaded.stop_policy.close_position or close_position,
+    )
+    check_policy(loaded, policy)
+    return policy
+
+
+def check_policy(loaded: LoadedInstance, policy: StopPolicy) -> None:
+    """Raise `StartRefused` for a policy that could touch what is not the instance's own."""
+    if not policy.close_position:
+        return
+    instance_id = loaded.config.metadata.instance_id
+    if loaded.config.metadata.market_type != "perp":
+        raise StartRefused(
+            f"{instance_id}: only a perpetual position can be closed by a stop; this is a spot instance"
+        )
+    if not loaded.config.exclusive_symbol:
+        raise StartRefused(
+            f"{instance_id}: closing would close the whole account's position in {loaded.config.metadata.symbol}; "
+            'set "exclusive_symbol": true when nothing else trades it'
+        )
+    if not policy.cancel_orders:
+        raise StartRefused(f"{instance_id}: a position cannot be closed while orders are kept; choose one")
+
+
+def _runnable(found: LoadedConfig) -> LoadedInstance:
+    if not found.config.runnable:
+        raise StartRefused(
+            f"{found.config.metadata.instance_id}: this version cannot run strategy "
+            f"{found.config.metadata.strategy!r} on a {found.config.metadata.market_type} market yet"
+        )
+    loaded = from_config(found.config)
+    check_policy(loaded, loaded.stop_policy)
+    return loaded

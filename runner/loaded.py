@@ -1,0 +1,60 @@
+"""An instance's configuration as an iteration needs it, kept by version in each process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from runner.config import InstanceConfig
+from runner.context import Context
+from state.connection import StateError
+from state.instances import StopPolicy
+from strategies.base import AnyStrategy, Params, State
+from strategies.registry import find
+
+
+class StateUnreadable(StateError):
+    """Raised when a strategy's saved state does not fit this version; it is never reset silently."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedInstance:
+    """Configuration, strategy and parameters of one run."""
+
+    config: InstanceConfig
+    strategy: AnyStrategy
+    params: Params
+    interval_ms: int
+    #: None: runs until stopped.
+    duration_ms: int | None
+    #: How long after its signing the exchange may accept a request.
+    window_ms: int
+    refresh_tolerance_bps: Decimal
+    stop_policy: StopPolicy
+
+    def parse_state(self, text: str) -> State:
+        """Return the strategy's state; a fresh one when there is none yet. Raises `StateUnreadable`."""
+        if not text:
+            return self.strategy.state()
+        try:
+            return self.strategy.state.model_validate_json(text)
+        except ValueError as error:
+            raise StateUnreadable(
+                f"the saved state of {self.strategy.title} does not fit this version: {error}"
+            ) from error
+
+
+def load_running(context: Context, instance_id: str, version: str) -> LoadedInstance:
+    """Return the configuration that the current run was started with; each version is parsed once."""
+    known = _known.get(instance_id)
+    if known is None or known[0] != version:
+        text = context.instances.config_json(instance_id)
+        if not text:
+            raise StateError(f"{instance_id}: the configuration of its run is missing in the state server")
+        known = (version, from_config(InstanceConfig.from_json(text)))
+        _known[instance_id] = known
+    return known[1]
+
+
+#: Instance id to the version last parsed by this process. A pure function's memory, not shared state.
+_known: dict[str, tuple[str, LoadedInstance]] = {}

@@ -1,0 +1,61 @@
+"""When iterations run: task ids, hops of long countdowns, back-off, and the sweep."""
+
+from __future__ import annotations
+
+import secrets
+
+import structlog
+
+from runner.context import Context
+from runner.publisher import Iteration, Publisher
+from state.due import CleanUp
+
+log = structlog.get_logger(__name__)
+
+#: An instance that keeps failing is tried again at most this rarely.
+LONGEST_BACKOFF_MS = 30_000
+
+
+def task_id(instance_id: str, epoch: int, tick: int | None) -> str:
+    """Return a readable id that is never used twice: workers remember revoked ids for ever."""
+    place = "wake" if tick is None else str(tick)
+    return f"{instance_id}.{epoch}.{place}.{secrets.token_hex(3)}"
+
+
+def hop_s(remaining_s: float, visibility_timeout_s: int) -> float:
+    """Return the countdown of the next message: the whole wait, or a hop of a long one.
+
+    A countdown beyond the visibility timeout is delivered again by the broker, so that it would run twice.
+    """
+    return min(max(remaining_s, 0.0), visibility_timeout_s / 3)
+
+
+def error_delay_ms(errors_in_a_row: int) -> int:
+    """Return the least wait after the given number of failed iterations: 1 s, doubled up to 30 s."""
+    return min(LONGEST_BACKOFF_MS, 1000 * 2 ** min(errors_in_a_row - 1, 10)) if errors_in_a_row > 0 else 0
+
+
+def sweep(context: Context, publisher: Publisher) -> int:
+    """Publish what nobody works on: overdue iterations and unclaimed cleanups. Return how many.
+
+    Every worker does this all the time; the script hands each piece of work to one of them.
+    """
+    published = 0
+    for instance_id in context.due.ids(now_ms=context.instances.now_ms()):
+        work = context.due.sweep(instance_id, task_id=f"{instance_id}.sweep.{secrets.token_hex(4)}")
+        if work is None:
+            continue
+        published += 1
+        if isinstance(work, CleanUp):
+            publisher.publish_cleanup(instance_id, work.epoch)
+            if work.pending_task_id:
+                publisher.revoke(work.pending_task_id)
+            log.info("cleanup published", instance=instance_id, epoch=work.epoch)
+        else:
+            publisher.publish_iteration(
+                Iteration(
+                    instance_id=instance_id, epoch=work.epoch, tick=work.tick, task_id=work.task_id
+                )
+            )
+            log.info("iteration published by sweep", instance=instance_id, epoch=work.epoch, tick=work.tick)
+    return published

@@ -1,0 +1,77 @@
+"""Open exchanges for instances: one adapter per account and process, with its share of the rate budget."""
+
+from __future__ import annotations
+
+import time
+
+from exchanges.budget import CleanupBudget, RateBudget, RequestKind
+from exchanges.errors import RateLimited
+from exchanges.registry import Venue, VenueSettings, open_exchange
+from market.instrument import Instrument
+from runner.access import access
+from runner.config import InstanceConfig
+from settings import Settings
+from state.budget import BudgetLimits, take
+from state.scripts import Scripts
+
+#: Rules of an instrument are read again after this long; the venue's own cache keeps them 5 minutes.
+INSTRUMENT_TTL_S = 300.0
+
+
+class SharedBudget:
+    """The account's request budget, kept in Redis for all workers."""
+
+    def __init__(self, scripts: Scripts, account: str) -> None:
+        self._scripts = scripts
+        self._account = account
+        self._limits = BudgetLimits()
+
+    def take(self, kind: RequestKind, count: int = 1) -> None:
+        """Take `count` requests. Raises `RateLimited` with the time to wait when there are none."""
+        wait_ms = take(
+            self._scripts,
+            self._account,
+            self._limits,
+            count=count,
+            may_use_reserve=kind is RequestKind.CANCEL,
+        )
+        if wait_ms > 0:
+            raise RateLimited(
+                f"the request budget of account {self._account} is used up", retry_after_s=wait_ms / 1000
+            )
+
+
+class Venues:
+    """The exchanges this process has open."""
+
+    def __init__(self, settings: Settings, scripts: Scripts) -> None:
+        self._settings = settings
+        self._scripts = scripts
+        self._open: dict[tuple[str, bool], Venue] = {}
+        self._instruments: dict[tuple[str, str], tuple[float, Instrument]] = {}
+
+    def of(self, config: InstanceConfig, *, for_cleanup: bool = False) -> Venue:
+        """Return the venue of an instance, opened on first use.
+
+        Raises `ConfigError` when a live instance's keys are not in the environment.
+        """
+        wanted = access(config, self._settings)
+        key = (wanted.account, for_cleanup)
+        if key not in self._open:
+            budget: RateBudget = SharedBudget(self._scripts, wanted.account)
+            self._open[key] = open_exchange(
+                config.metadata.exchange,
+                VenueSettings(base_url=wanted.base_url),
+                wanted.credentials,
+                CleanupBudget(budget) if for_cleanup else budget,
+            )
+        return self._open[key]
+
+    def instrument(self, config: InstanceConfig) -> Instrument:
+        """Return the rules of the instance's symbol, at most 5 minutes old."""
+        key = (access(config, self._settings).account, config.metadata.symbol)
+        read_at_s, instrument = self._instruments.get(key, (0.0, None))
+        if instrument is None or time.monotonic() - read_at_s > INSTRUMENT_TTL_S:
+            instrument = self.of(config).instrument(config.metadata.symbol)
+            self._instruments[key] = (time.monotonic(), instrument)
+        return instrument

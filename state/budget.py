@@ -1,0 +1,36 @@
+"""The request rate of an account, shared by all workers as a token bucket in Redis."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from state import keys
+from state.scripts import Scripts
+
+
+@dataclass(frozen=True, kw_only=True)
+class BudgetLimits:
+    """How many requests an account may make."""
+
+    #: Backpack allows 2000 a minute (its support pages); we stay below.
+    per_minute: int = 1800
+    #: The largest burst.
+    burst: int = 300
+    #: Part of the burst that only cancels and the lists of a cleanup may use.
+    reserved_for_cancels: int = 100
+
+
+def take(
+    scripts: Scripts, account: str, limits: BudgetLimits, *, count: int = 1, may_use_reserve: bool = False
+) -> int:
+    """Take `count` requests; return 0, or the milliseconds until they would be there."""
+    return scripts.call_int(
+        "take_budget",
+        [keys.budget(account)],
+        [
+            limits.burst,
+            str(limits.per_minute / 60),
+            count,
+            0 if may_use_reserve else limits.reserved_for_cancels,
+        ],
+    )

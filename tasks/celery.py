@@ -1,0 +1,19 @@
+"""The Celery application, and the one context of each process."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from celery import Celery
+
+from runner.context import Context, open_context
+from settings import load
+
+app = Celery("cleanbook")
+app.config_from_object("celeryconfig")
+
+
+@cache
+def context() -> Context:
+    """Return this process's context, opened on first use: inside a task, so after the pool has forked."""
+    return open_context(load())

@@ -1,0 +1,21 @@
+"""The task of one cleanup attempt."""
+
+from __future__ import annotations
+
+from celery import Task
+
+from runner.cleanup import run_cleanup
+from tasks.celery import app, context
+from tasks.publishing import CeleryPublisher
+
+
+@app.task(name="tasks.cleanup", bind=True)
+def cleanup(self: Task, instance_id: str, epoch: int) -> None:
+    """Clean up a stopped run; an attempt that is not clean is repeated by the sweep."""
+    run_cleanup(
+        context(),
+        instance_id,
+        epoch=epoch,
+        by=f"worker {self.request.hostname}",
+        interrupt=CeleryPublisher(app).interrupt,
+    )

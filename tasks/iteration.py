@@ -1,0 +1,24 @@
+"""The task of one iteration."""
+
+from __future__ import annotations
+
+import structlog
+from celery import Task
+
+from runner.iteration import run_iteration
+from tasks.celery import app, context
+from tasks.publishing import BROKER_ERRORS, CeleryPublisher
+
+log = structlog.get_logger(__name__)
+
+@app.task(name="tasks.iterate", bind=True)
+def iterate(self: Task, instance_id: str, epoch: int, tick: int | None) -> None:
+    """Run one iteration and publish what follows it."""
+    publisher = CeleryPublisher(app)
+    for message in run_iteration(
+        context(), instance_id, epoch=epoch, tick=tick, own_task_id=str(self.request.id)
+    ):
+        try:
+            publisher.publish_iteration(message)
+        except BROKER_ERRORS as error:
+            log.warning("publishing failed, the sweep repeats it", instance=instance_id, error=str(error))

@@ -1,0 +1,67 @@
+"""One line per outcome, structured, on standard error: JSON for machines, columns for people."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+
+from settings import Settings
+
+#: Celery tells each task's start and end at INFO; our own line says more.
+QUIET = ("celery.worker.strategy", "celery.app.trace", "celery.worker.control", "celery.redirected", "urllib3")
+
+
+def configure(settings: Settings) -> None:
+    """Send our own and foreign log records through one formatter."""
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.stdlib.PositionalArgumentsFormatter(),
+    ]
+    renderer: Any = (
+        structlog.processors.JSONRenderer(ensure_ascii=False)
+        if settings.log_format == "json"
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[settings.log_level]),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,
+                renderer,
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(settings.log_level)
+    for name in QUIET:
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def bind_task(task_id: str, name: str, args: Sequence[Any]) -> None:
+    """Put the task's identity on every line it logs."""
+    structlog.contextvars.bind_contextvars(task=name, task_id=task_id)
+    if args:
+        structlog.contextvars.bind_contextvars(instance=args[0])
+    if len(args) > 1:
+        structlog.contextvars.bind_contextvars(epoch=args[1])
+
+
+def clear_task() -> None:
+    """Forget the task's identity, so that it does not leak into the next one."""
+    structlog.contextvars.clear_contextvars()

@@ -1,0 +1,49 @@
+"""Messages as Celery sends them. A lost one is published again by the sweep, so nothing here is retried."""
+
+from __future__ import annotations
+
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+from runner.publisher import Iteration
+
+#: What a broker that is away raises; the state in Redis already says what is owed.
+BROKER_ERRORS = (OperationalError, OSError)
+
+
+class CeleryPublisher:
+    """Publishes through the application's producer pool."""
+
+    def __init__(self, app: Celery) -> None:
+        self._app = app
+
+    def publish_iteration(self, iteration: Iteration) -> None:
+        """Send `tasks.iterate` to queue ``iterate`` with its countdown."""
+        place = "wake-up" if iteration.tick is None else f"tick {iteration.tick}"
+        self._app.send_task(
+            "tasks.iterate",
+            args=[iteration.instance_id, iteration.epoch, iteration.tick],
+            task_id=iteration.task_id,
+            countdown=iteration.countdown_s or None,
+            argsrepr=f"({iteration.instance_id} · epoch {iteration.epoch} · {place})",
+            kwargsrepr="{}",
+            retry=False,
+        )
+
+    def publish_cleanup(self, instance_id: str, epoch: int) -> None:
+        """Send `tasks.cleanup` to queue ``cleanup``."""
+        self._app.send_task(
+            "tasks.cleanup",
+            args=[instance_id, epoch],
+            argsrepr=f"({instance_id} · epoch {epoch})",
+            kwargsrepr="{}",
+            retry=False,
+        )
+
+    def revoke(self, task_id: str) -> None:
+        """Tell all workers to drop the message when it comes due."""
+        self._app.control.revoke(task_id)
+
+    def interrupt(self, task_id: str) -> None:
+        """Raise SoftTimeLimitExceeded inside the running task, even in a blocked call."""
+        self._app.control.revoke(task_id, terminate=True, signal="SIGUSR1")

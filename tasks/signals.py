@@ -1,0 +1,48 @@
+"""What happens when a worker starts, forks and ends."""
+
+from __future__ import annotations
+
+import gc
+from typing import Any
+
+from celery.signals import setup_logging, task_postrun, task_prerun, worker_ready, worker_shutdown
+
+from settings import load
+from tasks.logging import bind_task, clear_task, configure
+from tasks.sweep import Sweeper
+
+_sweepers: list[Sweeper] = []
+
+
+@setup_logging.connect
+def _setup_logging(**_: Any) -> None:
+    configure(load())
+
+
+@worker_ready.connect
+def _worker_ready(sender: Any, **_: Any) -> None:
+    # Also sent after each reconnect to the broker: one sweeper is enough.
+    if _sweepers:
+        return
+    # The collector's full passes over what was imported stall the main process for tens of ms.
+    gc.collect()
+    gc.freeze()
+    sweeper = Sweeper(sender.hostname, tuple(str(name) for name in sender.app.amqp.queues.consume_from))
+    sweeper.start()
+    _sweepers.append(sweeper)
+
+
+@worker_shutdown.connect
+def _worker_shutdown(**_: Any) -> None:
+    while _sweepers:
+        _sweepers.pop().stop()
+
+
+@task_prerun.connect
+def _task_prerun(task_id: str, task: Any, args: Any, **_: Any) -> None:
+    bind_task(task_id, task.name, args)
+
+
+@task_postrun.connect
+def _task_postrun(**_: Any) -> None:
+    clear_task()

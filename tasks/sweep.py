@@ -1,0 +1,65 @@
+"""The sweep: a thread in the main process of every worker, so that there is no single point of failure."""
+
+from __future__ import annotations
+
+import threading
+
+import redis
+import structlog
+
+from runner.context import Context, open_context
+from runner.schedule import sweep
+from settings import load
+from tasks.celery import app
+from tasks.publishing import BROKER_ERRORS, CeleryPublisher
+
+log = structlog.get_logger(__name__)
+
+#: Wait after a failure of the state server; short, since recovery is what the sweep is for.
+RETRY_S = 0.2
+#: Least time between two heartbeats of a worker.
+HEARTBEAT_MS = 1_000
+
+
+class Sweeper:
+    """Publishes what nobody works on, about twice a second and whenever a start or stop asks for it."""
+
+    def __init__(self, worker: str, queues: tuple[str, ...]) -> None:
+        self._worker = worker
+        self._queues = queues
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="sweep", daemon=True)
+        self._beat_at_ms = 0
+
+    def start(self) -> None:
+        """Begin sweeping."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread and take the worker off the list."""
+        self._ended.set()
+        self._thread.join(timeout=2)
+
+    def _run(self) -> None:
+        settings = load()
+        # Its own context: the process's other one belongs to the children that fork later.
+        context = open_context(settings)
+        publisher = CeleryPublisher(app)
+        while not self._ended.is_set():
+            try:
+                self._beat(context)
+                sweep(context, publisher)
+                context.due.wait(timeout_s=settings.sweep_interval_s)
+            except (redis.RedisError, *BROKER_ERRORS) as error:
+                log.warning("sweep failed", worker=self._worker, error=str(error))
+                self._ended.wait(RETRY_S)
+        try:
+            context.events.forget_worker(self._worker)
+        except redis.RedisError as error:
+            log.info("worker not taken off the list", worker=self._worker, error=str(error))
+
+    def _beat(self, context: Context) -> None:
+        now_ms = context.instances.now_ms()
+        if now_ms - self._beat_at_ms >= HEARTBEAT_MS:
+            context.events.heartbeat(self._worker, self._queues, now_ms)
+            self._beat_at_ms = now_ms

@@ -1,0 +1,357 @@
+"""A hypothesis state machine that attacks the lifecycle scripts on a real server.
+
+Tasks are killed, paused, doubled and delayed; requests reach the exchange at any later time. The
+machine plays the exchange (it accepts a request until its signed time + window) and the clock (the
+scripts' `TIME` is replaced by a key), and checks the invariants of the design after every step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import redis
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from market.orders import Role
+from state.due import CleanUp, Due, IterateAgain
+from state.instances import Instances, Phase, StopPolicy
+from state.leases import AuthorizationRefused, CleanupLease, Lease, LeaseLost, Leases, Refusal
+from state.scripts import Scripts, read_sources
+
+NAME = "machine_01"
+CLOCK = "test:clock_ms"
+START_MS = 1_790_000_000_000
+WINDOW_MS = 2_000
+MARGIN_MS = 1_000
+LEASE_MS = 2_000
+CLEANUP_LEASE_MS = 3_000
+GRACE_MS = 500
+INTERVAL_MS = 1_000
+
+
+def sources_with_test_clock(mutate: dict[str, tuple[str, str]] | None = None) -> dict[str, str]:
+    """Return the scripts with their clock replaced, and one text replaced where `mutate` names a script."""
+    sources = read_sources()
+    for name, (old, new) in (mutate or {}).items():
+        assert old in sources[name], f"{name}.lua no longer contains {old!r}"
+        sources[name] = sources[name].replace(old, new)
+    clock = f"{{redis.call('GET', '{CLOCK}') / 1000, 0}}"
+    return {name: text.replace("redis.call('TIME')", clock) for name, text in sources.items()}
+
+
+@dataclass
+class Request:
+    """A placement on its way to the exchange."""
+
+    signed_at_ms: int
+    epoch: int
+
+
+@dataclass
+class Task:
+    """An iteration at some point of its life."""
+
+    lease: Lease
+    signed_at_ms: int | None = None
+    request: Request | None = None
+    unresolved: int = 0
+
+
+@dataclass
+class Cleaner:
+    """A cleanup at some point of its life."""
+
+    lease: CleanupLease
+    empty_lists: int = 0
+
+
+class Lifecycle(RuleBasedStateMachine):
+    """The machine; `client` and `sources` are set by the test before it runs."""
+
+    client: redis.Redis
+    sources: dict[str, str]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.client.flushdb()
+        scripts = Scripts(self.client, sources=self.sources)
+        self.instances = Instances(self.client, scripts)
+        self.leases = Leases(
+            self.client,
+            scripts,
+            lease_ms=LEASE_MS,
+            cleanup_lease_ms=CLEANUP_LEASE_MS,
+            grace_ms=GRACE_MS,
+            fence_margin_ms=MARGIN_MS,
+        )
+        self.due = Due(self.client, scripts, grace_ms=GRACE_MS)
+        self.now_ms = START_MS
+        self._tick(0)
+        self.messages: list[tuple[int, int | None]] = []
+        self.cleanups: list[int] = []
+        self.tasks: list[Task] = []
+        self.cleaners: list[Cleaner] = []
+        self.flying: list[Request] = []
+        #: Epochs of the orders on the book.
+        self.book: list[int] = []
+        self.stopped_epochs: set[int] = set()
+        self.clean_epoch = 0
+        self.newest_token = ""
+
+    def _tick(self, ms: int) -> None:
+        self.now_ms += ms
+        self.client.set(CLOCK, self.now_ms)
+
+    def _phase(self) -> Phase:
+        record = self.instances.read(NAME)
+        return record.phase if record else Phase.STOPPED
+
+    @rule(ms=st.sampled_from([1, 100, 500, 1_000, 2_000, 3_500]))
+    def time_passes(self, ms: int) -> None:
+        self._tick(ms)
+
+    @rule()
+    def start(self) -> None:
+        """Start, and mostly let the first iteration begin."""
+        result = self.instances.start(
+            NAME, config_version="v", config_json="{}", slot=1, account="a", by="test"
+        )
+        if result.started:
+            assert not self.book, "a run started while orders of an old one are open"
+            self.messages.append((result.epoch, 0))
+
+    @rule()
+    def stop(self) -> None:
+        result = self.instances.request_stop(NAME, by="test", reason="test", policy=StopPolicy())
+        if result.result == "stopping":
+            self.stopped_epochs.add(result.epoch)
+
+    @rule()
+    def sweep(self) -> None:
+        for name in self.due.ids(now_ms=self.now_ms):
+            work = self.due.sweep(name, task_id="t")
+            if isinstance(work, IterateAgain):
+                self.messages.append((work.epoch, work.tick))
+            elif isinstance(work, CleanUp):
+                self.cleanups.append(work.epoch)
+
+    @precondition(lambda self: self.messages)
+    @rule(data=st.data(), again=st.booleans())
+    def deliver(self, data: st.DataObject, again: bool) -> None:
+        index = data.draw(st.integers(0, len(self.messages) - 1))
+        epoch, tick = self.messages[index] if again else self.messages.pop(index)
+        before = self.instances.read(NAME)
+        claimed = self.leases.claim(NAME, epoch=epoch, tick=tick, task_id="t")
+        if isinstance(claimed, Refusal):
+            return
+        assert before is not None and before.phase is Phase.RUNNING
+        assert before.epoch == epoch, "an old epoch claimed"
+        assert tick is None or before.tick == tick, "an old or future tick claimed"
+        assert before.lease_until_ms <= self.now_ms, "two live leases"
+        self.newest_token = claimed.token
+        self.tasks.append(Task(lease=claimed))
+
+    @precondition(lambda self: self._phase() is Phase.RUNNING)
+    @rule()
+    def wake_up(self) -> None:
+        record = self.instances.read(NAME)
+        assert record is not None
+        self.messages.append((record.epoch, None))
+
+    @precondition(lambda self: any(t.signed_at_ms is None and t.request is None for t in self.tasks))
+    @rule(data=st.data())
+    def authorize(self, data: st.DataObject) -> None:
+        task = data.draw(
+            st.sampled_from([t for t in self.tasks if t.signed_at_ms is None and t.request is None])
+        )
+        try:
+            granted = self.leases.authorize(task.lease, window_ms=WINDOW_MS, orders=[(0, Role.QUOTE)])
+        except AuthorizationRefused:
+            self._end(task)
+            return
+        assert task.lease.token == self.newest_token, "a task whose lease was taken over was authorised"
+        assert task.lease.epoch not in self.stopped_epochs, "authorised after the stop was requested"
+        task.signed_at_ms = granted.at_ms
+
+    @precondition(lambda self: any(t.signed_at_ms is not None for t in self.tasks))
+    @rule(data=st.data())
+    def send(self, data: st.DataObject) -> None:
+        task = data.draw(st.sampled_from([t for t in self.tasks if t.signed_at_ms is not None]))
+        assert task.signed_at_ms is not None
+        task.request = Request(signed_at_ms=task.signed_at_ms, epoch=task.lease.epoch)
+        task.signed_at_ms = None
+        task.unresolved += 1
+        self.flying.append(task.request)
+
+    @precondition(lambda self: self.flying)
+    @rule(data=st.data())
+    def exchange_processes(self, data: st.DataObject) -> None:
+        request = data.draw(st.sampled_from(self.flying))
+        self.flying.remove(request)
+        if self.now_ms <= request.signed_at_ms + WINDOW_MS:
+            assert request.epoch > self.clean_epoch, "an order was accepted after its run was reported clean"
+            self.book.append(request.epoch)
+
+    @precondition(lambda self: any(t.request for t in self.tasks))
+    @rule(data=st.data())
+    def answer_or_time_out(self, data: st.DataObject) -> None:
+        task = data.draw(st.sampled_from([t for t in self.tasks if t.request]))
+        if task.request not in self.flying:
+            task.unresolved -= 1
+        task.request = None
+
+    @precondition(lambda self: any(t.request is None and t.signed_at_ms is None for t in self.tasks))
+    @rule(data=st.data())
+    def commit(self, data: st.DataObject) -> None:
+        self._end(
+            data.draw(
+                st.sampled_from([t for t in self.tasks if t.request is None and t.signed_at_ms is None])
+            )
+        )
+
+    def _end(self, task: Task) -> None:
+        self.tasks.remove(task)
+        try:
+            committed = self.leases.commit(
+                task.lease,
+                resolved=task.unresolved == 0,
+                state_json="{}",
+                interval_ms=INTERVAL_MS,
+                next_task_id="t",
+            )
+        except LeaseLost:
+            return
+        assert task.lease.token == self.newest_token, "a task whose lease was taken over committed"
+        if committed.countdown_ms is not None:
+            self.messages.append((committed.epoch, committed.tick))
+        if committed.wake_up:
+            self.messages.append((committed.epoch, None))
+
+    @precondition(lambda self: self.tasks)
+    @rule(data=st.data())
+    def kill_iteration(self, data: st.DataObject) -> None:
+        self.tasks.remove(data.draw(st.sampled_from(self.tasks)))
+
+    @precondition(lambda self: self.messages)
+    @rule(data=st.data())
+    def lose_message(self, data: st.DataObject) -> None:
+        self.messages.remove(data.draw(st.sampled_from(self.messages)))
+
+    @precondition(lambda self: self.cleanups)
+    @rule(data=st.data(), again=st.booleans())
+    def deliver_cleanup(self, data: st.DataObject, again: bool) -> None:
+        index = data.draw(st.integers(0, len(self.cleanups) - 1))
+        epoch = self.cleanups[index] if again else self.cleanups.pop(index)
+        claimed = self.leases.claim_cleanup(NAME, epoch=epoch, by="test")
+        if isinstance(claimed, CleanupLease):
+            self.cleaners.append(Cleaner(lease=claimed))
+
+    @precondition(lambda self: self.cleaners)
+    @rule(data=st.data())
+    def clean(self, data: st.DataObject) -> None:
+        self._clean(data.draw(st.sampled_from(self.cleaners)))
+
+    @precondition(lambda self: self._phase() is Phase.STOPPING)
+    @rule()
+    def clean_in_one_go(self) -> None:
+        """Sweep, claim, and go on to the end if nothing is in the way: the usual stop."""
+        self.sweep()
+        for epoch in self.cleanups:
+            claimed = self.leases.claim_cleanup(NAME, epoch=epoch, by="test")
+            if isinstance(claimed, CleanupLease):
+                self.cleaners.append(Cleaner(lease=claimed))
+        for cleaner in list(self.cleaners):
+            for _ in range(3):
+                if cleaner in self.cleaners:
+                    self._clean(cleaner)
+
+    @precondition(lambda self: any(t.signed_at_ms is None and t.request is None for t in self.tasks))
+    @rule(data=st.data(), lost=st.booleans())
+    def place(self, data: st.DataObject, lost: bool) -> None:
+        """Authorise and send in one go; then the task may die, or give up waiting for the answer."""
+        self.authorize(data)
+        for task in [t for t in self.tasks if t.signed_at_ms is not None]:
+            assert task.signed_at_ms is not None
+            self.flying.append(Request(signed_at_ms=task.signed_at_ms, epoch=task.lease.epoch))
+            task.signed_at_ms = None
+            task.unresolved += 1
+            if lost:
+                self.tasks.remove(task)
+            else:
+                self._end(task)
+
+    @precondition(lambda self: self._phase() is Phase.RUNNING)
+    @rule()
+    def quiet_iteration(self) -> None:
+        """A wake-up that claims, sends nothing and commits."""
+        record = self.instances.read(NAME)
+        assert record is not None
+        claimed = self.leases.claim(NAME, epoch=record.epoch, tick=None, task_id="t")
+        if isinstance(claimed, Lease):
+            self.newest_token = claimed.token
+            self.tasks.append(task := Task(lease=claimed))
+            self._end(task)
+
+    def _clean(self, cleaner: Cleaner) -> None:
+        """One step: cancel and look; two empty looks after the fence are followed by `finish`."""
+        try:
+            in_flight = self.leases.renew_cleanup(cleaner.lease)
+        except LeaseLost:
+            self.cleaners.remove(cleaner)
+            return
+        listed = [epoch for epoch in self.book if epoch <= cleaner.lease.epoch]
+        self.book = [epoch for epoch in self.book if epoch > cleaner.lease.epoch]
+        if in_flight.lease_until_ms or in_flight.fence_ms > in_flight.now_ms or listed:
+            cleaner.empty_lists = 0
+            return
+        cleaner.empty_lists += 1
+        if cleaner.empty_lists < 2:
+            return
+        self.cleaners.remove(cleaner)
+        try:
+            result = self.leases.finish(
+                cleaner.lease, clean=True, outcome_json="{}", retry_after_ms=1, attempts_until_failed=3
+            )
+        except LeaseLost:
+            return
+        if result == "stopped":
+            self.clean_epoch = max(self.clean_epoch, cleaner.lease.epoch)
+
+    @precondition(lambda self: self.cleaners)
+    @rule(data=st.data())
+    def kill_cleanup(self, data: st.DataObject) -> None:
+        self.cleaners.remove(data.draw(st.sampled_from(self.cleaners)))
+
+    @invariant()
+    def a_stopped_instance_has_no_order(self) -> None:
+        if self._phase() is Phase.STOPPED:
+            assert not self.book, "an order is open while the instance is called stopped"
+
+    def teardown(self) -> None:
+        """With all tasks dead and all messages lost, the sweep alone brings it on again, or to its end."""
+        self.tasks.clear()
+        self.cleaners.clear()
+        phase = self._phase()
+        if phase is Phase.STOPPED:
+            return
+        for _ in range(20):
+            self.messages.clear()
+            self.cleanups.clear()
+            self._tick(5_000)
+            self.sweep()
+            record = self.instances.read(NAME)
+            assert record is not None
+            for epoch, tick in self.messages:
+                if isinstance(self.leases.claim(NAME, epoch=epoch, tick=tick, task_id="t"), Lease):
+                    return
+            for epoch in self.cleanups:
+                claimed = self.leases.claim_cleanup(NAME, epoch=epoch, by="test")
+                if isinstance(claimed, CleanupLease):
+                    self._tick(1)
+                    finished = self.leases.finish(
+                        claimed, clean=True, outcome_json="{}", retry_after_ms=1, attempts_until_failed=3
+                    )
+                    if finished == "stopped":
+                        return
+        raise AssertionError(f"nothing brings the instance on from {phase}")

@@ -1,0 +1,65 @@
+"""The lifecycle scripts against the invariants of the design, on a real server."""
+
+from __future__ import annotations
+
+import pytest
+import redis
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+from lifecycle_machine import Lifecycle, sources_with_test_clock
+
+THOROUGH = settings(
+    max_examples=150,
+    stateful_step_count=60,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    derandomize=True,
+    database=None,
+)
+
+
+def machine(client: redis.Redis, mutate: dict[str, tuple[str, str]] | None = None) -> type[Lifecycle]:
+    """Return a machine class bound to a server and to (broken) scripts."""
+    return type("Bound", (Lifecycle,), {"client": client, "sources": sources_with_test_clock(mutate)})
+
+
+@pytest.mark.timeout(300)
+def test_no_sequence_of_faults_breaks_an_invariant(redis_client: redis.Redis) -> None:
+    run_state_machine_as_test(machine(redis_client), settings=THOROUGH)
+
+
+#: One rule of the protocol broken at a time: the machine has to notice each.
+BROKEN_RULES = {
+    "authorize leaves the fence alone": {"authorize": ("'fence', fence)", "'fence', 0)")},
+    "commit sets the fence to zero": {"commit": ("'fence', r[7])", "'fence', 0)")},
+    "authorize ignores the phase and the stop key": {
+        "authorize": (
+            "if r[1] ~= 'running' then return {'refused', 'phase'} end\n"
+            "if redis.call('EXISTS', KEYS[2]) == 1 then return {'refused', 'stop'} end",
+            "",
+        )
+    },
+    "authorize ignores who holds the lease": {
+        "authorize": ("if r[2] ~= ARGV[1] then return {'refused', 'token'} end", "")
+    },
+    "claim ignores a live lease": {"claim": ("tonumber(r[6]) > now", "false")},
+    "claim ignores the tick": {"claim": ("r[3] ~= ARGV[3]", "false")},
+    "claim ignores the epoch": {"claim": ("r[2] ~= ARGV[2]", "false")},
+    "commit ignores who holds the lease": {"commit": ("r[2] ~= ARGV[2]", "false")},
+    "finish does not look at the fence, and the cleanup sees none": {
+        "finish": ("(in_flight or tonumber(r[5] or '0') > now)", "false"),
+        "renew_cleanup": ("return {'ok', now, live, r[4] or '', fence}", "return {'ok', now, 0, '', 0}"),
+    },
+    "sweep forgets running instances": {"sweep": ("if r[1] == 'running' then", "if false then")},
+    "sweep forgets stopping instances": {
+        "sweep": ("if r[1] == 'stopping' or r[1] == 'failed' then", "if false then")
+    },
+}
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("rule", BROKEN_RULES)
+def test_the_machine_notices_a_broken_rule(redis_client: redis.Redis, rule: str) -> None:
+    hunt = settings(THOROUGH, max_examples=2_000, phases=[Phase.generate])
+    with pytest.raises(Exception):  # noqa: B017, PT011 - hypothesis wraps the failed assertion in several classes
+        run_state_machine_as_test(machine(redis_client, BROKEN_RULES[rule]), settings=hunt)
