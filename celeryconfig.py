@@ -1,4 +1,4 @@
-"""Celery's settings, each with its reason. The facts behind them were measured on Celery 5.6.3 and Valkey 9.1."""
+"""Celery's settings, each with its reason. Facts: measured on Celery 5.6.3 and Valkey 9.1."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ imports = ("tasks.iteration", "tasks.cleanup", "tasks.signals")
 task_serializer = "json"
 accept_content = ["json"]
 
-# Every network call ends well before these. The soft limit lets an iteration commit what it knows, the hard one
-# only frees a child that does not listen; the lease lies between them, so that nobody else starts before.
+# Every network call ends well before these. The soft limit lets an iteration commit what it knows, the hard
+# one only frees a child that does not listen; the lease lies between them, so nobody else starts before.
 task_annotations = {
     "tasks.iterate": {
         "soft_time_limit": _settings.iterate_soft_limit_s,
@@ -66,7 +66,7 @@ broker_connection_max_retries = None
 # An iteration that runs while the broker restarts is harmless: the lease decides, not the connection.
 worker_cancel_long_running_tasks_on_connection_loss = False
 
-# A child that leaks (a library's cache, say) is replaced now and then; iterations are short, so nothing waits.
+# A child that leaks is replaced now and then; iterations are short, so nothing waits for it.
 worker_max_tasks_per_child = 20_000
 
 # Events only when somebody looks (Flower switches them on): they cost half as much as the task itself.

@@ -8,25 +8,17 @@ from collections.abc import Callable
 
 import structlog
 
-from exchanges.base import Exchange
-from exchanges.clock import StoreClockReading
-from exchanges.errors import ExchangeError, RateLimited
-from market.orders import OpenOrder
 from runner.context import Context
-from runner.execution import cancel_orders
 from runner.flatten import Flattener
 from runner.loaded import LoadedInstance, load_running
 from runner.outcome import OpenOrderSeen, OrderList, Outcome, Result, Step
-from state.client_ids import owns
+from runner.own_orders import LONGEST_PAUSE_S, OwnOrders
 from state.leases import CleanupLease, InFlight, LeaseLost, Refusal
 
 log = structlog.get_logger(__name__)
 
-#: An iteration that has not ended this long after the stop is cut short; its requests then count as unresolved.
+#: An iteration that has not ended this long after the stop is cut short; its open request is then unresolved.
 INTERRUPT_AFTER_S = 0.5
-#: Between two tries while the exchange does not answer or still shows orders.
-FIRST_PAUSE_S = 0.05
-LONGEST_PAUSE_S = 1.0
 #: After an unclean attempt the next one follows this soon, doubled each time up to the longest.
 FIRST_RETRY_MS = 500
 LONGEST_RETRY_MS = 5_000
@@ -55,7 +47,9 @@ def run_cleanup(
     """
     lease = context.leases.claim_cleanup(instance_id, epoch=epoch, by=by)
     if isinstance(lease, Refusal):
-        log.info("cleanup not claimed", instance=instance_id, epoch=epoch, why=lease.reason, detail=lease.detail)
+        log.info(
+            "cleanup not claimed", instance=instance_id, epoch=epoch, why=lease.reason, detail=lease.detail
+        )
         return None
     cleanup = Cleanup(context, lease, by=by, interrupt=interrupt)
     try:
@@ -169,7 +163,10 @@ class Cleanup:
 
     def note_list(self, orders: tuple[OpenOrderSeen, ...]) -> None:
         """Keep the last lists as evidence."""
-        self._lists = [*self._lists[-1:], OrderList(at_ms=self._context.instances.now_ms(), own_orders=orders)]
+        self._lists = [
+            *self._lists[-1:],
+            OrderList(at_ms=self._context.instances.now_ms(), own_orders=orders),
+        ]
 
     def note_cancelled(self, order_id: str) -> None:
         """Remember an order this cleanup cancelled."""
@@ -229,87 +226,3 @@ class Cleanup:
             problem=problem,
         )
         return outcome
-
-
-class OwnOrders:
-    """The instance's orders on the exchange, as one cleanup sees and cancels them."""
-
-    def __init__(self, cleanup: Cleanup, exchange: Exchange, symbol: str, *, exclusive: bool) -> None:
-        self._cleanup = cleanup
-        self._exchange = exchange
-        self._symbol = symbol
-        self._exclusive = exclusive
-
-    def list(self) -> tuple[OpenOrderSeen, ...]:
-        """Return own open orders by the exchange's word, asking until it answers."""
-        pause_s = FIRST_PAUSE_S
-        while True:
-            self._cleanup.renew()
-            try:
-                orders = self._exchange.open_orders(self._symbol)
-            except ExchangeError as error:
-                log.warning("open orders unknown", error=str(error))
-                retry_s = error.retry_after_s if isinstance(error, RateLimited) else 0.0
-                self._cleanup.pause(max(pause_s, retry_s))
-                pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
-                continue
-            own = tuple(_seen(order) for order in orders if owns(self._cleanup.slot, order.client_order_id))
-            self._cleanup.note_list(own)
-            return own
-
-    def cancel_at_once(self, known_order_ids: tuple[str, ...]) -> None:
-        """Cancel what the last iteration knew and what the exchange lists, without waiting for anything.
-
-        The known ids do not wait for a list, and are cancelled even when a list lags behind.
-        """
-        if self._exclusive:
-            self._cancel_symbol()
-        elif known_order_ids:
-            self._cancel(known_order_ids)
-        self.cancel_what_is_listed()
-
-    def cancel_what_is_listed(self) -> int:
-        """Read one list and cancel what is on it; return how many that were."""
-        listed = self.list()
-        if listed:
-            self._cleanup.renew()
-            self._cancel(tuple(order.order_id for order in listed))
-        return len(listed)
-
-    def cancel_until_gone(self) -> None:
-        """List and cancel until two lists in a row show nothing. Raises `OutOfTime`.
-
-        Two, because exchanges acknowledge cancels that have not happened yet and their lists lag; the
-        second is asked for after the first was answered, so at least one request time later.
-        """
-        empty_in_a_row = 0
-        pause_s = FIRST_PAUSE_S
-        while empty_in_a_row < 2:
-            if self.cancel_what_is_listed() == 0:
-                empty_in_a_row += 1
-                continue
-            if empty_in_a_row == 0 and pause_s > FIRST_PAUSE_S:
-                self._cleanup.pause(pause_s)
-            empty_in_a_row = 0
-            pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
-
-    def _cancel(self, order_ids: tuple[str, ...]) -> None:
-        for order_id, outcome in cancel_orders(self._exchange, self._symbol, order_ids).items():
-            if outcome is not None and outcome.value == "cancelled":
-                self._cleanup.note_cancelled(order_id)
-
-    def _cancel_symbol(self) -> None:
-        try:
-            self._exchange.cancel_all(self._symbol)
-        except ExchangeError as error:
-            log.warning("cancel-all not confirmed", error=str(error))
-
-
-def _seen(order: OpenOrder) -> OpenOrderSeen:
-    return OpenOrderSeen(
-        order_id=order.order_id,
-        client_order_id=order.client_order_id or 0,
-        side=str(order.side),
-        price=str(order.price),
-        remaining_quantity=str(order.remaining_quantity),
-    )

@@ -72,10 +72,9 @@ class Executor:
         """Cancel, then place. A side with a cancel that is not certain gets nothing new this time."""
         outcomes = self._cancel(plan.cancels)
         blocked = {own.order.side for own, sure in outcomes if not sure}
-        if taker is not None:
-            # Self-trade prevention would refuse it against own orders that may still rest opposite.
-            if not blocked:
-                self._send([(self._taker(taker), 0, Role.HEDGE)])
+        # Self-trade prevention would refuse a taker against own orders that may still rest opposite.
+        if taker is not None and not blocked:
+            self._send([(self._taker(taker), 0, Role.HEDGE)])
         quotes = [quote for quote in plan.places if quote.side not in blocked]
         if quotes:
             self._send([(self._maker(quote), quote.level, quote.role) for quote in quotes])
@@ -128,7 +127,9 @@ class Executor:
             return
         if found is None:
             # It may still arrive until its window is over: only the fence settles that.
-            log.warning("placement unresolved", client_order_id=order.client_order_id, error="not on the book yet")
+            log.warning(
+                "placement unresolved", client_order_id=order.client_order_id, error="not on the book yet"
+            )
             return
         self.report.unresolved -= 1
         self.report.accepted.append(found)
@@ -195,4 +196,3 @@ def cancel_orders(
     finally:
         # An interrupted task must not wait for requests that hang.
         pool.shutdown(wait=False, cancel_futures=True)
-

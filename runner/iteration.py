@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import structlog
 
 from exchanges.clock import StoreClockReading
+from exchanges.registry import Venue
 from market.instrument import MarketType
 from market.orders import Role
 from market.snapshot import OwnOrder, Snapshot
@@ -17,7 +18,6 @@ from runner.execution import ExecutionReport, Executor
 from runner.loaded import LoadedInstance, load_running
 from runner.publisher import Iteration
 from runner.schedule import error_delay_ms, hop_s, task_id
-from exchanges.registry import Venue
 from state.client_ids import decode, owns
 from state.instances import StopPolicy
 from state.leases import AuthorizationRefused, Committed, Granted, Lease, LeaseLost, Refusal
@@ -75,8 +75,10 @@ def run_iteration(
         work.instance = load_running(context, lease.instance_id, lease.config_version)
         _work(context, lease, work.instance, reading, work)
     except (AuthorizationRefused, LeaseLost) as ended:
-        log.info("iteration ended by the gate", instance=instance_id, epoch=epoch, seq=lease.seq, why=str(ended))
-    except Exception as error:  # noqa: BLE001 - the boundary: one broken iteration is counted, shown and backed off
+        log.info(
+            "iteration ended by the gate", instance=instance_id, epoch=epoch, seq=lease.seq, why=str(ended)
+        )
+    except Exception as error:
         work.error = f"{type(error).__name__}: {error}"
         log.error(
             "iteration failed",
@@ -217,7 +219,12 @@ def _refused(
 ) -> tuple[Iteration, ...]:
     if refusal.reason != "early":
         log.info(
-            "claim refused", instance=instance_id, epoch=epoch, tick=tick, why=refusal.reason, detail=refusal.detail
+            "claim refused",
+            instance=instance_id,
+            epoch=epoch,
+            tick=tick,
+            why=refusal.reason,
+            detail=refusal.detail,
         )
         return ()
     return (
@@ -229,4 +236,3 @@ def _refused(
             countdown_s=hop_s(refusal.wait_ms / 1000, context.settings.visibility_timeout_s),
         ),
     )
-

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from runner.config import LoadedConfig, load_instance, version_of
 from runner.access import access
+from runner.config import LoadedConfig, load_instance, version_of
 from runner.context import Context
 from runner.loaded import LoadedInstance, from_config
 from state.client_ids import allocate_slot
@@ -38,11 +38,14 @@ def start_instance(context: Context, instance_id: str, *, by: str, force: bool =
     warnings = list(found.warnings)
     if not report.is_persistent:
         warnings.append(
-            "the state server writes nothing to disk: its restart would lose running instances; set appendonly yes"
+            "the state server writes nothing to disk, so its restart would lose running instances; "
+            "set appendonly yes"
         )
     record = context.instances.read(instance_id)
     if record is not None and record.phase is not Phase.STOPPED and not force:
-        return Started(result=StartResult(result=str(record.phase), epoch=record.epoch), warnings=tuple(warnings))
+        return Started(
+            result=StartResult(result=str(record.phase), epoch=record.epoch), warnings=tuple(warnings)
+        )
     loaded = _runnable(found)
     account = access(loaded.config, settings).account
     venue = context.venues.of(loaded.config)
@@ -94,7 +97,8 @@ def check_policy(loaded: LoadedInstance, policy: StopPolicy) -> None:
         )
     if not loaded.config.exclusive_symbol:
         raise StartRefused(
-            f"{instance_id}: closing would close the whole account's position in {loaded.config.metadata.symbol}; "
+            f"{instance_id}: closing would close the account's whole position in "
+            f"{loaded.config.metadata.symbol}; "
             'set "exclusive_symbol": true when nothing else trades it'
         )
     if not policy.cancel_orders:

@@ -10,7 +10,6 @@ from runner.context import Context
 from state.connection import StateError
 from state.instances import StopPolicy
 from strategies.base import AnyStrategy, Params, State
-from strategies.registry import find
 
 
 class StateUnreadable(StateError):

@@ -49,9 +49,7 @@ class Due:
 
     def ids(self, *, now_ms: int, limit: int = 1000) -> tuple[str, ...]:
         """Return the instances that are due at `now_ms`, the most overdue first."""
-        found = self._client.zrange(
-            keys.DUE, "-inf", cast("int", now_ms), byscore=True, offset=0, num=limit
-        )
+        found = self._client.zrange(keys.DUE, "-inf", now_ms, byscore=True, offset=0, num=limit)
         return tuple(cast("list[str]", found))
 
     def sweep(self, instance_id: str, *, task_id: str) -> IterateAgain | CleanUp | None:
@@ -65,7 +63,5 @@ class Due:
             return None
         kind, epoch, rest = reply
         if kind == "iterate":
-            return IterateAgain(
-                instance_id=instance_id, epoch=int(epoch), tick=int(rest), task_id=task_id
-            )
+            return IterateAgain(instance_id=instance_id, epoch=int(epoch), tick=int(rest), task_id=task_id)
         return CleanUp(instance_id=instance_id, epoch=int(epoch), pending_task_id=str(rest))

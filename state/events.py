@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import redis
 
@@ -65,19 +65,17 @@ class Events:
 
     def read(self, after: str, *, block_ms: int | None = None, count: int = 1000) -> tuple[Event, ...]:
         """Return events behind `after`, waiting up to `block_ms` for the first."""
-        reply = self._client.xread({keys.EVENTS: after}, count=count, block=block_ms)
-        entries: list[tuple[str, dict[str, str]]] = []
-        if isinstance(reply, dict):  # RESP3
-            for batch in reply.get(keys.EVENTS, []):
-                entries.extend(batch)
-        else:
-            for _, batch in reply or []:
-                entries.extend(batch)
+        reply = cast("Any", self._client.xread({keys.EVENTS: after}, count=count, block=block_ms))
+        if not reply:
+            return ()
+        entries = reply[keys.EVENTS][0] if isinstance(reply, dict) else reply[0][1]
         return tuple(_event(stream_id, fields) for stream_id, fields in entries)
 
     def of_instance(self, instance_id: str, *, limit: int = 1000) -> tuple[Event, ...]:
         """Return the newest events of one instance, oldest first."""
-        entries = cast("list[tuple[str, dict[str, str]]]", self._client.xrevrange(keys.EVENTS, count=limit * 10))
+        entries = cast(
+            "list[tuple[str, dict[str, str]]]", self._client.xrevrange(keys.EVENTS, count=limit * 10)
+        )
         found = [_event(i, f) for i, f in entries if f.get("instance") == instance_id]
         return tuple(reversed(found[:limit]))
 
@@ -101,9 +99,7 @@ class Events:
         for name, text in sorted(found.items()):
             beat = json.loads(text)
             if now_ms - int(beat["at_ms"]) <= within_ms:
-                workers.append(
-                    Worker(name=name, queues=tuple(beat["queues"]), seen_at_ms=int(beat["at_ms"]))
-                )
+                workers.append(Worker(name=name, queues=tuple(beat["queues"]), seen_at_ms=int(beat["at_ms"])))
         return tuple(workers)
 
 

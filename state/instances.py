@@ -119,7 +119,7 @@ class Instances:
 
     def now_ms(self) -> int:
         """Return the state server's time in ms."""
-        seconds, microseconds = cast("tuple[int, int]", self._client.time())
+        seconds, microseconds = self._client.time()
         return seconds * 1000 + microseconds // 1000
 
     def start(

@@ -55,7 +55,7 @@ class Lease:
 class Refusal:
     """Why a claim was not given."""
 
-    #: ``busy`` (a live lease), ``early`` (a hop of a long countdown) or ``stale`` (a late or doubled message).
+    #: ``busy`` (a live lease), ``early`` (a hop of a long countdown) or ``stale`` (late or doubled).
     reason: str
     detail: str = ""
     #: With ``early``: how long until it is due.
@@ -268,7 +268,7 @@ class Leases:
     def renew_cleanup(self, lease: CleanupLease, *, settled: bool = False) -> InFlight:
         """Prolong the cleanup lease and return what is in flight. Raises `LeaseLost`.
 
-        `settled` says that every order the cleanup itself sent got its answer, so `fence` need not wait for it.
+        `settled`: every order the cleanup itself sent got its answer, so `fence` need not wait for it.
         """
         kind, *rest = self._scripts.call(
             "renew_cleanup",
@@ -279,7 +279,10 @@ class Leases:
             raise LeaseLost(f"{lease.instance_id}: the cleanup lease was lost")
         now, lease_until, running, fence = rest
         return InFlight(
-            now_ms=int(now), lease_until_ms=int(lease_until), running_task_id=str(running), fence_ms=int(fence)
+            now_ms=int(now),
+            lease_until_ms=int(lease_until),
+            running_task_id=str(running),
+            fence_ms=int(fence),
         )
 
     def wait_released(self, lease: CleanupLease, *, timeout_s: float) -> None:

@@ -11,6 +11,7 @@ from tasks.publishing import BROKER_ERRORS, CeleryPublisher
 
 log = structlog.get_logger(__name__)
 
+
 @app.task(name="tasks.iterate", bind=True)
 def iterate(self: Task, instance_id: str, epoch: int, tick: int | None) -> None:
     """Run one iteration and publish what follows it."""

@@ -12,7 +12,13 @@ import structlog
 from settings import Settings
 
 #: Celery tells each task's start and end at INFO; our own line says more.
-QUIET = ("celery.worker.strategy", "celery.app.trace", "celery.worker.control", "celery.redirected", "urllib3")
+QUIET = (
+    "celery.worker.strategy",
+    "celery.app.trace",
+    "celery.worker.control",
+    "celery.redirected",
+    "urllib3",
+)
 
 
 def configure(settings: Settings) -> None:
@@ -32,7 +38,9 @@ def configure(settings: Settings) -> None:
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[settings.log_level]),
+        wrapper_class=structlog.make_filtering_bound_logger(
+            logging.getLevelNamesMapping()[settings.log_level]
+        ),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)

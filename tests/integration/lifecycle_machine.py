@@ -145,7 +145,8 @@ class Lifecycle(RuleBasedStateMachine):
         claimed = self.leases.claim(NAME, epoch=epoch, tick=tick, task_id="t")
         if isinstance(claimed, Refusal):
             return
-        assert before is not None and before.phase is Phase.RUNNING
+        assert before is not None
+        assert before.phase is Phase.RUNNING
         assert before.epoch == epoch, "an old epoch claimed"
         assert tick is None or before.tick == tick, "an old or future tick claimed"
         assert before.lease_until_ms <= self.now_ms, "two live leases"

@@ -61,5 +61,5 @@ BROKEN_RULES = {
 @pytest.mark.parametrize("rule", BROKEN_RULES)
 def test_the_machine_notices_a_broken_rule(redis_client: redis.Redis, rule: str) -> None:
     hunt = settings(THOROUGH, max_examples=2_000, phases=[Phase.generate])
-    with pytest.raises(Exception):  # noqa: B017, PT011 - hypothesis wraps the failed assertion in several classes
+    with pytest.raises(Exception):  # noqa: B017 - hypothesis wraps the failed assertion in several classes
         run_state_machine_as_test(machine(redis_client, BROKEN_RULES[rule]), settings=hunt)

@@ -1,0 +1,129 @@
+"""An instance's orders on the exchange, as a cleanup lists and cancels them."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import structlog
+
+from exchanges.base import Exchange
+from exchanges.errors import ExchangeError, RateLimited
+from market.orders import CancelOutcome, OpenOrder
+from runner.execution import cancel_orders
+from runner.outcome import OpenOrderSeen
+from state.client_ids import owns
+from state.leases import InFlight
+
+log = structlog.get_logger(__name__)
+
+#: Between two tries while the exchange does not answer or still shows orders.
+FIRST_PAUSE_S = 0.05
+LONGEST_PAUSE_S = 1.0
+
+
+class Witness(Protocol):
+    """The cleanup that a list or cancel is made for."""
+
+    @property
+    def slot(self) -> int:
+        """Return the slot that own client order ids carry."""
+        ...
+
+    def renew(self) -> InFlight:
+        """Prolong the lease. Raises `LeaseLost` or `OutOfTime`."""
+        ...
+
+    def pause(self, seconds: float) -> None:
+        """Wait a moment."""
+        ...
+
+    def note_list(self, orders: tuple[OpenOrderSeen, ...]) -> None:
+        """Keep a list as evidence."""
+        ...
+
+    def note_cancelled(self, order_id: str) -> None:
+        """Remember an order that was cancelled."""
+        ...
+
+
+class OwnOrders:
+    """Lists and cancels for one cleanup; a list that fails is asked for again, never taken as empty."""
+
+    def __init__(self, cleanup: Witness, exchange: Exchange, symbol: str, *, exclusive: bool) -> None:
+        self._cleanup = cleanup
+        self._exchange = exchange
+        self._symbol = symbol
+        self._exclusive = exclusive
+
+    def list(self) -> tuple[OpenOrderSeen, ...]:
+        """Return own open orders by the exchange's word, asking until it answers."""
+        pause_s = FIRST_PAUSE_S
+        while True:
+            self._cleanup.renew()
+            try:
+                orders = self._exchange.open_orders(self._symbol)
+            except ExchangeError as error:
+                log.warning("open orders unknown", error=str(error))
+                retry_s = error.retry_after_s if isinstance(error, RateLimited) else 0.0
+                self._cleanup.pause(max(pause_s, retry_s))
+                pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
+                continue
+            own = tuple(_seen(order) for order in orders if owns(self._cleanup.slot, order.client_order_id))
+            self._cleanup.note_list(own)
+            return own
+
+    def cancel_at_once(self, known_order_ids: tuple[str, ...]) -> None:
+        """Cancel what the last iteration knew, without asking anything first.
+
+        That saves the time of a list on the usual path, and reaches orders that a lagging list hides.
+        """
+        if self._exclusive:
+            self._cancel_symbol()
+        elif known_order_ids:
+            self._cancel(known_order_ids)
+
+    def cancel_what_is_listed(self) -> int:
+        """Read one list and cancel what is on it; return how many that were."""
+        listed = self.list()
+        if listed:
+            self._cleanup.renew()
+            self._cancel(tuple(order.order_id for order in listed))
+        return len(listed)
+
+    def cancel_until_gone(self) -> None:
+        """List and cancel until two lists in a row show nothing. Raises `OutOfTime`.
+
+        Two, because exchanges acknowledge cancels that have not happened yet and their lists lag; the
+        second is asked for after the first was answered, so at least one request time later.
+        """
+        empty_in_a_row = 0
+        pause_s = FIRST_PAUSE_S
+        while empty_in_a_row < 2:
+            if self.cancel_what_is_listed() == 0:
+                empty_in_a_row += 1
+                continue
+            if empty_in_a_row == 0 and pause_s > FIRST_PAUSE_S:
+                self._cleanup.pause(pause_s)
+            empty_in_a_row = 0
+            pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
+
+    def _cancel(self, order_ids: tuple[str, ...]) -> None:
+        for order_id, outcome in cancel_orders(self._exchange, self._symbol, order_ids).items():
+            if outcome is CancelOutcome.CANCELLED:
+                self._cleanup.note_cancelled(order_id)
+
+    def _cancel_symbol(self) -> None:
+        try:
+            self._exchange.cancel_all(self._symbol)
+        except ExchangeError as error:
+            log.warning("cancel-all not confirmed", error=str(error))
+
+
+def _seen(order: OpenOrder) -> OpenOrderSeen:
+    return OpenOrderSeen(
+        order_id=order.order_id,
+        client_order_id=order.client_order_id or 0,
+        side=str(order.side),
+        price=str(order.price),
+        remaining_quantity=str(order.remaining_quantity),
+    )
