@@ -1,0 +1,274 @@
+"""The whole stack as one object: which processes, their ports and environment, and when they are ready.
+
+    with Stack(StackOptions(run_dir=Path(".run"))) as stack:
+        context = open_context(stack.settings())
+
+Start order is valkey, simulator, workers, Flower; they end the other way round.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+import redis
+
+from cli.stack.processes import ManagedProcess, ProcessSpec, StackError, Supervisor, stop_together
+from cli.stack.valkey import ValkeyServer, free_port
+from settings import STACK_FILE, Settings, environment, load
+from state import keys
+from state.connection import connect
+from state.events import Events
+
+#: The checkout: where `celery -A tasks` finds its packages.
+ROOT = Path(__file__).resolve().parents[2]
+ITERATE_WORKER = "celery -A tasks worker -Q iterate -c 2 -n iterate@%h --without-gossip --without-mingle"
+CLEANUP_WORKER = "celery -A tasks worker -Q cleanup -c 2 -n cleanup@%h --without-gossip --without-mingle"
+FLOWER = "celery -A tasks flower --address=127.0.0.1 --max-tasks=2000"
+READY_TIMEOUT_S = 30.0
+FLOWER_USER = "demo"
+
+
+def _say_nothing(_: str) -> None:
+    """Take what nobody asked to hear."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackOptions:
+    """What to run and where."""
+
+    #: `stack.json` is written here, and data and logs unless `data_dir` says otherwise.
+    run_dir: Path
+    #: Data and logs; default `run_dir`.
+    data_dir: Path | None = None
+    #: Instance files for the workers.
+    config_dir: Path = Path("config/active")
+    #: Begin without the data of an earlier stack.
+    fresh: bool = False
+    #: Start our own Valkey; otherwise `BROKER_URL` of `environ` is used.
+    server: bool = True
+    simulator: bool = True
+    #: More arguments for `python -m simulator`.
+    simulator_arguments: tuple[str, ...] = ()
+    workers: bool = True
+    flower: bool = False
+    #: Restart what ends unexpectedly.
+    supervise: bool = True
+    #: What the children inherit; default: this process's environment.
+    environ: Mapping[str, str] = field(default_factory=environment, repr=False)
+    #: Gets one sentence for each thing a user may want to know, possibly from another thread.
+    tell: Callable[[str], None] = _say_nothing
+
+
+class Stack:
+    """A running stack. `start` raises `StackError` when something does not come up; then nothing is left."""
+
+    def __init__(self, options: StackOptions) -> None:
+        self.options = options
+        self.data_dir = (options.data_dir or options.run_dir).resolve()
+        self.log_dir = self.data_dir / "logs"
+        #: Every process by name: valkey, simulator, iterate, cleanup, flower.
+        self.processes: dict[str, ManagedProcess] = {}
+        self.server: ValkeyServer | None = None
+        self.broker_url = ""
+        self.simulator_url = ""
+        self.flower_url = ""
+        self.flower_password = ""
+        self._stack_file = options.run_dir.resolve() / STACK_FILE
+        self._supervisor = Supervisor(options.tell)
+
+    def __enter__(self) -> Stack:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def settings(self) -> Settings:
+        """Return the settings with which this process sees the stack."""
+        return load(self._environ())
+
+    def start(self) -> None:
+        """Start everything and wait until it is ready."""
+        self._claim_stack_file()
+        try:
+            if self.options.fresh:
+                shutil.rmtree(self.data_dir / "valkey", ignore_errors=True)
+            shutil.rmtree(self.log_dir, ignore_errors=True)
+            self._start_server()
+            if self.options.simulator:
+                self._start_simulator()
+            self._write_stack_file()
+            if self.options.workers:
+                self._start_workers()
+            if self.options.flower:
+                self._start_flower()
+            # Only now: what cannot even start is reported, not restarted.
+            for process in self.processes.values() if self.options.supervise else ():
+                self._supervisor.watch(process)
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> bool:
+        """End everything. Return whether every process ended by itself."""
+        users = [self.processes[name] for name in ("flower", "iterate", "cleanup") if name in self.processes]
+        services = [self.processes[name] for name in ("simulator", "valkey") if name in self.processes]
+        by_themselves = stop_together(users)
+        by_themselves = stop_together(services) and by_themselves
+        self._supervisor.end()
+        self._stack_file.unlink(missing_ok=True)
+        return by_themselves
+
+    def _environ(self) -> dict[str, str]:
+        environ = dict(self.options.environ)
+        environ.update(
+            BROKER_URL=self.broker_url,
+            CLEANBOOK_RUN_DIR=str(self.options.run_dir.resolve()),
+            CLEANBOOK_CONFIG_DIR=str(self.options.config_dir.resolve()),
+            # Logs appear when they are written.
+            PYTHONUNBUFFERED="1",
+        )
+        if self.options.server:
+            environ.pop("STATE_URL", None)
+        if self.simulator_url:
+            environ["CLEANBOOK_SIMULATOR_URL"] = self.simulator_url
+        return environ
+
+    def _start(self, process: ManagedProcess) -> None:
+        self.processes[process.name] = process
+        process.start()
+
+    def _run(self, name: str, command: str | tuple[str, ...], **more: str) -> ManagedProcess:
+        """Start a Python module: `command` begins with its name."""
+        words = tuple(command.split()) if isinstance(command, str) else command
+        spec = ProcessSpec(
+            name=name, command=(sys.executable, "-m", *words), environ={**self._environ(), **more}, cwd=ROOT
+        )
+        process = ManagedProcess(spec, self.log_dir)
+        self._start(process)
+        return process
+
+    def _start_server(self) -> None:
+        if not self.options.server:
+            self.broker_url = load(self.options.environ).broker_url
+            return
+        minimal = {
+            name: value for name, value in self.options.environ.items() if name in ("PATH", "LANG", "TZ")
+        }
+        self.server = ValkeyServer(self.data_dir / "valkey", environ=minimal, log_dir=self.log_dir)
+        self.broker_url = self.server.url
+        self._start(self.server.process)
+        self.server.wait_ready()
+
+    def _start_simulator(self) -> None:
+        port = free_port()
+        port_file = self.data_dir / "simulator.port"
+        port_file.unlink(missing_ok=True)
+        journal = self.data_dir / "journal.jsonl"
+        journal.unlink(missing_ok=True)
+        self.simulator_url = f"http://127.0.0.1:{port}"
+        process = self._run(
+            "simulator",
+            (
+                *("simulator", "--port", str(port), "--port-file", str(port_file), "--journal", str(journal)),
+                *self.options.simulator_arguments,
+            ),
+        )
+        self._wait_for(lambda: port_file.exists(), (process,), "the simulated exchange")
+
+    def _start_workers(self) -> None:
+        with connect(self.broker_url) as client:
+            # An earlier stack's heartbeats are in the data we began with.
+            client.delete(keys.WORKERS)
+            processes = (self._run("cleanup", CLEANUP_WORKER), self._run("iterate", ITERATE_WORKER))
+            self._wait_for(lambda: _serving(client) >= {"iterate", "cleanup"}, processes, "the workers")
+
+    def _start_flower(self) -> None:
+        port = free_port()
+        self.flower_password = secrets.token_urlsafe(12)
+        self.flower_url = f"http://127.0.0.1:{port}"
+        # Through the environment: anybody on the machine can read a command line.
+        self._run(
+            "flower", f"{FLOWER} --port={port}", FLOWER_BASIC_AUTH=f"{FLOWER_USER}:{self.flower_password}"
+        )
+        self._write_stack_file()
+
+    def _wait_for(
+        self, is_ready: Callable[[], bool], processes: tuple[ManagedProcess, ...], what: str
+    ) -> None:
+        deadline_s = time.monotonic() + READY_TIMEOUT_S
+        pause = threading.Event()
+        while not is_ready():
+            ended = [process for process in processes if not process.is_alive]
+            if ended or time.monotonic() >= deadline_s:
+                blamed = ended[0] if ended else processes[-1]
+                why = "ended at once" if ended else f"not ready after {READY_TIMEOUT_S:.0f} s"
+                raise StackError(f"{what}: {why}; {blamed.log_file} ends with:\n{blamed.tail()}")
+            pause.wait(0.02)
+
+    def _claim_stack_file(self) -> None:
+        """Take the run directory for this process. Raises `StackError` when another stack has it."""
+        self._stack_file.parent.mkdir(parents=True, exist_ok=True)
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        for _ in range(2):
+            try:
+                descriptor = os.open(self._stack_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            except FileExistsError:
+                pid = _living_owner(self._stack_file)
+                if pid is not None:
+                    raise StackError(
+                        f"a stack already runs in this checkout (process {pid}, {self._stack_file}); "
+                        "end it first, or set CLEANBOOK_RUN_DIR to another directory"
+                    ) from None
+                self._stack_file.unlink(missing_ok=True)
+                continue
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                json.dump({"pid": os.getpid()}, file)
+            return
+        raise StackError(f"{self._stack_file} keeps changing; try again")
+
+    def _write_stack_file(self) -> None:
+        content = {
+            "pid": os.getpid(),
+            "broker_url": self.broker_url,
+            "simulator_url": self.simulator_url,
+            "flower_url": self.flower_url,
+            "flower_user": FLOWER_USER if self.flower_url else "",
+            "flower_password": self.flower_password,
+        }
+        draft = self._stack_file.with_suffix(".new")
+        draft.unlink(missing_ok=True)
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            json.dump(content, file, indent=1)
+        draft.replace(self._stack_file)
+
+
+def _serving(client: redis.Redis) -> set[str]:
+    """Return the queues that living workers serve."""
+    seconds, _ = client.time()
+    workers = Events(client).workers(now_ms=int(seconds) * 1000)
+    return {queue for worker in workers for queue in worker.queues}
+
+
+def _living_owner(path: Path) -> int | None:
+    """Return the process that wrote the stack file, None when it is gone."""
+    try:
+        pid = int(json.loads(path.read_text(encoding="utf-8"))["pid"])
+        os.kill(pid, 0)
+    except PermissionError:  # somebody else's process
+        return pid
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return pid
