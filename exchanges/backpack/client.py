@@ -179,9 +179,9 @@ def _never_opened(error: Exception) -> bool:
 
 def _connection_broke(error: Exception) -> bool:
     """Tell whether a standing connection was lost, as a kept-alive one is that the server has closed."""
-    if isinstance(error, requests.Timeout) or _never_opened(error):
-        return False
-    if any(isinstance(cause, urllib3.exceptions.ReadTimeoutError) for cause in _causes(error)):
+    # A time-out in the middle of a body comes as a ConnectionError.
+    timed_out = any(isinstance(cause, urllib3.exceptions.ReadTimeoutError) for cause in _causes(error))
+    if timed_out or _never_opened(error):
         return False
     return isinstance(error, requests.ConnectionError | requests.exceptions.ChunkedEncodingError)
 

@@ -211,6 +211,18 @@ def test_an_answer_that_settles_nothing_leaves_the_outcome_unknown_and_is_not_se
     assert len(network.calls) == 1
 
 
+def test_an_order_that_is_only_accepted_for_later_has_an_unknown_outcome(
+    network: responses.RequestsMock,
+    exchange: BackpackExchange,
+    authorization: Authorization,
+    new_order: NewOrderFactory,
+    wire_order: WireOrder,
+) -> None:
+    network.post(ORDER, status=202, json=wire_order(7))
+    (result,) = exchange.place([new_order(7)], authorization)
+    assert type(result.error) is OutcomeUnknown
+
+
 def test_an_answer_for_another_order_leaves_the_outcome_unknown(
     network: responses.RequestsMock,
     exchange: BackpackExchange,
