@@ -113,9 +113,9 @@ def test_a_reading_of_the_store_that_was_cut_to_its_millisecond_does_not_make_a_
     world = World(true_s=0.0)
     exchange_clock = world.clock()
     exchange_clock.now_ms()
-    # The store showed 5000.9 at 0.5 ms, and 5001 a tenth of a millisecond later: that is when it authorised.
-    reading = StoreClockReading(store_ms=5000, monotonic_s=0.0005)
-    assert exchange_clock.signing_time_ms(5001, reading) <= START_MS + 0.6
+    # The store authorised at its 5000.0, when ours was at 0.3 ms, and was read at its 5000.9, ours at 1.2 ms.
+    reading = StoreClockReading(store_ms=5000, monotonic_s=0.0012)
+    assert exchange_clock.signing_time_ms(5000, reading) <= START_MS + 0.3
 
 
 def test_a_slow_round_trip_is_measured_again() -> None:
