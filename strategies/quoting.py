@@ -166,7 +166,7 @@ def fit_budget(
     """
     fitting = []
     for quote in quotes:
-        affordable = instrument.round_quantity(max(budget, Decimal(0)) / unit_cost(quote))
+        affordable = instrument.round_quantity(budget / unit_cost(quote))
         quantity = min(quote.quantity, affordable)
         if quantity <= 0 or quantity < instrument.min_quantity:
             continue

@@ -98,7 +98,7 @@ class _Fit:
             return False
         if self.distance(own, quote) > self._tolerance * quote.price:
             return False
-        if order.price != quote.price and self._meets_other_side(order.side, order.price):
+        if self._meets_other_side(order.side, order.price):
             return False
         return self._quantity_fits(own, quote.quantity)
 
@@ -119,7 +119,7 @@ class _Fit:
             least = min(wanted, max(wanted * PARTIAL_FILL_FLOOR, self._min_quantity))
         else:
             least = wanted * (1 - QUANTITY_TOLERANCE)
-        return remaining > 0 and least <= remaining <= wanted
+        return least <= remaining <= wanted
 
 
 def _by_level(own: OwnOrder) -> tuple[int, int, str]:
