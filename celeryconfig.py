@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kombu import Queue
+from kombu.entity import Queue
 
 from settings import load
 
@@ -37,7 +37,7 @@ task_ignore_result = True
 
 # Cleanup never waits behind iterations: its own queue, served by its own worker (see Procfile).
 # A plain `celery -A tasks worker` serves both.
-task_queues = (Queue("cleanup"), Queue("iterate"))
+task_queues = (Queue("cleanup"), Queue("iterate"))  # type: ignore[no-untyped-call]
 task_default_queue = "iterate"
 task_create_missing_queues = False
 task_routes = {"tasks.iterate": {"queue": "iterate"}, "tasks.cleanup": {"queue": "cleanup"}}

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import cast
 
 from runner.config import InstanceConfig
+from runner.config_models import BackpackExchange, OrdersOnStop, PositionOnStop
 from runner.context import Context
 from state.connection import StateError
 from state.instances import StopPolicy
 from strategies.base import AnyStrategy, Params, State
+from strategies.registry import find
+
+#: Of an exchange whose configuration names none.
+DEFAULT_WINDOW_MS = 5_000
 
 
 class StateUnreadable(StateError):
@@ -34,13 +40,32 @@ class LoadedInstance:
     def parse_state(self, text: str) -> State:
         """Return the strategy's state; a fresh one when there is none yet. Raises `StateUnreadable`."""
         if not text:
-            return self.strategy.state()
+            return cast("State", self.strategy.state())
         try:
-            return self.strategy.state.model_validate_json(text)
+            return cast("State", self.strategy.state.model_validate_json(text))
         except ValueError as error:
             raise StateUnreadable(
                 f"the saved state of {self.strategy.title} does not fit this version: {error}"
             ) from error
+
+
+def from_config(config: InstanceConfig) -> LoadedInstance:
+    """Return the loaded form of a configuration. Raises `UnknownStrategy` when this version lacks it."""
+    exchange = config.exchange_config
+    params = config.strategy_config.params
+    return LoadedInstance(
+        config=config,
+        strategy=find(config.metadata.strategy, config.market_type),
+        params=params,
+        interval_ms=config.strategy_config.interval_ms,
+        duration_ms=config.strategy_config.duration_ms,
+        window_ms=exchange.window_ms if isinstance(exchange, BackpackExchange) else DEFAULT_WINDOW_MS,
+        refresh_tolerance_bps=params.refresh_tolerance_bps,
+        stop_policy=StopPolicy(
+            cancel_orders=config.stop.orders is OrdersOnStop.CANCEL,
+            close_position=config.stop.position is PositionOnStop.CLOSE,
+        ),
+    )
 
 
 def load_running(context: Context, instance_id: str, version: str) -> LoadedInstance:

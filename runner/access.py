@@ -1,0 +1,33 @@
+"""Which account on which exchange an instance uses, and how to reach it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+
+from exchanges.backpack.config import Credentials
+from runner.config import InstanceConfig
+from runner.config_credentials import resolve_credentials, venue_url
+from settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Access:
+    """What opens a venue for an instance."""
+
+    base_url: str
+    credentials: Credentials = field(repr=False)
+    #: Name of the account in keys and logs: the venue, and a short hash of the public key.
+    account: str
+
+
+def access(config: InstanceConfig, settings: Settings) -> Access:
+    """Return where `config` trades and as whom. Raises `ConfigError` when keys are not set."""
+    credentials = resolve_credentials(config, settings.environ)
+    venue = config.metadata.exchange if config.live else f"{config.metadata.exchange}-simulated"
+    key_hash = hashlib.sha256(credentials.api_key.encode()).hexdigest()[:10]
+    return Access(
+        base_url=venue_url(config, settings.simulator_url),
+        credentials=credentials,
+        account=f"{venue}:{key_hash}",
+    )
