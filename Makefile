@@ -4,8 +4,8 @@ SHELL := /bin/sh
 
 VENV := .venv
 BIN := $(VENV)/bin
-# pip says nothing unless something is wrong, and does not look for a newer pip.
-PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+# pip speaks up only when something fails, and does not look for a newer pip.
+PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 
 # make demo: how long, at which tape, how fast it is replayed
 SECONDS ?= 30
