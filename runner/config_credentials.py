@@ -1,0 +1,61 @@
+"""Where an instance trades and as whom, decided at the last moment and kept nowhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from exchanges.backpack.config import Credentials
+from runner.config import ConfigError, InstanceConfig, Problem
+from runner.config_models import BackpackExchange
+from runner.config_variables import SecretRef
+
+#: The simulated exchange's built-in account `demo`: its private key, 32 bytes of 0x01, is no secret.
+DEMO_API_KEY = "iojj3XQJ8ZX9UtstPLpdcspnCb8dlBIb83SIAbQPb1w="
+DEMO_SECRET_KEY = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE="
+
+#: Backpack's own address (its API reference, "Base URL").
+BACKPACK_URL = "https://api.backpack.exchange"
+
+
+def venue_url(config: InstanceConfig, simulator_url: str) -> str:
+    """Return the exchange's address: for an instance that is not live always the simulator's."""
+    if not config.live:
+        return simulator_url
+    return config.exchange_config.base_url or BACKPACK_URL
+
+
+def resolve_credentials(config: InstanceConfig, environ: Mapping[str, str]) -> Credentials:
+    """Return the keys that `config` refers to.
+
+    An instance that is not live and whose variables are not set trades as the simulator's demo account.
+    Raises `ConfigError` that names each variable that is not set.
+    """
+    exchange = config.exchange_config
+    if not isinstance(exchange, BackpackExchange):
+        message = f"this version cannot trade on {config.metadata.exchange} yet"
+        raise ConfigError(config.instance_id, [Problem(path="$.metadata.exchange", message=message)])
+    api_key = _value(exchange.api_key, environ)
+    secret_key = _value(exchange.secret_key, environ)
+    if api_key and secret_key:
+        return Credentials(api_key=api_key, secret_key=secret_key)
+    if not config.live and not api_key and not secret_key:
+        return Credentials(api_key=DEMO_API_KEY, secret_key=DEMO_SECRET_KEY)
+    problems = [
+        Problem(path=f"$.exchange_config.{key}", message=_unset(reference))
+        for key, reference, value in (
+            ("api_key", exchange.api_key, api_key),
+            ("secret_key", exchange.secret_key, secret_key),
+        )
+        if not value
+    ]
+    raise ConfigError(config.instance_id, problems)
+
+
+def _value(reference: SecretRef | None, environ: Mapping[str, str]) -> str:
+    return "" if reference is None else environ.get(reference.variable, "").strip()
+
+
+def _unset(reference: SecretRef | None) -> str:
+    if reference is None:
+        return "is missing; write ${NAME} of an environment variable"
+    return f"the environment variable {reference.variable} is not set"

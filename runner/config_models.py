@@ -1,0 +1,286 @@
+"""The sections of an instance's file, in the layout that users of the old program have.
+
+The attributes are the keys of the file, except where a key lacks its unit: `interval` is `interval_s`,
+`duration` is `duration_s`, `default_window` is `window_ms`.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from enum import StrEnum
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+
+from market.instrument import MarketType
+from runner.config_variables import Secret
+from strategies.base import Params
+
+#: An instance's name is a file name, a part of Redis keys and a word on the command line.
+INSTANCE_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
+
+#: It becomes part of URLs and of Redis keys.
+_SYMBOL_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_:./-]{0,39}$"
+
+_LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
+
+Text = Annotated[str, StringConstraints(max_length=2000)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class MetadataConfig(_Model):
+    """What the instance is and where it trades."""
+
+    instance_id: str = Field(
+        pattern=INSTANCE_ID_PATTERN,
+        description="Name of the instance; the same as the file's, without .json.",
+    )
+    name: Text = Field(default="", description="Shown to people.")
+    description: Text = Field(default="", description="Free text.")
+    exchange: str = Field(description="Name of the exchange.")
+    symbol: str = Field(
+        pattern=_SYMBOL_PATTERN, description="As the exchange calls it, for example SOL_USDC_PERP."
+    )
+    market_type: MarketType = Field(description="Kind of market.")
+    strategy: str = Field(description="Name of the strategy.")
+    created_at: Text | None = Field(default=None, description="Free text.")
+    updated_at: Text | None = Field(default=None, description="Free text.")
+    version: Text | None = Field(default=None, description="The user's own version of this file.")
+    author: Text | None = Field(default=None, description="Free text.")
+    tags: tuple[Text, ...] = Field(default=(), description="Free words.")
+
+    @model_validator(mode="after")
+    def _symbol_fits_market_type(self) -> Self:
+        is_perp = self.market_type is MarketType.PERP
+        if self.exchange == "backpack" and self.symbol.endswith("_PERP") != is_perp:
+            kind = MarketType.SPOT if is_perp else MarketType.PERP
+            raise ValueError(
+                f'symbol is that of a {kind.value} market, market_type is "{self.market_type.value}"; '
+                "correct one of them (perpetuals end in _PERP)"
+            )
+        return self
+
+
+class DaemonConfig(_Model):
+    """Settings of the old program's processes; checked for spelling and type, without effect here."""
+
+    python_path: Text | None = None
+    script_path: Text | None = None
+    working_dir: Text | None = None
+    log_dir: Text | None = None
+    db_path: Text | None = None
+    web_port: int | None = None
+    max_restart_attempts: int | None = None
+    restart_delay: int | None = None
+    health_check_interval: int | None = None
+    memory_limit_mb: int | None = None
+    cpu_limit_percent: int | None = None
+    auto_restart: bool = False
+    log_cleanup_interval: int | None = None
+    log_retention_days: int | None = None
+
+
+class ExchangeConfig(_Model):
+    """How to reach an exchange: what all of them share."""
+
+    base_url: Text | None = Field(
+        default=None, description="Scheme and host; null is the exchange's own address. Live instances only."
+    )
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_safe(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        try:
+            url = urlsplit(value)
+            host, _ = url.hostname, url.port
+        except ValueError:
+            host = None
+        if not host or url.username is not None or url.query or url.fragment:
+            raise ValueError("must look like https://host[:port], without user or password")
+        if url.scheme != "https" and not (url.scheme == "http" and host in _LOOPBACK_HOSTS):
+            raise ValueError("must begin with https:// (http:// only for this machine)")
+        return value.rstrip("/")
+
+
+class BackpackExchange(ExchangeConfig):
+    """Backpack."""
+
+    api_key: Secret | None = Field(
+        default=None, description="${NAME} of the variable with the public key, base64."
+    )
+    secret_key: Secret | None = Field(
+        default=None, description="${NAME} of the variable with the secret, base64."
+    )
+    api_version: Literal["v1"] = Field(default="v1", description="Version of the exchange's interface.")
+    window_ms: int = Field(
+        default=5000,
+        ge=1000,
+        le=60_000,
+        alias="default_window",
+        description="How long after its signing the exchange may accept a request, milliseconds.",
+    )
+
+
+class AsterExchange(ExchangeConfig):
+    """Aster."""
+
+    api_key: Secret | None = None
+    secret_key: Secret | None = None
+
+
+class ParadexExchange(ExchangeConfig):
+    """Paradex."""
+
+    private_key: Secret | None = None
+    account_address: Text | None = None
+
+
+class LighterExchange(ExchangeConfig):
+    """Lighter."""
+
+    api_private_key: Secret | None = None
+    account_index: int | None = None
+    api_key_index: int | None = None
+    chain_id: int | None = None
+    verify_ssl: bool = True
+
+
+class ApexExchange(ExchangeConfig):
+    """ApeX."""
+
+    api_key: Secret | None = None
+    secret_key: Secret | None = None
+    passphrase: Secret | None = None
+    zk_seeds: Secret | None = None
+
+
+class StandxExchange(ExchangeConfig):
+    """StandX."""
+
+    api_token: Secret | None = None
+    signing_key: Secret | None = None
+    session_id: Secret | None = None
+
+
+#: Every exchange whose files are understood.
+EXCHANGES: dict[str, type[ExchangeConfig]] = {
+    "backpack": BackpackExchange,
+    "aster": AsterExchange,
+    "paradex": ParadexExchange,
+    "lighter": LighterExchange,
+    "apex": ApexExchange,
+    "standx": StandxExchange,
+}
+
+#: Those that this version has an adapter for.
+RUNNABLE_EXCHANGES = frozenset({"backpack"})
+
+#: Keys of `exchange_config` that hold secrets, on any exchange.
+SECRET_KEYS = frozenset(
+    {
+        "api_key",
+        "secret_key",
+        "private_key",
+        "api_private_key",
+        "passphrase",
+        "zk_seeds",
+        "api_token",
+        "signing_key",
+        "session_id",
+    }
+)
+
+
+class OrdersOnStop(StrEnum):
+    """What a stop does with own orders."""
+
+    #: Cancel them, and prove that none is left.
+    CANCEL = "cancel"
+    #: Leave them on the book.
+    KEEP = "keep"
+
+
+class PositionOnStop(StrEnum):
+    """What a stop does with the position."""
+
+    #: Leave it.
+    KEEP = "keep"
+    #: Bring it to zero once the orders are gone.
+    CLOSE = "close"
+
+
+class StopConfig(_Model):
+    """What a stop does."""
+
+    orders: OrdersOnStop = Field(default=OrdersOnStop.CANCEL, description="Own orders.")
+    position: PositionOnStop = Field(
+        default=PositionOnStop.KEEP, description='The position; "close" needs exclusive_symbol.'
+    )
+
+    @model_validator(mode="after")
+    def _nothing_is_left_that_reopens(self) -> Self:
+        if self.position is PositionOnStop.CLOSE and self.orders is OrdersOnStop.KEEP:
+            raise ValueError(
+                'position "close" needs orders "cancel": an order left on the book would open it again'
+            )
+        return self
+
+
+class Pace(_Model):
+    """The keys of `strategy_config` that belong to the runner."""
+
+    interval_s: Decimal = Field(
+        default=Decimal(60),
+        ge=Decimal("0.2"),
+        le=86_400,
+        alias="interval",
+        description="Pause between two iterations, seconds; a fraction is fine.",
+    )
+    duration_s: Decimal | None = Field(
+        default=None,
+        gt=0,
+        le=31_536_000,
+        alias="duration",
+        description="The run ends by itself after this many seconds. Null: it runs until it is stopped.",
+    )
+
+
+class TopLevel(_Model):
+    """The keys beside the sections."""
+
+    live: bool = Field(
+        default=False, description="true: real orders with real money. false: the simulated exchange."
+    )
+    exclusive_symbol: bool = Field(
+        default=False, description="true: nothing and nobody else trades this symbol with this account."
+    )
+
+
+class StrategyConfig(BaseModel):
+    """`strategy_config`, parted into what the runner and what the strategy uses."""
+
+    model_config = ConfigDict(frozen=True)
+
+    pace: Pace
+    params: Params
+
+    @property
+    def interval_s(self) -> Decimal:
+        """Return the pause between two iterations, seconds."""
+        return self.pace.interval_s
+
+    @property
+    def interval_ms(self) -> int:
+        """Return the pause between two iterations, ms."""
+        return int(self.pace.interval_s * 1000)
+
+    @property
+    def duration_ms(self) -> int | None:
+        """Return how long a run lasts, ms; None until it is stopped."""
+        return None if self.pace.duration_s is None else int(self.pace.duration_s * 1000)

@@ -1,0 +1,87 @@
+"""Read JSON exactly: decimals stay exact, a repeated key is an error, a mistake has its line and column."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any, NoReturn
+
+from runner.config_errors import ConfigError, Problem
+
+#: A file longer than this is not an instance's file, characters.
+_MAX_LENGTH = 1_000_000
+
+#: Powers of ten that a number may reach, up and down; far more than any price or quantity needs.
+_MAX_EXPONENT = 30
+
+ABSURD = f"is beyond 10^{_MAX_EXPONENT} or finer than 10^-{_MAX_EXPONENT}"
+
+
+class _Object(dict[str, Any]):
+    """A JSON object that knows which of its keys stood there twice."""
+
+    repeated: tuple[str, ...] = ()
+
+
+def parse_json(text: str, source: str) -> dict[str, Any]:
+    """Return the JSON object in `text`, its numbers with a fraction as `Decimal`.
+
+    Raises `ConfigError` for what is no JSON, no object, has a key twice, or an absurd number.
+    """
+    if len(text) > _MAX_LENGTH:
+        raise ConfigError(source, [Problem(path="$", message=f"longer than {_MAX_LENGTH} characters")])
+    try:
+        content = json.loads(
+            text,
+            parse_float=Decimal,
+            parse_constant=_refuse_constant,
+            object_pairs_hook=_object,
+        )
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise ConfigError(source, [Problem(path=where, message=f"no valid JSON: {error.msg}")]) from None
+    except RecursionError:
+        raise ConfigError(source, [Problem(path="$", message="nested too deeply")]) from None
+    except ValueError as error:  # NaN and Infinity; integers with thousands of digits
+        raise ConfigError(source, [Problem(path="$", message=f"no valid JSON: {error}")]) from None
+    problems = list(_problems(content, "$"))
+    if not isinstance(content, dict):
+        problems.append(Problem(path="$", message="must be an object { … }"))
+    if problems:
+        raise ConfigError(source, problems)
+    result: dict[str, Any] = content
+    return result
+
+
+def _object(pairs: list[tuple[str, Any]]) -> _Object:
+    result = _Object(pairs)
+    if len(result) < len(pairs):
+        names = [name for name, _ in pairs]
+        result.repeated = tuple(name for name in result if names.count(name) > 1)
+    return result
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a number in JSON")
+
+
+def _problems(value: object, path: str) -> Iterator[Problem]:
+    if isinstance(value, _Object):
+        for name in value.repeated:
+            yield Problem(path=f"{path}.{name}", message="stands there more than once; keep one")
+        for name, item in value.items():
+            yield from _problems(item, f"{path}.{name}")
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _problems(item, f"{path}[{index}]")
+    elif isinstance(value, int | Decimal) and is_absurd(Decimal(value)):
+        yield Problem(path=path, message=ABSURD)
+
+
+def is_absurd(number: Decimal) -> bool:
+    """Return whether a number is so large or so fine that it can only be a mistake."""
+    exponent = number.as_tuple().exponent
+    return bool(number) and (
+        abs(number.adjusted()) > _MAX_EXPONENT or not isinstance(exponent, int) or exponent < -_MAX_EXPONENT
+    )
