@@ -37,7 +37,11 @@ task_ignore_result = True
 
 # Cleanup never waits behind iterations: its own queue, served by its own worker (see Procfile).
 # A plain `celery -A tasks worker` serves both.
-task_queues = (Queue("cleanup"), Queue("iterate"))  # type: ignore[no-untyped-call]
+task_queues = tuple(
+    # Without a routing key of its own each queue would get the default one, and so every message twice.
+    Queue(name, routing_key=name)  # type: ignore[no-untyped-call]
+    for name in ("cleanup", "iterate")
+)
 task_default_queue = "iterate"
 task_create_missing_queues = False
 task_routes = {"tasks.iterate": {"queue": "iterate"}, "tasks.cleanup": {"queue": "cleanup"}}
