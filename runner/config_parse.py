@@ -69,8 +69,8 @@ class Reading:
         metadata_values = self._expanded("metadata", metadata_given, secrets)
         if self.instance_id is not None:
             metadata_values.setdefault("instance_id", self.instance_id)
-        metadata = self._valid("metadata", MetadataConfig, metadata_values, metadata_given)
         self._check_instance_id(metadata_values, metadata_given)
+        metadata = self._valid("metadata", MetadataConfig, metadata_values, metadata_given)
 
         self._daemon(secrets)
         exchange = self._exchange(metadata_values.get("exchange"), exchange_given, secrets)
@@ -151,7 +151,8 @@ class Reading:
         return result
 
     def _check_instance_id(self, values: Mapping[str, Any], given: Mapping[str, Any]) -> None:
-        if self.instance_id is not None and values["instance_id"] != self.instance_id:
+        is_unset = any(problem.path == "$.metadata.instance_id" for problem in self.problems)
+        if self.instance_id is not None and values["instance_id"] != self.instance_id and not is_unset:
             message = f'is {shown(given.get("instance_id"))}; must be "{self.instance_id}", like the file'
             self._add("$.metadata.instance_id", message)
 

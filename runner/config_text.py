@@ -12,6 +12,9 @@ from runner.config_errors import ConfigError, Problem
 #: A file longer than this is not an instance's file, characters.
 _MAX_LENGTH = 1_000_000
 
+#: Objects and lists inside each other; an instance's file needs three.
+_MAX_DEPTH = 20
+
 #: Powers of ten that a number may reach, up and down; far more than any price or quantity needs.
 _MAX_EXPONENT = 30
 
@@ -38,14 +41,19 @@ def parse_json(text: str, source: str) -> dict[str, Any]:
             parse_constant=_refuse_constant,
             object_pairs_hook=_object,
         )
+        problems = list(_problems(content, "$"))
+        # Half of a surrogate pair can be neither printed nor stored.
+        json.dumps(content, ensure_ascii=False, default=str).encode()
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         raise ConfigError(source, [Problem(path=where, message=f"no valid JSON: {error.msg}")]) from None
     except RecursionError:
         raise ConfigError(source, [Problem(path="$", message="nested too deeply")]) from None
+    except UnicodeEncodeError:
+        message = "has half a character (a lone \\ud800 to \\udfff)"
+        raise ConfigError(source, [Problem(path="$", message=message)]) from None
     except ValueError as error:  # NaN and Infinity; integers with thousands of digits
         raise ConfigError(source, [Problem(path="$", message=f"no valid JSON: {error}")]) from None
-    problems = list(_problems(content, "$"))
     if not isinstance(content, dict):
         problems.append(Problem(path="$", message="must be an object { … }"))
     if problems:
@@ -66,15 +74,17 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a number in JSON")
 
 
-def _problems(value: object, path: str) -> Iterator[Problem]:
-    if isinstance(value, _Object):
+def _problems(value: object, path: str, depth: int = 0) -> Iterator[Problem]:
+    if depth > _MAX_DEPTH:
+        yield Problem(path=path, message="nested too deeply")
+    elif isinstance(value, _Object):
         for name in value.repeated:
             yield Problem(path=f"{path}.{name}", message="stands there more than once; keep one")
         for name, item in value.items():
-            yield from _problems(item, f"{path}.{name}")
+            yield from _problems(item, f"{path}.{name}", depth + 1)
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            yield from _problems(item, f"{path}[{index}]")
+            yield from _problems(item, f"{path}[{index}]", depth + 1)
     elif isinstance(value, int | Decimal) and is_absurd(Decimal(value)):
         yield Problem(path=path, message=ABSURD)
 

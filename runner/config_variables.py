@@ -15,13 +15,11 @@ from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
 
 from runner.config_errors import Problem
 
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-((?:(?!\$\{)[^}])*))?\}")
 _REFERENCE_PATTERN = r"^\$\{[A-Za-z_][A-Za-z0-9_]*\}$"
 
 #: Names of variables that belong in no plain value: expanded, they would be stored and shown.
-_SECRET_NAME = re.compile(
-    r"(API_KEY|SECRET|SECRET_KEY|PRIVATE_KEY|PASSWORD|PASSPHRASE|API_TOKEN)$", re.IGNORECASE
-)
+_SECRET_NAME = re.compile(r"(KEY|SECRET|PASSWORD|PASSPHRASE|SEEDS?|(API|AUTH|ACCESS)_TOKEN)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)

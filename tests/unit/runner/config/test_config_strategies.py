@@ -1,0 +1,127 @@
+"""Strategies and exchanges of the old program that are checked and not run yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from exchanges.registry import VENUES
+from market.instrument import MarketType
+from runner.config import LoadedConfig
+from runner.config_legacy import LEGACY
+from runner.config_models import EXCHANGES, RUNNABLE_EXCHANGES, SECRET_KEYS
+from runner.config_variables import SecretRef
+
+Json = dict[str, Any]
+Load = Callable[..., LoadedConfig]
+Problems = Callable[..., dict[str, str]]
+
+GRID = {"grid_upper_price": 135, "grid_lower_price": "121"}
+
+
+def as_strategy(content: Json, name: str, market_type: str, params: Json) -> Json:
+    symbol = "SOL_USDC_PERP" if market_type == "perp" else "SOL_USDC"
+    metadata = {**content["metadata"], "strategy": name, "market_type": market_type, "symbol": symbol}
+    return {**content, "metadata": metadata, "strategy_config": params}
+
+
+@pytest.mark.parametrize(
+    ("name", "market_type", "params"),
+    [
+        ("grid", "spot", {**GRID, "auto_borrow": False, "quantity": 0.1}),
+        ("grid", "spot", {"auto_price_range": True, "price_range_percent": 5}),
+        ("perp_grid", "perp", {"grid_upper": 135, "grid_lower": 121, "boundary_action": "stop_only"}),
+        ("maker_hedge", "spot", {"spread": 0.1, "quantity": 1}),
+        ("maker_hedge", "perp", {"quantity": 1, "stop_loss": -25}),
+        ("standard", "perp", {"spread": 0.1, "inventory_skew": 0.002, "max_position": 3}),
+    ],
+)
+def test_a_known_strategy_is_accepted_with_a_warning_and_cannot_run(
+    load: Load, content: Json, name: str, market_type: str, params: Json
+) -> None:
+    if (name, MarketType(market_type)) not in LEGACY:
+        pytest.skip("this version runs it")
+
+    loaded = load(as_strategy(content, name, market_type, params))
+
+    assert not loaded.config.runnable
+    assert loaded.warnings == (
+        f"this version cannot run {name} on a {market_type} market yet: the file is only checked",
+    )
+    assert type(loaded.config).from_json(loaded.config.to_json()) == loaded.config
+
+
+@pytest.mark.parametrize(
+    ("params", "path"),
+    [
+        ({**GRID, "grid_num": 1}, ".grid_num"),
+        ({**GRID, "grid_num": 201}, ".grid_num"),
+        ({**GRID, "grid_mode": "linear"}, ".grid_mode"),
+        ({**GRID, "grid_type": "both"}, ".grid_type"),
+        ({**GRID, "boundary_tolerance": 1.1}, ".boundary_tolerance"),
+        ({**GRID, "max_position": 0}, ".max_position"),
+        ({**GRID, "spread": 0.1}, ".spread"),
+        ({**GRID, "gird_num": 10}, ".gird_num"),
+        ({"grid_upper_price": 121, "grid_lower_price": 121}, ""),
+        ({"grid_upper_price": 121}, ""),
+        ({"grid_upper_price": -1, "grid_lower_price": 2}, ".grid_upper_price"),
+    ],
+)
+def test_its_parameters_are_checked_all_the_same(
+    problems: Problems, content: Json, params: Json, path: str
+) -> None:
+    assert list(problems(as_strategy(content, "perp_grid", "perp", params))) == [f"$.strategy_config{path}"]
+
+
+def test_a_parameter_of_another_strategy_says_whose_it_is(problems: Problems, content: Json) -> None:
+    content["strategy_config"]["stop_loss"] = 25
+
+    message = problems(content)["$.strategy_config.stop_loss"]
+
+    assert "it belongs to" in message
+    assert "standard on perp" in message
+
+
+def test_an_unknown_strategy_brings_a_suggestion(problems: Problems, content: Json) -> None:
+    content["metadata"]["strategy"] = "perpgrid"
+
+    assert problems(content) == {
+        "$.metadata.strategy": 'no strategy is called "perpgrid"; did you mean "perp_grid"?'
+    }
+
+
+def test_a_strategy_on_the_wrong_market_says_where_it_runs(problems: Problems, content: Json) -> None:
+    found = problems(as_strategy(content, "grid", "perp", GRID))
+
+    assert found == {"$.metadata.strategy": '"grid" runs on spot markets, not on perp'}
+
+
+def test_another_exchanges_file_is_checked_with_its_own_keys(
+    load: Load, problems: Problems, content: Json
+) -> None:
+    content["metadata"]["exchange"] = "lighter"
+    content["exchange_config"] = {"api_private_key": "${LIGHTER_PRIVATE_KEY}", "account_index": "3"}
+
+    loaded = load(content)
+
+    assert not loaded.config.runnable
+    assert loaded.warnings == ("this version cannot trade on lighter yet: the file is only checked",)
+    content["exchange_config"]["zk_seeds"] = "hush"
+    assert "it belongs to apex" in problems(content)["$.exchange_config.zk_seeds"]
+
+
+def test_runnable_exchanges_are_those_with_an_adapter() -> None:
+    assert set(VENUES) == RUNNABLE_EXCHANGES
+
+
+def test_every_secret_of_every_exchange_is_treated_as_one() -> None:
+    secrets = {
+        key
+        for model in EXCHANGES.values()
+        for key, info in model.model_fields.items()
+        if SecretRef in getattr(info.annotation, "__args__", ()) or "SecretRef" in str(info.annotation)
+    }
+
+    assert secrets == SECRET_KEYS
