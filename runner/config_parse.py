@@ -260,7 +260,7 @@ class Reading:
         path = f"$.exchange_config.{key}"
         if reference is None:
             self._add(path, "is missing; a live instance needs it: write ${NAME} of an environment variable")
-        elif not environ.get(reference.variable):
+        elif not environ.get(reference.variable, "").strip():
             self._add(path, f"environment variable {reference.variable} is not set; a live instance needs it")
 
 

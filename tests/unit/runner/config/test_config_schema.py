@@ -100,6 +100,15 @@ def test_what_the_check_accepts_fits(
     assert not list(validator.iter_errors(content))
 
 
+def test_a_file_may_leave_its_name_out(
+    validator: Draft202012Validator, load: Callable[..., LoadedConfig], content: Json
+) -> None:
+    del content["metadata"]["instance_id"]
+
+    load(content)
+    assert not list(validator.iter_errors(content))
+
+
 def test_a_file_may_name_the_schema_for_editors(
     validator: Draft202012Validator, load: Callable[..., LoadedConfig], content: Json
 ) -> None:

@@ -33,6 +33,7 @@ def test_decimals_are_exact() -> None:
         ('{"a": ' + "9" * 5000 + "}", "no valid JSON"),
         ('{"a": {"b": [1, 1e999]}}', r"\$\.a\.b\[1\]: is beyond"),
         ('{"a": 1e-40}', r"\$\.a: is beyond"),
+        ('{"a": 1.' + "0" * 40 + "1}", r"\$\.a: is beyond"),
         ('{"a": 1' + " " * 1_000_000 + "}", "longer than"),
     ],
 )

@@ -141,7 +141,7 @@ def test_a_live_instance_needs_its_keys_and_the_error_names_the_variables(
 ) -> None:
     content["live"] = True
 
-    found = problems(content)
+    found = problems(content, {"BACKPACK_SECRET": " "})
 
     assert "BACKPACK_KEY is not set" in found["$.exchange_config.api_key"]
     assert "BACKPACK_SECRET is not set" in found["$.exchange_config.secret_key"]
