@@ -9,33 +9,19 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import redis
 
+from cli.stack.logs import LogFollower
 from cli.stack.processes import ManagedProcess, ProcessSpec, StackError, Supervisor, stop_together
 from cli.stack.valkey import ValkeyServer
 from state.connection import connect, require_safe
+from tests.support import is_running, wait_until
 
 ENVIRON = {"PATH": os.environ.get("PATH", "")}
-
-
-def wait_until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
-    deadline_s = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline_s, "the condition did not come true in time"
-        time.sleep(0.01)
-
-
-def is_running(pid: int) -> bool:
-    """Tell whether a process exists and is no zombie."""
-    found = subprocess.run(
-        ["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False
-    ).stdout.strip()
-    return bool(found) and not found.startswith("Z")
 
 
 def python_process(tmp_path: Path, code: str, *, stop_timeout_s: float = 5.0) -> ManagedProcess:
@@ -154,8 +140,8 @@ class TestProcesses:
             import sys, time
             from pathlib import Path
             from cli.stack.processes import ManagedProcess, ProcessSpec
-            spec = ProcessSpec(name="sleeper", command=(sys.executable, "-c", "import time; time.sleep(60)"),
-                               environ={{}}, cwd=Path("."))
+            sleeper = "import time; print('asleep', flush=True); time.sleep(60)"
+            spec = ProcessSpec(name="sleeper", command=(sys.executable, "-c", sleeper), environ={{}}, cwd=Path("."))
             process = ManagedProcess(spec, Path({str(tmp_path)!r}))
             process.start()
             print(process.pid, flush=True)
@@ -169,6 +155,8 @@ class TestProcesses:
         )
         assert parent.stdout
         child = int(parent.stdout.readline())
+        # Before that it would notice by itself that its parent is gone.
+        wait_until(lambda: "asleep" in (tmp_path / "sleeper.log").read_text())
         assert is_running(child)
         parent.kill()
         parent.communicate()
@@ -181,6 +169,19 @@ class TestProcesses:
         assert process.wait(10)
         assert process.exit_code == 1
         assert "no-such-program" in process.tail()
+
+
+class TestLogs:
+    def test_each_line_is_given_once_and_only_when_it_is_complete(self, tmp_path: Path) -> None:
+        process = python_process(tmp_path, "")
+        follower = LogFollower([process])
+        assert list(follower.new_lines()) == []
+        process.log_file.write_bytes(b"first\nsec")
+        assert list(follower.new_lines()) == [("child", "first")]
+        with process.log_file.open("ab") as log:
+            log.write(b"ond\n")
+        assert list(follower.new_lines()) == [("child", "second")]
+        assert list(follower.new_lines()) == []
 
 
 class TestSupervisor:

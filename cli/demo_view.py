@@ -1,0 +1,160 @@
+"""What the demo shows: the instance as Redis knows it, its orders and fills as the exchange knows them."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+
+from rich.table import Table
+
+from exchanges.errors import ExchangeError
+from market.orders import OpenOrder, Side
+from market.position import Fill
+from runner.config import load_instance
+from runner.context import Context
+from runner.outcome import Outcome
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoState:
+    """One look at the instance."""
+
+    instance_id: str
+    symbol: str
+    running_s: float
+    phase: str
+    epoch: int
+    iterations: int
+    #: None: the exchange did not answer this time.
+    best_bid: Decimal | None
+    best_ask: Decimal | None
+    orders: tuple[OpenOrder, ...] | None
+    fills: tuple[Fill, ...]
+    problem: str
+
+    def prices(self, side: Side) -> str:
+        """Return the prices of the instance's orders on one side, best first."""
+        if self.orders is None:
+            return "?"
+        prices = sorted(
+            (order.price for order in self.orders if order.side is side and order.price is not None),
+            reverse=side is Side.BUY,
+        )
+        return "  ".join(f"{price:f}" for price in prices) or "-"
+
+    def traded(self, side: Side) -> Decimal:
+        """Return the quantity bought or sold so far, base units."""
+        return sum((fill.quantity for fill in self.fills if fill.side is side), Decimal(0))
+
+
+class DemoWatch:
+    """Reads one instance; asks the exchange with the instance's own account."""
+
+    def __init__(self, context: Context, instance_id: str, config_dir: Path) -> None:
+        self._context = context
+        self._instance_id = instance_id
+        self._config = load_instance(instance_id, config_dir, context.settings.environ).config
+        self._symbol = self._config.metadata.symbol
+        self._started_s = time.monotonic()
+        self._started_ms: int | None = None
+        #: Where to look when something goes wrong.
+        self.log_hint = context.settings.run_dir / "demo" / "logs"
+
+    def read(self) -> DemoState:
+        """Return how things stand now."""
+        record = self._context.instances.read(self._instance_id)
+        best_bid = best_ask = None
+        orders: tuple[OpenOrder, ...] | None = None
+        fills: tuple[Fill, ...] = ()
+        problem = record.last_error if record else ""
+        try:
+            exchange = self._context.venues.of(self._config)
+            if self._started_ms is None:
+                self._started_ms = exchange.server_time_ms()
+            book = exchange.order_book(self._symbol)
+            best_bid = book.bids[0].price if book.bids else None
+            best_ask = book.asks[0].price if book.asks else None
+            orders = exchange.open_orders(self._symbol)
+            fills = exchange.fills(self._symbol, since_ms=self._started_ms)
+        except ExchangeError as error:
+            problem = str(error)
+        return DemoState(
+            instance_id=self._instance_id,
+            symbol=self._symbol,
+            running_s=time.monotonic() - self._started_s,
+            phase=str(record.phase) if record else "?",
+            epoch=record.epoch if record else 0,
+            iterations=record.seq if record else 0,
+            best_bid=best_bid,
+            best_ask=best_ask,
+            orders=orders,
+            fills=fills,
+            problem=problem,
+        )
+
+    def orders_on_book(self) -> int | None:
+        """Return how many orders the account has by the exchange's own word, None when it does not say."""
+        try:
+            return len(self._context.venues.of(self._config).open_orders(self._symbol))
+        except ExchangeError:
+            return None
+
+
+def table(state: DemoState, left_s: float) -> Table:
+    """Return the live table for a terminal."""
+    shown = Table(title=f"{state.instance_id} · {state.symbol} · {left_s:.0f} s left", title_justify="left")
+    shown.add_column("")
+    shown.add_column("now", min_width=40)
+    shown.add_row("phase", f"{state.phase} (run {state.epoch}, {state.iterations} iterations)")
+    shown.add_row("market", f"{_price(state.best_bid)} / {_price(state.best_ask)}")
+    shown.add_row("our asks", state.prices(Side.SELL))
+    shown.add_row("our bids", state.prices(Side.BUY))
+    shown.add_row(
+        "fills", f"{len(state.fills)}: bought {state.traded(Side.BUY):f}, sold {state.traded(Side.SELL):f}"
+    )
+    if state.problem:
+        shown.add_row("problem", state.problem)
+    return shown
+
+
+def _fills(state: DemoState) -> str:
+    return f"{len(state.fills)}: bought {state.traded(Side.BUY):f}, sold {state.traded(Side.SELL):f}"
+
+
+def line(state: DemoState) -> str:
+    """Return the same in one line, for logs and pipes."""
+    count = "?" if state.orders is None else str(len(state.orders))
+    text = (
+        f"{state.running_s:5.1f} s  {state.phase}  {state.iterations} iterations  "
+        f"market {_price(state.best_bid)} / {_price(state.best_ask)}  orders {count}  "
+        f"fills {_fills(state)}"
+    )
+    return f"{text}  problem: {state.problem}" if state.problem else text
+
+
+def proof(outcome: Outcome, asked_at_ms: int, on_book: int | None) -> Table:
+    """Return what shows that the stop was clean, or what is left."""
+    shown = Table(title=f"stopped: {outcome.result}", title_justify="left", show_header=False)
+    shown.add_column()
+    shown.add_column()
+    last_ms = outcome.steps[-1].at_ms if outcome.steps else asked_at_ms
+    shown.add_row("from request to verified", f"{last_ms - asked_at_ms} ms, by {outcome.by}")
+    shown.add_row("own orders cancelled", str(len(outcome.cancelled_order_ids)))
+    lists = ", ".join(
+        f"{len(seen.own_orders)} at {seen.at_ms - asked_at_ms} ms" for seen in outcome.last_lists
+    )
+    shown.add_row("own orders left by the exchange's lists", lists or "no list could be read")
+    shown.add_row(
+        "asked once more after the stop", "no answer" if on_book is None else f"{on_book} open orders"
+    )
+    expired = "one or more, expired since" if outcome.had_unresolved else "none"
+    shown.add_row("requests without an answer", expired)
+    if outcome.problem:
+        shown.add_row("problem", outcome.problem)
+    return shown
+
+
+def _price(price: Decimal | None) -> str:
+    return "?" if price is None else f"{price:f}"

@@ -1,0 +1,43 @@
+"""How a command that has child processes ends: in order, however it is asked to."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+Handler = Callable[[int, FrameType | None], None]
+
+
+@contextlib.contextmanager
+def ending_politely() -> Iterator[None]:
+    """Let SIGTERM and a closed terminal raise KeyboardInterrupt, as Ctrl-C does."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    with _handling(interrupt, signal.SIGTERM, signal.SIGHUP):
+        yield
+
+
+@contextlib.contextmanager
+def finishing_first() -> Iterator[None]:
+    """Take note of Ctrl-C and go on: what runs inside is the ending that the user asks for."""
+
+    def note(_number: int, _frame: FrameType | None) -> None:
+        sys.stderr.write("stopping already, a moment\n")
+
+    with _handling(note, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        yield
+
+
+@contextlib.contextmanager
+def _handling(handler: Handler, *numbers: signal.Signals) -> Iterator[None]:
+    earlier = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, previous in earlier.items():
+            signal.signal(number, previous)

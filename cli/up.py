@@ -1,0 +1,107 @@
+"""`manage.py up`: the embedded stack in the foreground, with the logs of all its processes."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+
+from redis import RedisError
+from rich.console import Console
+
+from cli.stack.logs import LogFollower
+from cli.stack.processes import StackError
+from cli.stack.signals import ending_politely, finishing_first
+from cli.stack.stack import FLOWER_USER, Stack, StackOptions
+from runner.context import Context, open_context
+from runner.lifecycle import stop_policy
+from settings import Settings, redacted
+from state.instances import Phase
+
+EXIT_DONE = 0
+EXIT_FAILED = 1
+EXIT_NOT_CLEAN = 3
+STOP_TIMEOUT_S = 60.0
+#: How often the logs are looked at.
+LOOK_S = 0.2
+NAME_WIDTH = 9
+
+
+def run_up(settings: Settings, *, leave_running: bool = False, flower: bool = True) -> int:
+    """Run the stack until Ctrl-C, then stop its instances and take it down. Returns the exit code.
+
+    With `BROKER_URL` set, that server is used and none is started. With `leave_running`, instances stay
+    as they are, orders included, and go on when the stack is up again.
+    """
+    console = Console(highlight=False, markup=False)
+    stack = Stack(
+        StackOptions(
+            run_dir=settings.run_dir,
+            config_dir=settings.config_dir,
+            server=not settings.environ.get("BROKER_URL"),
+            flower=flower,
+            environ=settings.environ,
+            tell=lambda sentence: console.print(f"! {sentence}"),
+        )
+    )
+    with ending_politely():
+        try:
+            with stack:
+                _announce(stack, console)
+                with contextlib.suppress(KeyboardInterrupt):
+                    _follow(stack, console)
+                with finishing_first():
+                    return EXIT_DONE if leave_running else _stop_all(open_context(stack.settings()), console)
+        except (StackError, RedisError) as error:
+            console.print(str(error))
+            return EXIT_FAILED
+        except KeyboardInterrupt:
+            console.print("ended before the stack was ready")
+            return EXIT_FAILED
+
+
+def _announce(stack: Stack, console: Console) -> None:
+    console.print(f"broker and state   {redacted(stack.broker_url)}")
+    console.print(f"simulated exchange {stack.simulator_url}")
+    if stack.flower_url:
+        console.print(f"Flower             {stack.flower_url}  {FLOWER_USER} / {stack.flower_password}")
+    console.print(f"logs               {stack.log_dir}")
+    console.print(
+        "In another terminal of this checkout: python manage.py start | status | stop. Ctrl-C ends it."
+    )
+
+
+def _follow(stack: Stack, console: Console) -> None:
+    follower = LogFollower(stack.processes.values())
+    pause = threading.Event()
+    while True:
+        for name, text in follower.new_lines():
+            console.print(f"{name:<{NAME_WIDTH}} | {text}", soft_wrap=True)
+        pause.wait(LOOK_S)
+
+
+def _stop_all(context: Context, console: Console) -> int:
+    """Stop every running instance, since nobody would watch its orders. Returns the exit code."""
+    with contextlib.closing(context.client):
+        asked = [
+            record.instance_id for record in context.instances.read_all() if record.phase is Phase.RUNNING
+        ]
+        if asked:
+            console.print(f"stopping {', '.join(asked)} …")
+        for instance_id in asked:
+            context.instances.request_stop(
+                instance_id, by="up", reason="the stack ends", policy=stop_policy(context, instance_id)
+            )
+        pause = threading.Event()
+        deadline_s = time.monotonic() + STOP_TIMEOUT_S
+        while left := [
+            record for record in context.instances.read_all() if record.phase is not Phase.STOPPED
+        ]:
+            if time.monotonic() >= deadline_s:
+                names = ", ".join(f"{record.instance_id} ({record.phase})" for record in left)
+                console.print(
+                    f"not stopped clean: {names}; their orders may be open, run `up` again and clean up"
+                )
+                return EXIT_NOT_CLEAN
+            pause.wait(0.05)
+    return EXIT_DONE
