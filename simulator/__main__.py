@@ -1,0 +1,149 @@
+"""`python -m simulator`: the simulated exchange as a process of its own."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import sys
+import time
+from contextlib import suppress
+from decimal import Decimal
+from pathlib import Path
+
+from aiohttp import web
+
+from simulator import accounts, tape
+from simulator.engine import Engine
+from simulator.exchange import Exchange
+from simulator.faults import Faults
+from simulator.flow import SyntheticFlow
+from simulator.journal import Journal
+from simulator.markets import MARKETS
+from simulator.order_request import parse_order
+from simulator.rate_limit import RateLimit
+from simulator.server import create_app, run_synthetic, run_tape
+
+#: How far from the start price the third party's own orders rest, as multiples.
+OTHERS = (("Bid", Decimal("0.9")), ("Ask", Decimal("1.1")))
+
+
+def main() -> int:
+    """Run until SIGTERM or SIGINT; return the exit code."""
+    options = _parser().parse_args()
+    try:
+        asyncio.run(_serve(options))
+    except (OSError, tape.TapeError, ValueError) as error:
+        print(f"simulator: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m simulator", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8900, help="0 takes a free one")
+    parser.add_argument("--port-file", type=Path, help="the port is written here once it listens")
+    parser.add_argument("--accounts", type=Path, help="JSON list of further accounts")
+    parser.add_argument("--flow", choices=("synthetic", "still", "none"), default="synthetic")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--tape", type=Path, help="a recorded stream dump, plain or .gz")
+    parser.add_argument("--tape-symbol", choices=sorted(MARKETS), help="market the tape is mapped to")
+    parser.add_argument("--speed", type=float, default=1.0, help="how many times faster the tape is played")
+    parser.add_argument("--journal", type=Path, help="append-only JSON lines")
+    parser.add_argument("--rate-per-min", type=int, default=2000)
+    parser.add_argument("--latency-ms", type=int, default=0)
+    parser.add_argument("--cancel-202-ms", type=int, help="cancels answer 202 and happen this much later")
+    parser.add_argument("--taker-hold-ms", type=int, default=0)
+    parser.add_argument("--post-only-answer", choices=("refuse", "expire"), default="refuse")
+    parser.add_argument("--window-check", choices=("engine", "gateway"), default="engine")
+    return parser
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _exchange(options: argparse.Namespace) -> Exchange:
+    known = accounts.built_in() | (accounts.load(options.accounts) if options.accounts else {})
+    journal = Journal(_now_ms, options.journal)
+    engine = Engine(_now_ms, journal, known, post_only_expires=options.post_only_answer == "expire")
+    # Also with a tape: the markets the tape does not move have a touch all the same.
+    flow = None if options.flow == "none" else SyntheticFlow(engine, options.seed)
+    exchange = Exchange(
+        now_ms=_now_ms,
+        engine=engine,
+        journal=journal,
+        faults=Faults(options.seed),
+        rate_limit=RateLimit(_now_ms, options.rate_per_min),
+        latency_ms=options.latency_ms,
+        cancel_202_ms=options.cancel_202_ms,
+        taker_hold_ms=options.taker_hold_ms,
+        window_check_on_arrival=options.window_check == "gateway",
+        flow=flow,
+    )
+    if flow is not None:
+        _place_others(exchange)
+    return exchange
+
+
+def _place_others(exchange: Exchange) -> None:
+    for market in MARKETS.values():
+        for side, factor in OTHERS:
+            price = market.start_price * factor // market.tick * market.tick
+            body = {
+                "symbol": market.symbol,
+                "side": side,
+                "orderType": "Limit",
+                "price": str(price),
+                "quantity": str(market.min_quantity * 10),
+            }
+            exchange.engine.place(
+                exchange.engine.accounts["other"],
+                parse_order(body),
+                signed_at_ms=_now_ms(),
+                window_ms=60_000,
+            )
+
+
+async def _serve(options: argparse.Namespace) -> None:
+    exchange = _exchange(options)
+    ended = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, ended.set)
+    runner = web.AppRunner(create_app(exchange), access_log=None, shutdown_timeout=0.2)
+    await runner.setup()
+    site = web.TCPSite(runner, options.host, options.port)
+    await site.start()
+    port = int(runner.addresses[0][1])
+    flow = asyncio.create_task(_flow(exchange, options))
+    if options.port_file:
+        temporary = options.port_file.with_suffix(".tmp")
+        temporary.write_text(str(port), encoding="utf-8")
+        temporary.replace(options.port_file)
+    print(f"simulated exchange on http://{options.host}:{port}", flush=True)
+    stopped = asyncio.create_task(ended.wait())
+    await asyncio.wait({flow, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    if flow.done() and flow.exception():
+        stopped.cancel()
+    else:
+        await stopped
+    flow.cancel()
+    await runner.cleanup()
+    exchange.journal.close()
+    with suppress(asyncio.CancelledError):
+        await flow
+
+
+async def _flow(exchange: Exchange, options: argparse.Namespace) -> None:
+    if options.tape:
+        symbol = options.tape_symbol or tape.default_symbol(options.tape)
+        await run_tape(
+            tape.TapePlayer(exchange.engine, MARKETS[symbol]), tape.read(options.tape), options.speed
+        )
+    elif options.flow == "synthetic":
+        await run_synthetic(exchange)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,33 @@
+"""The pieces of one running exchange, as request handlers find them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from simulator.engine import Engine
+from simulator.faults import Faults
+from simulator.flow import SyntheticFlow
+from simulator.journal import Journal
+from simulator.rate_limit import RateLimit
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exchange:
+    """Engine, witness, faults and limits."""
+
+    now_ms: Callable[[], int]
+    engine: Engine
+    journal: Journal
+    faults: Faults
+    rate_limit: RateLimit
+    latency_ms: int
+    cancel_202_ms: int | None
+    taker_hold_ms: int
+    window_check_on_arrival: bool
+    flow: SyntheticFlow | None
+
+
+EXCHANGE: web.AppKey[Exchange] = web.AppKey("exchange", Exchange)

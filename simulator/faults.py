@@ -1,0 +1,106 @@
+"""Faults that can be switched on at run time, per endpoint and probability."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Any
+
+KINDS = frozenset(
+    {
+        "latency",  # waits latency_ms +- spread_ms, then goes on
+        "error",  # answers `status` without processing
+        "hang",  # never answers, does not process
+        "reset_before",  # closes the connection, does not process
+        "reset_after",  # processes, then closes the connection: the client never learns
+        "late",  # closes the connection at once, processes `delay_ms` later
+        "stale_list",  # open-order lists show what was `delay_ms` ago
+        "cancel_202",  # answers 202 and cancels `delay_ms` later
+    }
+)
+FIELDS = frozenset(
+    [
+        "endpoint",
+        "kind",
+        "probability",
+        "count",
+        "latency_ms",
+        "spread_ms",
+        "status",
+        "code",
+        "message",
+        "delay_ms",
+        "account",
+        "plain",
+    ]
+)
+
+
+class FaultError(ValueError):
+    """Raised when a fault rule is not understood."""
+
+
+@dataclass(kw_only=True)
+class Fault:
+    """One rule."""
+
+    #: For example ``POST /api/v1/order``; ``*`` for all of them.
+    endpoint: str
+    kind: str
+    probability: float = 1.0
+    #: The rule goes away after this many hits; None: it stays.
+    count: int | None = None
+    latency_ms: int = 0
+    spread_ms: int = 0
+    status: int = 503
+    code: str = "SERVER_ERROR"
+    message: str = "Unknown error, please check your request or try again later."
+    delay_ms: int = 0
+    #: Public key's owner; None: everybody.
+    account: str | None = None
+    #: Answer errors as plain text.
+    plain: bool = False
+    hits: int = 0
+
+    def fits(self, endpoint: str, account: str | None) -> bool:
+        """Tell whether the rule is about this request."""
+        return self.endpoint in {"*", endpoint} and self.account in {None, account}
+
+
+def parse(rules: Any) -> list[Fault]:
+    """Return the rules of a JSON list. Raises `FaultError` that says what is wrong."""
+    if not isinstance(rules, list):
+        raise FaultError("expected a JSON list of rules")
+    faults = []
+    for rule in rules:
+        if not isinstance(rule, dict) or "endpoint" not in rule or rule.get("kind") not in KINDS:
+            raise FaultError(f"a rule needs 'endpoint' and a 'kind' out of {', '.join(sorted(KINDS))}")
+        unknown = set(rule) - FIELDS
+        if unknown:
+            raise FaultError(f"unknown fields: {', '.join(sorted(unknown))}")
+        faults.append(Fault(**rule))
+    return faults
+
+
+class Faults:
+    """The rules in force."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)
+        self.rules: list[Fault] = []
+
+    def drawn(self, endpoint: str, account: str | None) -> list[Fault]:
+        """Return the faults that hit this request, and count them."""
+        hit = []
+        for rule in list(self.rules):
+            if not rule.fits(endpoint, account) or self._random.random() >= rule.probability:
+                continue
+            rule.hits += 1
+            hit.append(rule)
+            if rule.count is not None and rule.hits >= rule.count:
+                self.rules.remove(rule)
+        return hit
+
+    def latency_s(self, rule: Fault) -> float:
+        """Return how long a latency rule waits this time."""
+        return max(0.0, rule.latency_ms + self._random.uniform(-1, 1) * rule.spread_ms) / 1000

@@ -1,0 +1,172 @@
+"""Orders and fills as the engine keeps them, and as the wire shows them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from simulator.accounts import Account
+from simulator.markets import Market
+
+
+def text(value: Decimal) -> str:
+    """Return a decimal as the exchange writes it: no exponent, no trailing zeros."""
+    written = f"{value:f}"
+    return written.rstrip("0").rstrip(".") if "." in written else written
+
+
+def iso(at_ms: int) -> str:
+    """Return a time as histories write it: naive UTC."""
+    return (
+        datetime.fromtimestamp(at_ms / 1000, tz=UTC).replace(tzinfo=None).isoformat(timespec="milliseconds")
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """A parsed order request."""
+
+    market: Market
+    #: ``Bid`` or ``Ask``.
+    side: str
+    #: ``Limit`` or ``Market``.
+    order_type: str
+    price: Decimal | None
+    quantity: Decimal | None
+    quote_quantity: Decimal | None
+    client_id: int | None
+    time_in_force: str
+    post_only: bool
+    reduce_only: bool
+    self_trade_prevention: str
+
+    @property
+    def buys(self) -> bool:
+        """Tell the side."""
+        return self.side == "Bid"
+
+
+@dataclass(kw_only=True, eq=False)
+class Order:
+    """An order of an account."""
+
+    order_id: int
+    account: Account
+    wanted: Wanted
+    quantity: Decimal
+    created_at_ms: int
+    signed_at_ms: int
+    executed: Decimal = Decimal(0)
+    executed_quote: Decimal = Decimal(0)
+    status: str = "New"
+    expiry_reason: str | None = None
+    #: Quantity of others displayed before it at its price when it was placed.
+    ahead: Decimal = Decimal(0)
+    ended_at_ms: int | None = None
+    #: What it holds of which asset.
+    locked: Decimal = Decimal(0)
+    locked_asset: str = ""
+
+    @property
+    def remaining(self) -> Decimal:
+        """Return what is not executed."""
+        return self.quantity - self.executed
+
+    @property
+    def rests(self) -> bool:
+        """Tell whether it is on the book."""
+        return self.ended_at_ms is None
+
+    @property
+    def price(self) -> Decimal:
+        """Return the limit price; zero for market orders, which never rest."""
+        return self.wanted.price or Decimal(0)
+
+    def wire(self) -> dict[str, Any]:
+        """Return the order as POST, GET and DELETE answer it."""
+        wanted = self.wanted
+        shown: dict[str, Any] = {
+            "orderType": wanted.order_type,
+            "id": str(self.order_id),
+            "clientId": wanted.client_id,
+            "symbol": wanted.market.symbol,
+            "side": wanted.side,
+            "quantity": text(self.quantity),
+            "executedQuantity": text(self.executed),
+            "executedQuoteQuantity": text(self.executed_quote),
+            "status": self.status,
+            "timeInForce": wanted.time_in_force,
+            "reduceOnly": wanted.reduce_only or None,
+            "selfTradePrevention": wanted.self_trade_prevention,
+            "createdAt": self.created_at_ms,
+        }
+        if wanted.order_type == "Limit":
+            shown |= {"price": text(self.price), "postOnly": wanted.post_only}
+        else:
+            shown["quoteQuantity"] = text(wanted.quote_quantity) if wanted.quote_quantity else None
+        nothing = (
+            "relatedOrderId strategyId systemOrderType stopLossLimitPrice stopLossTriggerBy "
+            "stopLossTriggerPrice takeProfitLimitPrice takeProfitTriggerBy takeProfitTriggerPrice triggerBy triggerPrice "
+            "triggerQuantity triggeredAt"
+        )
+        return shown | dict.fromkeys(nothing.split())
+
+    def history(self) -> dict[str, Any]:
+        """Return the order as a row of the order history."""
+        return self.wire() | {
+            "createdAt": iso(self.created_at_ms),
+            "expiryReason": self.expiry_reason,
+            "quoteQuantity": None,
+        }
+
+    def witness(self) -> dict[str, Any]:
+        """Return what the journal says of the order."""
+        wanted = self.wanted
+        return {
+            "account": self.account.name,
+            "symbol": wanted.market.symbol,
+            "order_id": str(self.order_id),
+            "client_id": wanted.client_id,
+            "side": wanted.side,
+            "price": text(self.price),
+            "quantity": text(self.quantity),
+            "executed": text(self.executed),
+            "post_only": wanted.post_only,
+            "reduce_only": wanted.reduce_only,
+            "signed_at_ms": self.signed_at_ms,
+            "status": self.status,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fill:
+    """One execution of one account's order."""
+
+    trade_id: int
+    order: Order = field(repr=False)
+    price: Decimal
+    quantity: Decimal
+    fee: Decimal
+    fee_asset: str
+    maker: bool
+    at_ms: int
+
+    def wire(self) -> dict[str, Any]:
+        """Return the fill as a row of the fill history."""
+        wanted = self.order.wanted
+        return {
+            "clientId": None if wanted.client_id is None else str(wanted.client_id),
+            "fee": text(self.fee),
+            "feeSymbol": self.fee_asset,
+            "isMaker": self.maker,
+            "orderId": str(self.order.order_id),
+            "price": text(self.price),
+            "quantity": text(self.quantity),
+            "side": wanted.side,
+            "symbol": wanted.market.symbol,
+            "systemOrderType": None,
+            "timestamp": iso(self.at_ms),
+            "tradeId": self.trade_id,
+        }
