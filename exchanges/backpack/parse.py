@@ -7,6 +7,7 @@ texts: captures of other clients, since the exchange documents none.
 from __future__ import annotations
 
 import logging
+import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -42,7 +43,7 @@ STATUSES = {
 }
 MARKET_TYPES = {"SPOT": MarketType.SPOT, "PERP": MarketType.PERP, "IPERP": MarketType.PERP}
 
-#: (code, part of the message in lower case) → error class. Empty fits everything; the first that fits counts.
+#: (code, pattern in the message) → error class. Empty fits everything; the first that fits counts.
 ERRORS: tuple[tuple[str, str, type[Refused]], ...] = (
     ("", "would immediately match", PostOnlyWouldCross),
     ("INSUFFICIENT_FUNDS", "", InsufficientFunds),
@@ -58,12 +59,9 @@ ERRORS: tuple[tuple[str, str, type[Refused]], ...] = (
     ("", "invalid x-api-key", AuthenticationFailed),
     ("RESOURCE_NOT_FOUND", "", OrderNotFound),
     ("", "order not found", OrderNotFound),
-    # Undocumented; every wording that other exchanges use for it names the id and one of these words.
-    ("", "duplicate client", DuplicateClientOrderId),
-    ("", "duplicate clientid", DuplicateClientOrderId),
-    ("", "clientid already", DuplicateClientOrderId),
-    ("", "client id already", DuplicateClientOrderId),
-    ("", "client order id already", DuplicateClientOrderId),
+    # Undocumented: any wording that names the id and says that it is taken.
+    ("", r"client ?(order ?)?id.*(already|in use|exists|duplicate)", DuplicateClientOrderId),
+    ("", r"duplicate.*client ?(order ?)?id", DuplicateClientOrderId),
 )
 #: Codes that do not say whether something happened.
 DOUBTFUL_CODES = frozenset({"SERVER_ERROR", "TIMEOUT"})
@@ -292,8 +290,11 @@ def _code_and_message(body: bytes) -> tuple[str, str]:
 
 
 def _refused(code: str, message: str, status: int) -> Refused:
-    lowered = message.lower()
-    known = [error for own, part, error in ERRORS if own in {"", code} and part in lowered]
+    known = [
+        error
+        for own, pattern, error in ERRORS
+        if own in {"", code} and re.search(pattern, message, re.IGNORECASE)
+    ]
     error = known[0] if known else AuthenticationFailed if status in {401, 403} else Refused
     where = f" (HTTP {status})" if status else ""
     return error(f"the exchange refused: {code or 'no code'}: {message}{where}", code=code, status=status)

@@ -145,6 +145,11 @@ REFUSALS: list[tuple[int, str, type[Refused]]] = [
         '{"code":"INVALID_CLIENT_REQUEST","message":"Invalid X-Signature header"}',
         errors.AuthenticationFailed,
     ),
+    (
+        400,
+        '{"code":"INVALID_CLIENT_REQUEST","message":"Client order id is already in use"}',
+        errors.DuplicateClientOrderId,
+    ),
     (400, '{"code":"INVALID_SIGNATURE","message":"no"}', errors.AuthenticationFailed),
     (401, "Unauthorized", errors.AuthenticationFailed),
     (400, '{"code":"INVALID_PRICE","message":"Price is too far from the last active price"}', Refused),
