@@ -1,0 +1,185 @@
+"""What `manage.py doctor` looks at. Every check has time-outs and changes nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+import redis
+
+from cli.names import configured
+from cli.session import QUEUES, Session
+from exchanges.backpack.client import BackpackClient, Request
+from exchanges.backpack.config import BackpackConfig, Credentials
+from exchanges.backpack.exchange import open_backpack
+from exchanges.budget import RequestKind, UnlimitedBudget
+from exchanges.errors import ExchangeError
+from runner.config import ConfigError, InstanceConfig, load_instance
+from runner.config_credentials import DEMO_API_KEY, DEMO_SECRET_KEY, venue_url
+from settings import redacted
+from state.connection import StateUnavailable, connect, server_report
+
+#: More than this and the times in logs no longer fit together.
+CLOCK_WARN_MS = 500
+#: More than this and something is broken.
+CLOCK_FAIL_MS = 5_000
+
+
+class Level(StrEnum):
+    """How a check ended."""
+
+    OK = "ok"
+    #: Works, and should be better.
+    WARN = "warn"
+    #: Does not work.
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One line of the doctor."""
+
+    check: str
+    level: Level
+    text: str
+    #: What to do, empty when there is nothing.
+    advice: str = ""
+    #: Something is not there at all, as against being there and wrong.
+    is_unreachable: bool = False
+
+
+def server(name: str, url: str) -> Iterator[Finding]:
+    """Look at a Redis or Valkey server: reachable, evicting, keeping."""
+    where = redacted(url)
+    if url.startswith("sentinel://"):
+        yield Finding(check=name, level=Level.WARN, text=f"{where}: Sentinel is not checked")
+        return
+    with connect(url) as client:
+        try:
+            report = server_report(client)
+        except StateUnavailable as error:
+            advice = "start it (manage.py up brings its own) or correct BROKER_URL, STATE_URL"
+            yield Finding(
+                check=name, level=Level.FAIL, text=f"{where}: {error}", advice=advice, is_unreachable=True
+            )
+            return
+    yield Finding(check=name, level=Level.OK, text=f"{where} answers, version {report.version}")
+    evicts = f"{name} eviction"
+    if report.keeps_everything:
+        yield Finding(check=evicts, level=Level.OK, text="maxmemory-policy noeviction")
+    else:
+        text = f"maxmemory-policy {report.maxmemory_policy}: a full server would throw away stop requests"
+        yield Finding(
+            check=evicts, level=Level.FAIL, text=text, advice="CONFIG SET maxmemory-policy noeviction"
+        )
+    keeps = f"{name} persistence"
+    if report.append_only:
+        yield Finding(check=keeps, level=Level.OK, text="append-only file")
+    elif report.snapshots:
+        text = "snapshots only: a crash loses what happened since the last one"
+        yield Finding(check=keeps, level=Level.WARN, text=text, advice="CONFIG SET appendonly yes")
+    else:
+        text = "none: a restart of the server loses every running instance"
+        yield Finding(check=keeps, level=Level.WARN, text=text, advice="CONFIG SET appendonly yes")
+
+
+def clock(session: Session) -> Finding:
+    """Compare the state server's clock with this machine's; half a round trip is taken off."""
+    before_ms = time.time_ns() // 1_000_000
+    server_ms = session.instances.now_ms()
+    after_ms = time.time_ns() // 1_000_000
+    return _offset("clock", server_ms - (before_ms + after_ms) // 2, "the state server")
+
+
+def workers(session: Session) -> Iterator[Finding]:
+    """Look at who serves each queue."""
+    alive = session.events.workers(now_ms=session.instances.now_ms())
+    for queue in QUEUES:
+        names = [worker.name for worker in alive if queue in worker.queues]
+        check = f"queue {queue}"
+        if names:
+            yield Finding(
+                check=check,
+                level=Level.OK,
+                text=f"{len(names)} worker{'s' if len(names) > 1 else ''}: {', '.join(names)}",
+            )
+        else:
+            yield Finding(
+                check=check,
+                level=Level.FAIL,
+                text="no worker serves it",
+                advice=f"celery -A tasks worker -Q {queue}, or manage.py up",
+            )
+
+
+def configs(session: Session) -> Iterator[Finding | InstanceConfig]:
+    """Check every instance file with its keys; yield the good configurations, too."""
+    settings = session.settings
+    names = configured(settings.config_dir)
+    if not names:
+        yield Finding(check="configs", level=Level.WARN, text=f"no instance file in {settings.config_dir}")
+    for name in names:
+        try:
+            config = load_instance(name, settings.config_dir, settings.environ).config
+        except ConfigError as error:
+            text = "; ".join(str(problem) for problem in error.problems)
+            yield Finding(
+                check=f"config {name}", level=Level.FAIL, text=text, advice=f"manage.py validate {name}"
+            )
+            continue
+        text = "valid, live, its keys are set" if config.live else "valid, on the simulated exchange"
+        yield Finding(check=f"config {name}", level=Level.OK, text=text)
+        yield config
+
+
+def exchange_addresses(session: Session, found: list[InstanceConfig]) -> tuple[str, ...]:
+    """Return the addresses that these configurations trade at; the simulator's when there are none."""
+    simulator = session.settings.simulator_url
+    backpack = [config for config in found if config.metadata.exchange == "backpack"]
+    return tuple(sorted({venue_url(config, simulator) for config in backpack})) or (simulator,)
+
+
+def exchange(address: str) -> Iterator[Finding]:
+    """Ask a Backpack exchange for its status and its time; both are public, no key is used."""
+    config = BackpackConfig(base_url=address)
+    nobody = Credentials(api_key=DEMO_API_KEY, secret_key=DEMO_SECRET_KEY)
+    client = BackpackClient(config, nobody, UnlimitedBudget())
+    venue = open_backpack(config, nobody, UnlimitedBudget())
+    check = f"exchange {address}"
+    try:
+        answer = client.send(Request(method="GET", path="/api/v1/status", kind=RequestKind.READ, payload={}))
+        before_ms = time.time_ns() // 1_000_000
+        server_ms = venue.server_time_ms()
+        after_ms = time.time_ns() // 1_000_000
+    except ExchangeError as error:
+        advice = "is the simulator running (manage.py up)? CLEANBOOK_SIMULATOR_URL and base_url say where"
+        yield Finding(check=check, level=Level.FAIL, text=str(error), advice=advice, is_unreachable=True)
+        return
+    finally:
+        client.close()
+        venue.close()
+    if answer.status == 200 and b'"Ok"' in answer.body:
+        yield Finding(check=check, level=Level.OK, text=f"answers in {after_ms - before_ms} ms")
+    else:
+        text = f"HTTP {answer.status}: {answer.body[:100].decode(errors='replace')}"
+        yield Finding(check=check, level=Level.WARN, text=text, advice="wait until its maintenance is over")
+    yield _offset("exchange clock", server_ms - (before_ms + after_ms) // 2, "the exchange")
+
+
+def state_checks(session: Session) -> Iterator[Finding]:
+    """Check what needs the state server, which must answer."""
+    try:
+        yield clock(session)
+        yield from workers(session)
+    except redis.RedisError as error:
+        yield Finding(check="state server", level=Level.FAIL, text=str(error), is_unreachable=True)
+
+
+def _offset(check: str, offset_ms: int, whose: str) -> Finding:
+    text = f"{whose} is {abs(offset_ms)} ms {'ahead of' if offset_ms >= 0 else 'behind'} this machine"
+    if abs(offset_ms) < CLOCK_WARN_MS:
+        return Finding(check=check, level=Level.OK, text=text)
+    level = Level.WARN if abs(offset_ms) < CLOCK_FAIL_MS else Level.FAIL
+    return Finding(check=check, level=level, text=text, advice="synchronise the clocks (chrony, NTP)")

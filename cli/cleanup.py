@@ -1,0 +1,45 @@
+"""`manage.py cleanup`: run the cleanup of a stopped run again, in this process."""
+
+from __future__ import annotations
+
+import click
+
+from cli.errors import CliError
+from cli.exit_codes import EPILOG, ExitCode
+from cli.names import complete_instance, require_known
+from cli.options import debug_option, json_option, output_for, timeout_option
+from cli.proof import show_stop, stop_json
+from cli.session import open_session
+from cli.stopping import StopOptions, exit_code, stop_instances
+from state.instances import Phase
+
+
+@click.command(epilog=EPILOG)
+@click.argument("name", shell_complete=complete_instance)
+@timeout_option(60.0)
+@json_option
+@debug_option
+def cleanup(name: str, timeout_s: float, as_json: bool, debug: bool) -> ExitCode:
+    """Run the cleanup of an instance that is stopping, or that failed to become clean, by hand.
+
+    It is the same cleanup that workers run, under the same lease; while a worker holds that, this follows it.
+
+    \b
+    Examples:
+      manage.py cleanup bp_sol_01
+    """
+    output = output_for(as_json)
+    session = open_session()
+    (chosen,) = require_known(session, [name])
+    record = session.instances.read(chosen)
+    if record is not None and record.phase is Phase.RUNNING:
+        raise CliError(f"{name} is running; stop it first: manage.py stop {name}", ExitCode.BAD_USAGE)
+    options = StopOptions(timeout_s=timeout_s, direct_after_s=0.0, debug=debug)
+    stops = stop_instances(session, [chosen], options, output)
+    code = exit_code(stops)
+    if as_json:
+        output.data({"exit_code": int(code), "instances": [stop_json(stop) for stop in stops]})
+    else:
+        for stop in stops:
+            show_stop(output, stop)
+    return code

@@ -1,0 +1,48 @@
+"""Run cleanups in this process, for when no worker does: the same code under the same lease."""
+
+from __future__ import annotations
+
+import threading
+
+import redis
+
+from cli.session import open_full_context
+from settings import Settings
+
+
+class DirectCleanups:
+    """At most one cleanup per instance, each in a thread of its own."""
+
+    def __init__(self, settings: Settings, *, by: str, debug: bool = False) -> None:
+        self._settings = settings
+        self._by = by
+        self._debug = debug
+        self._threads: dict[str, threading.Thread] = {}
+        #: What kept a cleanup from being run at all, by instance.
+        self.problems: dict[str, str] = {}
+
+    def start(self, instance_id: str, epoch: int) -> None:
+        """Begin a cleanup, unless one of this process runs. Somebody else's lease makes it end at once."""
+        if self.is_running(instance_id):
+            return
+        # A daemon, so that --timeout ends the command; the lease passes on what it leaves.
+        thread = threading.Thread(
+            target=self._run, args=(instance_id, epoch), name=f"cleanup {instance_id}", daemon=True
+        )
+        self._threads[instance_id] = thread
+        thread.start()
+
+    def is_running(self, instance_id: str) -> bool:
+        """Tell whether this process works on an instance."""
+        thread = self._threads.get(instance_id)
+        return thread is not None and thread.is_alive()
+
+    def _run(self, instance_id: str, epoch: int) -> None:
+        # A context for each thread: connections to exchanges are not shared between cleanups.
+        context = open_full_context(self._settings, debug=self._debug)
+        from runner.cleanup import run_cleanup
+
+        try:
+            run_cleanup(context, instance_id, epoch=epoch, by=self._by)
+        except redis.RedisError as error:
+            self.problems[instance_id] = f"the cleanup in this process lost the state server: {error}"

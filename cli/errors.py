@@ -1,0 +1,114 @@
+"""From an error to one clear line and an exit code. Everything here is imported on the error path only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cli.exit_codes import ExitCode
+
+
+class CliError(Exception):
+    """Raised when a command cannot go on; says what to do."""
+
+    def __init__(self, message: str, code: ExitCode = ExitCode.FAILED) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """What to tell the user about an error."""
+
+    message: str
+    code: ExitCode
+    #: False: it is a defect of ours, and a traceback would help.
+    expected: bool = True
+
+
+def explain(error: Exception) -> Failure:
+    """Return what an error means for the user."""
+    for look in (_of_the_command, _of_the_state, _of_the_exchange, _of_the_runner):
+        failure = look(error)
+        if failure is not None:
+            return failure
+    return Failure(
+        message=f"unexpected error, {type(error).__name__}: {error}; --debug shows where",
+        code=ExitCode.FAILED,
+        expected=False,
+    )
+
+
+def _of_the_command(error: Exception) -> Failure | None:
+    from runner.config_errors import ConfigError
+    from settings import SettingsError
+
+    if isinstance(error, CliError):
+        return Failure(message=str(error), code=error.code)
+    if isinstance(error, ConfigError | SettingsError):
+        return Failure(message=str(error), code=ExitCode.BAD_USAGE)
+    return None
+
+
+def _of_the_state(error: Exception) -> Failure | None:
+    import redis
+
+    from state.connection import StateError, StateUnavailable
+
+    if isinstance(error, redis.AuthenticationError):
+        return _unreachable("refuses the password", error)
+    if isinstance(error, redis.ConnectionError | redis.TimeoutError):
+        return _unreachable("cannot be reached", error)
+    if isinstance(error, redis.RedisError):
+        return Failure(message=f"the state server refuses a command: {error}", code=ExitCode.FAILED)
+    if isinstance(error, StateUnavailable):
+        return _from_cause(error)
+    if isinstance(error, StateError):
+        return Failure(message=str(error), code=ExitCode.FAILED)
+    return None
+
+
+def _from_cause(error: Exception) -> Failure:
+    cause = error.__cause__
+    found = _of_the_state(cause) if isinstance(cause, Exception) else None
+    return found or Failure(message=str(error), code=ExitCode.UNREACHABLE)
+
+
+def _of_the_exchange(error: Exception) -> Failure | None:
+    from exchanges.errors import ExchangeError, RateLimited, Refused, Unavailable
+
+    if isinstance(error, Refused):
+        return Failure(
+            message=f"the exchange refuses: {error}; check symbol, keys and base_url",
+            code=ExitCode.BAD_USAGE,
+        )
+    if isinstance(error, Unavailable | RateLimited):
+        return Failure(
+            message=f"the exchange cannot be used now: {error}; manage.py doctor shows more",
+            code=ExitCode.UNREACHABLE,
+        )
+    if isinstance(error, ExchangeError):
+        return Failure(message=str(error), code=ExitCode.FAILED)
+    return None
+
+
+def _of_the_runner(error: Exception) -> Failure | None:
+    # Looked at last: it imports everything that trades.
+    from runner.lifecycle import StartRefused
+
+    if isinstance(error, StartRefused):
+        return Failure(message=str(error), code=ExitCode.BAD_USAGE)
+    return None
+
+
+def _unreachable(what: str, error: Exception) -> Failure:
+    from settings import SettingsError, load, redacted
+
+    try:
+        where = redacted(load().state_url)
+    except SettingsError:
+        where = "the address that is set"
+    return Failure(
+        message=f"the state server at {where} {what}: {error}. Is it running (manage.py up)? "
+        "BROKER_URL or STATE_URL says where it is",
+        code=ExitCode.UNREACHABLE,
+    )

@@ -1,0 +1,31 @@
+"""How every command ends, for scripts."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What the exit code of a command says; of several instances the highest counts."""
+
+    #: Done; after a stop: and clean, by the exchange's own word.
+    DONE = 0
+    #: Something went wrong, or stood in the way.
+    FAILED = 1
+    #: The command or a configuration is wrong; nothing was changed.
+    BAD_USAGE = 2
+    #: Stopped, but not known to be clean: what is left was printed.
+    NOT_CLEAN = 3
+    #: The state server, the broker or the exchange cannot be reached.
+    UNREACHABLE = 4
+
+
+#: For the help of every command; the form feed keeps click from joining the lines.
+EPILOG = """\b
+Exit codes:
+  0  done; after a stop: and clean
+  1  failed
+  2  bad usage or configuration; nothing was changed
+  3  stopped but not clean: the ids of what is left are printed
+  4  state server, broker or exchange not reachable
+"""

@@ -1,0 +1,151 @@
+"""Instances as files on disk and records in Redis say it, side by side. Reads only."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cli.names import configured
+from cli.outcomes import read_outcome
+from cli.output import iso
+from cli.proof import outcome_json
+from cli.session import Session
+from runner.config import ConfigError, InstanceConfig, load_instance, version_of
+from state.instances import Phase, Record
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One instance."""
+
+    instance_id: str
+    #: None: never started.
+    record: Record | None
+    #: State server's time when it was read, ms.
+    now_ms: int
+    #: ``ok``, ``changed`` (since the current run began), ``invalid``, or ``missing``.
+    config: str
+    #: What is wrong with the file, empty when nothing is.
+    problem: str
+    strategy: str = ""
+    symbol: str = ""
+    market_type: str = ""
+    exchange: str = ""
+    live: bool | None = None
+
+    @property
+    def state(self) -> str:
+        """Return the phase, ``never started`` without a record."""
+        return str(self.record.phase) if self.record else "never started"
+
+    @property
+    def due_in_ms(self) -> int | None:
+        """Return the time until the next iteration, negative when it is late, None when there is none."""
+        record = self.record
+        if record is None or record.phase is not Phase.RUNNING or record.due_at_ms is None:
+            return None
+        return record.due_at_ms - self.now_ms
+
+    @property
+    def is_iterating(self) -> bool:
+        """Tell whether an iteration holds the lease."""
+        return self.record is not None and self.record.lease_until_ms > self.now_ms
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the entry for scripts: ISO 8601 times, no secrets."""
+        record = self.record
+        value: dict[str, Any] = {
+            "instance_id": self.instance_id,
+            "state": self.state.replace(" ", "_"),
+            "config": self.config,
+            "problem": self.problem,
+            "strategy": self.strategy,
+            "symbol": self.symbol,
+            "market_type": self.market_type,
+            "exchange": self.exchange,
+            "live": self.live,
+        }
+        if record is None:
+            return value
+        return value | {
+            "epoch": record.epoch,
+            "tick": record.tick,
+            "seq": record.seq,
+            "account": record.account,
+            "started_at": iso(record.started_at_ms),
+            "last_commit_at": iso(record.committed_at_ms),
+            "next_iteration_at": iso(record.due_at_ms) if record.phase is Phase.RUNNING else None,
+            "next_iteration_in_ms": self.due_in_ms,
+            "is_iterating": self.is_iterating,
+            "errors_in_a_row": record.errors,
+            "last_error": record.last_error,
+            "stop_requested_at": iso(record.stop_requested_at_ms),
+            "stop_by": record.stop_by,
+            "stop_reason": record.stop_reason,
+            "stopped_at": iso(record.stopped_at_ms),
+            "cleanup_attempts": record.attempts,
+            "outcome": outcome_json(read_outcome(record.outcome)),
+        }
+
+
+def entries(session: Session, names: Sequence[str] = ()) -> tuple[Entry, ...]:
+    """Return the named instances, or all that have a file or a record. Changes nothing."""
+    records = {record.instance_id: record for record in session.instances.read_all()}
+    now_ms = session.instances.now_ms()
+    chosen = names or sorted({*configured(session.settings.config_dir), *records})
+    return tuple(_entry(session, name, records.get(name), now_ms) for name in chosen)
+
+
+def _entry(session: Session, name: str, record: Record | None, now_ms: int) -> Entry:
+    settings = session.settings
+    if name not in configured(settings.config_dir):
+        return Entry(
+            instance_id=name,
+            record=record,
+            now_ms=now_ms,
+            config="missing",
+            problem=f"there is no {settings.config_dir / name}.json",
+            **_told_by_record(session, name),
+        )
+    try:
+        config = load_instance(name, settings.config_dir, settings.environ).config
+    except ConfigError as error:
+        return Entry(
+            instance_id=name,
+            record=record,
+            now_ms=now_ms,
+            config="invalid",
+            problem=str(error),
+            **_told_by_record(session, name),
+        )
+    is_active = record is not None and record.phase is not Phase.STOPPED
+    is_changed = is_active and record is not None and version_of(config) != record.config_version
+    return Entry(
+        instance_id=name,
+        record=record,
+        now_ms=now_ms,
+        config="changed" if is_changed else "ok",
+        problem="the file has changed since this run began; restart applies it" if is_changed else "",
+        **_told_by(config),
+    )
+
+
+def _told_by(config: InstanceConfig) -> dict[str, Any]:
+    metadata = config.metadata
+    return {
+        "strategy": metadata.strategy,
+        "symbol": metadata.symbol,
+        "market_type": str(metadata.market_type),
+        "exchange": metadata.exchange,
+        "live": config.live,
+    }
+
+
+def _told_by_record(session: Session, name: str) -> dict[str, Any]:
+    """Return what the configuration of the last run says, for when the file does not."""
+    try:
+        return _told_by(InstanceConfig.from_json(session.instances.config_json(name)))
+    except (ConfigError, json.JSONDecodeError):
+        return {}

@@ -1,0 +1,84 @@
+"""`manage.py list`: every instance in one line."""
+
+from __future__ import annotations
+
+import click
+
+from cli.exit_codes import EPILOG, ExitCode
+from cli.inventory import Entry, entries
+from cli.options import debug_option, json_option, output_for
+from cli.output import Cell, Output, seconds
+from cli.session import open_session, unserved
+
+COLUMNS = (
+    *("INSTANCE", "STATE", "STRATEGY", "SYMBOL", "MODE", "RUN", "ITERATION", "NEXT", "ERRORS"),
+    *("CONFIG", "LAST ERROR"),
+)
+STATE_STYLES = {"running": "good", "stopping": "warn", "failed": "bad"}
+#: Characters of an error that a line of the list shows; `status` shows all.
+ERROR_LENGTH = 60
+
+
+@click.command("list", epilog=EPILOG)
+@json_option
+@debug_option
+def list_instances(as_json: bool, debug: bool) -> ExitCode:
+    """List every instance that has a file or has ever run. Changes nothing.
+
+    \b
+    Examples:
+      manage.py list
+      manage.py list --json
+    """
+    output = output_for(as_json)
+    session = open_session()
+    found = entries(session)
+    missing = unserved(session)
+    if as_json:
+        output.data(
+            {
+                "exit_code": 0,
+                "unserved_queues": list(missing),
+                "instances": [entry.as_json() for entry in found],
+            }
+        )
+    else:
+        show_table(output, found, missing)
+    if not found:
+        output.say(f"no instance yet: put a file into {session.settings.config_dir}")
+    return ExitCode.DONE
+
+
+def show_table(output: Output, found: tuple[Entry, ...], missing: tuple[str, ...]) -> None:
+    """Print one line for each instance, and what keeps all of them from running."""
+    if found:
+        output.table(COLUMNS, [_row(entry) for entry in found])
+    if missing and any(entry.state in STATE_STYLES for entry in found):
+        output.warn(f"no worker serves queue {' and '.join(missing)}; start one: celery -A tasks worker")
+
+
+def _row(entry: Entry) -> list[str | Cell]:
+    record = entry.record
+    return [
+        Cell(text=entry.instance_id, style="name"),
+        Cell(text=entry.state, style=STATE_STYLES.get(entry.state, "dim")),
+        entry.strategy or "?",
+        entry.symbol or "?",
+        {True: "live", False: "simulated", None: "?"}[entry.live],
+        str(record.epoch) if record else "-",
+        str(record.seq) if record else "-",
+        next_iteration(entry),
+        Cell(text=str(record.errors), style="bad" if record.errors else "") if record else "-",
+        Cell(text=entry.config, style="" if entry.config == "ok" else "warn"),
+        " ".join(record.last_error.split())[:ERROR_LENGTH] if record and record.errors else "",
+    ]
+
+
+def next_iteration(entry: Entry) -> str:
+    """Return in words when the next iteration runs."""
+    if entry.is_iterating and entry.state == "running":
+        return "now"
+    due_in_ms = entry.due_in_ms
+    if due_in_ms is None:
+        return "-"
+    return f"in {seconds(due_in_ms)}" if due_in_ms >= 0 else f"late {seconds(-due_in_ms)}"

@@ -1,0 +1,170 @@
+"""The entry: commands that are imported when used, and one boundary from errors to exit codes."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from cli.errors import explain
+from cli.exit_codes import EPILOG, ExitCode
+from cli.options import output_for
+
+
+@dataclass(frozen=True, kw_only=True)
+class LazyCommand:
+    """A command that is not imported yet."""
+
+    section: str
+    #: Module and name in it, parted by a colon.
+    path: str
+    #: What the list of commands says.
+    summary: str
+
+
+COMMANDS: Mapping[str, LazyCommand] = {
+    "start": LazyCommand(
+        section="Instances",
+        path="cli.start:start",
+        summary="Start instances; changes nothing on running ones.",
+    ),
+    "stop": LazyCommand(
+        section="Instances", path="cli.stop:stop", summary="Stop instances and prove that no order is left."
+    ),
+    "restart": LazyCommand(
+        section="Instances", path="cli.restart:restart", summary="Stop instances clean, then start them."
+    ),
+    "cleanup": LazyCommand(
+        section="Instances",
+        path="cli.cleanup:cleanup",
+        summary="Run the cleanup of a stopped run again, here.",
+    ),
+    "status": LazyCommand(
+        section="Looking", path="cli.status:status", summary="Show instances in detail; changes nothing."
+    ),
+    "list": LazyCommand(
+        section="Looking",
+        path="cli.list_instances:list_instances",
+        summary="List instances with their states.",
+    ),
+    "doctor": LazyCommand(
+        section="Looking", path="cli.doctor:doctor", summary="Check everything an instance needs."
+    ),
+    "validate": LazyCommand(
+        section="Configuration", path="cli.validate:validate", summary="Check instance files."
+    ),
+    "schema": LazyCommand(
+        section="Configuration",
+        path="cli.validate:schema",
+        summary="Print the JSON Schema of instance files.",
+    ),
+    "strategies": LazyCommand(
+        section="Configuration", path="cli.strategies:strategies", summary="List strategies and parameters."
+    ),
+    "up": LazyCommand(
+        section="Stack",
+        path="cli.stack_commands:up",
+        summary="Run server, simulator, workers and Flower here.",
+    ),
+    "demo": LazyCommand(
+        section="Stack",
+        path="cli.stack_commands:demo",
+        summary="Run a market maker on the simulator, stop it clean.",
+    ),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command when it is called, so that `stop` waits for nothing else."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of the help."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, name = COMMANDS[cmd_name].path.split(":")
+        command = getattr(importlib.import_module(module), name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, or say which one was meant."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there is: {', '.join(COMMANDS)}"
+            ctx.fail(f"no command {args[0]!r}; {hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands by section without importing them."""
+        for section in dict.fromkeys(command.section for command in COMMANDS.values()):
+            rows = [(name, c.summary) for name, c in COMMANDS.items() if c.section == section]
+            with formatter.section(section):
+                formatter.write_dl(rows)
+
+
+@click.group(cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+def group() -> None:
+    """Market making as short tasks, with a stop that proves that no order is left.
+
+    Commands take --json (but for up and demo), and --debug. Data goes to standard output, progress and
+    warnings to standard error.
+
+    \b
+    Examples:
+      manage.py start bp_sol_01
+      manage.py stop bp_sol_01
+      manage.py stop --all --json
+      manage.py doctor
+    """
+
+
+def main() -> NoReturn:
+    """Run the command line and end the process."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code. Errors become one line, never a traceback without --debug."""
+    program = Path(sys.argv[0]).name or "manage.py"
+    try:
+        code = group.main(args=list(arguments), prog_name=program, standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return ExitCode.BAD_USAGE
+    except click.ClickException as error:
+        return _tell(arguments, error, error.format_message(), ExitCode.BAD_USAGE)
+    except (KeyboardInterrupt, click.Abort) as error:
+        return _tell(arguments, error, "interrupted", ExitCode.FAILED)
+    except BrokenPipeError:
+        # The reader of our output has gone, for example `head`; say nothing at the exit either.
+        sys.stdout = None
+        return ExitCode.FAILED
+    except Exception as error:  # noqa: BLE001 - the boundary: users get a sentence, not a traceback
+        failure = explain(error)
+        return _tell(arguments, error, failure.message, failure.code)
+    return code if isinstance(code, int) else ExitCode.DONE
+
+
+def _tell(arguments: Sequence[str], error: BaseException, message: str, code: ExitCode) -> ExitCode:
+    output = output_for("--json" in arguments)
+    if "--debug" in arguments:
+        traceback.print_exception(error)
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        message = f"{message}\nTry: {error.ctx.command_path} --help"
+    output.say(f"error: {message}", "bad")
+    if output.as_json:
+        output.data({"exit_code": int(code), "error": message})
+    return code

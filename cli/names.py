@@ -1,0 +1,57 @@
+"""Which instances a command is about."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+from click.shell_completion import CompletionItem
+
+from cli.errors import CliError
+from cli.exit_codes import ExitCode
+from cli.session import Session
+from settings import SettingsError, load
+from state import keys
+
+
+def configured(config_dir: Path) -> tuple[str, ...]:
+    """Return the names of the instance files, sorted; files are not looked into."""
+    return tuple(sorted(path.stem for path in config_dir.glob("*.json")))
+
+
+def started(session: Session) -> tuple[str, ...]:
+    """Return every instance that was ever started, sorted."""
+    return tuple(sorted(str(name) for name in session.client.smembers(keys.INSTANCES)))
+
+
+def require_known(session: Session, names: Sequence[str]) -> tuple[str, ...]:
+    """Return `names` without doubles.
+
+    Raises `CliError` for names that belong to nothing, with the nearest that do.
+    """
+    known = {*configured(session.settings.config_dir), *started(session)}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise CliError("\n".join(_unknown(name, known) for name in unknown), ExitCode.BAD_USAGE)
+    return tuple(dict.fromkeys(names))
+
+
+def _unknown(name: str, known: set[str]) -> str:
+    near = difflib.get_close_matches(name, sorted(known), n=1)
+    if near:
+        return f"there is no instance {name!r}; did you mean {near[0]!r}?"
+    there = ", ".join(sorted(known)[:20]) if known else "none yet"
+    return f"there is no instance {name!r}; there is: {there}"
+
+
+def complete_instance(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Complete the name of an instance from the files on disk."""
+    try:
+        names = configured(load().config_dir)
+    except SettingsError:
+        return []
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]

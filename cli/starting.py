@@ -1,0 +1,168 @@
+"""Start instances one by one; one that cannot start does not keep the others from it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import redis
+
+from cli.errors import explain
+from cli.exit_codes import ExitCode
+from cli.outcomes import left_ids
+from cli.output import Output
+from cli.session import who
+from exchanges.errors import ExchangeError
+from runner.config_errors import ConfigError
+from runner.lifecycle import StartRefused, start_instance
+from state.connection import StateError, StateUnavailable
+from state.instances import Record, StartResult
+
+if TYPE_CHECKING:
+    from runner.context import Context
+
+#: How long a start waits for the first iteration.
+FIRST_ITERATION_S = 3.0
+LOOK_EVERY_S = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartReport:
+    """How the start of one instance ended."""
+
+    instance_id: str
+    #: ``running``, ``started`` (no iteration seen yet), ``already_running``, ``stopping``, ``failed``,
+    #: ``cleaning``, or ``refused``.
+    result: str
+    code: ExitCode
+    #: 0 when nothing was started.
+    epoch: int = 0
+    message: str = ""
+    warnings: tuple[str, ...] = ()
+    #: Own orders that a failed run left; None when nobody knows.
+    order_ids_left: tuple[str, ...] | None = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the report for scripts."""
+        left = self.order_ids_left
+        return {
+            "instance_id": self.instance_id,
+            "result": self.result,
+            "epoch": self.epoch,
+            "message": self.message,
+            "warnings": list(self.warnings),
+            "order_ids_left": None if left is None else list(left),
+        }
+
+
+def start_instances(
+    context: Context, names: Sequence[str], *, force: bool, wait: bool
+) -> tuple[StartReport, ...]:
+    """Start every instance that can be, then wait for their first iterations together.
+
+    Raises `redis.RedisError` and `StateUnavailable` when the state server is away.
+    """
+    by = who()
+    reports = [_start(context, name, by=by, force=force) for name in dict.fromkeys(names)]
+    if wait:
+        reports = _first_iterations(context, reports)
+    return tuple(reports)
+
+
+def _start(context: Context, name: str, *, by: str, force: bool) -> StartReport:
+    try:
+        started = start_instance(context, name, by=by, force=force)
+    except (StateUnavailable, redis.RedisError):
+        raise
+    except (ConfigError, ExchangeError, StartRefused, StateError) as error:
+        failure = explain(error)
+        return StartReport(instance_id=name, result="refused", code=failure.code, message=failure.message)
+    return replace(_report(context, name, started.result), warnings=started.warnings)
+
+
+def _report(context: Context, name: str, result: StartResult) -> StartReport:
+    epoch = result.epoch
+    if result.started:
+        return StartReport(
+            instance_id=name,
+            result="started",
+            code=ExitCode.DONE,
+            epoch=epoch,
+            message=f"started (run {epoch})",
+        )
+    if result.result == "running":
+        message = f"is running already (run {epoch}); nothing was changed"
+        return StartReport(
+            instance_id=name, result="already_running", code=ExitCode.DONE, epoch=epoch, message=message
+        )
+    if result.result == "failed":
+        record = context.instances.read(name)
+        left = left_ids(record.outcome) if record else None
+        what = (
+            "nobody knows which orders are left"
+            if left is None
+            else f"orders left: {', '.join(left) or 'none'}"
+        )
+        return StartReport(
+            instance_id=name,
+            result="failed",
+            code=ExitCode.NOT_CLEAN,
+            epoch=epoch,
+            order_ids_left=left,
+            message=f"run {epoch} never became clean ({what}); clean up first: manage.py cleanup {name}, "
+            "or leave that as it is: start --force",
+        )
+    message = f"run {epoch} is being stopped; wait for it: manage.py stop {name}"
+    return StartReport(
+        instance_id=name, result=result.result, code=ExitCode.FAILED, epoch=epoch, message=message
+    )
+
+
+def _first_iterations(context: Context, reports: list[StartReport]) -> list[StartReport]:
+    deadline_s = time.monotonic() + FIRST_ITERATION_S
+    pause = threading.Event()
+    while any(report.result == "started" for report in reports):
+        reports = [_looked_at(context, report) for report in reports]
+        if time.monotonic() >= deadline_s:
+            break
+        pause.wait(LOOK_EVERY_S)
+    return [_still_waiting(context, report) if report.result == "started" else report for report in reports]
+
+
+def _looked_at(context: Context, report: StartReport) -> StartReport:
+    if report.result != "started":
+        return report
+    record = context.instances.read(report.instance_id)
+    if record is None or record.epoch != report.epoch or not _has_committed(record) or record.errors:
+        return report
+    return replace(
+        report, result="running", message=f"running (run {report.epoch}): the first iteration is done"
+    )
+
+
+def _has_committed(record: Record) -> bool:
+    # The time of the last commit outlives its run.
+    committed, started = record.committed_at_ms, record.started_at_ms
+    return record.seq > 0 and committed is not None and started is not None and committed >= started
+
+
+def _still_waiting(context: Context, report: StartReport) -> StartReport:
+    record = context.instances.read(report.instance_id)
+    if record is not None and record.epoch == report.epoch and record.errors:
+        warning = f"its first iteration failed and is tried again: {record.last_error}"
+    else:
+        warning = f"no iteration within {FIRST_ITERATION_S:g} s; manage.py doctor shows why"
+    return replace(report, warnings=(*report.warnings, warning))
+
+
+def show_starts(output: Output, reports: Sequence[StartReport]) -> None:
+    """Print reports: results to standard output, warnings to standard error."""
+    for report in reports:
+        for warning in report.warnings:
+            output.warn(f"{report.instance_id}: {warning}")
+        style = "good" if report.code is ExitCode.DONE else "bad"
+        if not output.as_json:
+            output.line(f"{report.instance_id}: {report.message}", style)

@@ -1,0 +1,96 @@
+"""`manage.py status`: instances in detail, with the proof of their last stop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import click
+
+from cli.exit_codes import EPILOG, ExitCode
+from cli.inventory import Entry, entries
+from cli.list_instances import STATE_STYLES, next_iteration, show_table
+from cli.names import require_known
+from cli.options import debug_option, json_option, names_argument, output_for
+from cli.outcomes import read_outcome
+from cli.output import Output, iso
+from cli.proof import proof_lines
+from cli.session import open_session, unserved
+from state.instances import Phase, Record
+
+
+@click.command(epilog=EPILOG)
+@names_argument(required=False)
+@json_option
+@debug_option
+def status(names: tuple[str, ...], as_json: bool, debug: bool) -> ExitCode:
+    """Show instances in detail: where they stand, and the proof of the last stop. Changes nothing, ever.
+
+    Without a name: all of them in one table.
+
+    \b
+    Examples:
+      manage.py status bp_sol_01
+      manage.py status --json
+    """
+    output = output_for(as_json)
+    session = open_session()
+    found = entries(session, require_known(session, names))
+    missing = unserved(session)
+    if as_json:
+        output.data(
+            {
+                "exit_code": 0,
+                "unserved_queues": list(missing),
+                "instances": [entry.as_json() for entry in found],
+            }
+        )
+    elif names:
+        for entry in found:
+            _show(output, entry)
+    else:
+        show_table(output, found, missing)
+    return ExitCode.DONE
+
+
+def _show(output: Output, entry: Entry) -> None:
+    output.line(f"{entry.instance_id}: {entry.state}", STATE_STYLES.get(entry.state, "name"))
+    for name, text, style in _lines(entry):
+        output.line(f"  {name:<22}{text}", style)
+    outcome = read_outcome(entry.record.outcome) if entry.record else None
+    if outcome is not None:
+        word = "clean" if outcome.is_clean else f"NOT clean ({outcome.result})"
+        output.line(f"  last cleanup: run {outcome.epoch}, {word}", "good" if outcome.is_clean else "bad")
+        for name, text, style in proof_lines(outcome):
+            output.line(f"    {name:<20}{text}", style)
+
+
+def _lines(entry: Entry) -> Iterator[tuple[str, str, str]]:
+    if entry.symbol:
+        mode = "live: real orders" if entry.live else "simulated exchange"
+        yield "strategy", f"{entry.strategy} on {entry.symbol} ({entry.market_type})", ""
+        yield "exchange", f"{entry.exchange}, {mode}", ""
+    if entry.problem:
+        yield "config", f"{entry.config}: {entry.problem}", "warn"
+    else:
+        yield "config", entry.config, ""
+    if entry.record is not None:
+        yield from _record_lines(entry, entry.record)
+
+
+def _record_lines(entry: Entry, record: Record) -> Iterator[tuple[str, str, str]]:
+    yield "run", f"{record.epoch}, started {iso(record.started_at_ms)}", ""
+    yield "iterations", f"{record.seq}, last commit {iso(record.committed_at_ms) or 'never'}", ""
+    if record.phase is Phase.RUNNING:
+        yield "next iteration", next_iteration(entry), ""
+    if record.errors or record.last_error:
+        style = "bad" if record.errors else "dim"
+        yield "errors in a row", str(record.errors), style
+        yield "last error", record.last_error, style
+    if record.stop_requested_at_ms is not None:
+        reason = f": {record.stop_reason}" if record.stop_reason else ""
+        yield "stop requested", f"{iso(record.stop_requested_at_ms)} by {record.stop_by}{reason}", ""
+    if record.phase in (Phase.STOPPING, Phase.FAILED):
+        yield "cleanup attempts", str(record.attempts), "warn"
+        yield "what to do", f"manage.py stop {entry.instance_id} follows it", "warn"
+    if record.stopped_at_ms is not None and record.phase is Phase.STOPPED:
+        yield "stopped", str(iso(record.stopped_at_ms)), ""

@@ -1,0 +1,110 @@
+"""`manage.py stop`: close the gate at once, follow the cleanup, print the proof."""
+
+from __future__ import annotations
+
+import click
+
+from cli.errors import CliError
+from cli.exit_codes import EPILOG, ExitCode
+from cli.names import require_known
+from cli.options import debug_option, json_option, names_argument, output_for, timeout_option
+from cli.output import Output
+from cli.proof import show_stop, stop_json
+from cli.session import Session, open_session, unserved
+from cli.stop_progress import Ending, StopProgress
+from cli.stopping import StopOptions, exit_code, stop_instances
+from state.instances import Phase
+
+
+@click.command(epilog=EPILOG)
+@names_argument(required=False)
+@click.option(
+    "--all", "every", is_flag=True, help="Every instance that runs, is stopping, or failed to stop."
+)
+@click.option("--wait/--no-wait", default=True, show_default=True, help="Wait until it is clean.")
+@timeout_option(60.0)
+@click.option("--close-position", is_flag=True, help="Bring the position to zero after the orders are gone.")
+@click.option("--keep-orders", is_flag=True, help="Leave own orders on the book.")
+@click.option("--reason", default="", metavar="TEXT", help="Why; kept with the run.")
+@click.option(
+    "--direct/--no-direct",
+    default=True,
+    show_default=True,
+    help="Run the cleanup in this process when no worker takes it within 2 s.",
+)
+@json_option
+@debug_option
+def stop(
+    names: tuple[str, ...],
+    every: bool,
+    wait: bool,
+    timeout_s: float,
+    close_position: bool,
+    keep_orders: bool,
+    reason: str,
+    direct: bool,
+    as_json: bool,
+    debug: bool,
+) -> ExitCode:
+    """Stop instances and prove that none of their orders is left.
+
+    From the request on no new order is allowed; then a worker cancels the instance's own orders, waits until
+    nothing can still arrive, and reads two empty lists in a row. A second stop joins the first. Orders of
+    other instances and of people are not touched. Ctrl-C ends the watching only.
+
+    \b
+    Examples:
+      manage.py stop bp_sol_01
+      manage.py stop bp_sol_01 bp_eth_01 --timeout 30 --reason "exchange maintenance"
+      manage.py stop --all --json
+      manage.py stop bp_sol_perp_01 --close-position
+    """
+    output = output_for(as_json)
+    if bool(names) == every:
+        raise click.UsageError("name the instances to stop, or use --all")
+    if close_position and keep_orders:
+        raise click.UsageError(
+            "--close-position and --keep-orders contradict each other: a kept order may fill"
+        )
+    session = open_session()
+    chosen = _unfinished(session) if every else require_known(session, names)
+    options = StopOptions(
+        timeout_s=timeout_s,
+        wait=wait,
+        close_position=close_position,
+        keep_orders=keep_orders,
+        reason=reason,
+        direct=direct,
+        debug=debug,
+    )
+    stops = _stop(session, chosen, options, output)
+    code = exit_code(stops)
+    if as_json:
+        output.data({"exit_code": int(code), "instances": [stop_json(stop) for stop in stops]})
+    else:
+        for one in stops:
+            show_stop(output, one)
+    if not chosen:
+        output.say("no instance runs; nothing to stop")
+    return code
+
+
+def _stop(
+    session: Session, names: tuple[str, ...], options: StopOptions, output: Output
+) -> tuple[StopProgress, ...]:
+    try:
+        stops = stop_instances(session, names, options, output)
+    except KeyboardInterrupt:
+        raise CliError(
+            "watching ended; what was requested goes on: run the same command again to follow it",
+            ExitCode.NOT_CLEAN,
+        ) from None
+    if any(stop.ending is Ending.REQUESTED for stop in stops) and "cleanup" in unserved(session):
+        output.warn("no worker serves queue cleanup; start one: celery -A tasks worker")
+    return stops
+
+
+def _unfinished(session: Session) -> tuple[str, ...]:
+    """Return every instance that is not stopped."""
+    records = session.instances.read_all()
+    return tuple(record.instance_id for record in records if record.phase is not Phase.STOPPED)

@@ -1,0 +1,131 @@
+"""How far one stop has come, put together from the event stream."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from cli.outcomes import problem_of
+from state.events import Event
+
+
+class Ending(StrEnum):
+    """How a command's interest in a stop ended."""
+
+    #: Stopped, and clean by the exchange's own word.
+    CLEAN = "clean"
+    #: It was stopped before; nothing was done.
+    ALREADY_STOPPED = "already_stopped"
+    #: Nothing has ever run under this name; nothing was done.
+    NEVER_STARTED = "never_started"
+    #: Requested; the command did not wait.
+    REQUESTED = "requested"
+    #: The time was over before the instance was clean.
+    NOT_CLEAN = "not_clean"
+    #: Somebody forced a new run before this one was clean.
+    SUPERSEDED = "superseded"
+
+
+#: What people read for each step of a cleanup.
+STEPS = {
+    "cancels_sent": "cancels sent",
+    "iteration_released": "iteration released",
+    "fence_passed": "fence passed",
+    "orders_cancelled": "orders cancelled",
+    "position": "position closed",
+    "verified": "verified",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhaseSeen:
+    """A phase of a stop."""
+
+    phase: str
+    #: State server's time, ms.
+    at_ms: int
+    #: Since the stop was requested.
+    after_ms: int
+    detail: str
+
+
+@dataclass(kw_only=True)
+class StopProgress:
+    """One stop as seen so far."""
+
+    instance_id: str
+    epoch: int
+    #: State server's time, ms.
+    requested_at_ms: int
+    #: Somebody else had asked for this stop before.
+    joined: bool = False
+    #: The run had been given up as failed before.
+    was_failed: bool = False
+    phases: list[PhaseSeen] = field(default_factory=list)
+    #: Somebody claimed the cleanup and has not ended it yet.
+    is_claimed: bool = False
+    #: Attempts that ended without being clean.
+    unclean_attempts: int = 0
+    #: The last outcome (JSON), empty before the first.
+    outcome_json: str = ""
+    finished_at_ms: int | None = None
+    #: None while it goes on.
+    ending: Ending | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Tell whether nothing more is expected."""
+        return self.ending is not None
+
+    def take(self, event: Event) -> PhaseSeen | None:
+        """Take in an event of the instance; return its phase, None when it means nothing here."""
+        if event.epoch > self.epoch and event.event == "started" and not self.is_over:
+            self.ending = Ending.SUPERSEDED
+            return self._seen("started anew", event, event.fields.get("by", ""))
+        if event.epoch != self.epoch or self.is_over:
+            return None
+        if event.event == "stop_requested":
+            self.requested_at_ms = event.at_ms
+            reason = event.fields.get("reason", "")
+            return self._seen(
+                "stop requested",
+                event,
+                f"by {event.fields.get('by', '?')}" + (f": {reason}" if reason else ""),
+            )
+        if event.event == "cleanup_claimed":
+            self.is_claimed = True
+            detail = f"attempt {event.fields.get('attempt', '?')}, {event.fields.get('by', '?')}"
+            return self._seen("cleanup claimed", event, detail)
+        if event.event == "cleanup_step":
+            self.is_claimed = True
+            step = event.fields.get("step", "?")
+            return self._seen(STEPS.get(step, step), event, event.fields.get("detail", ""))
+        if event.event == "finished":
+            return self._finished(event)
+        return None
+
+    def stopped(self, *, outcome_json: str, at_ms: int | None) -> None:
+        """Take in from the record, not from an event, that the run is stopped."""
+        self.outcome_json = outcome_json
+        self.finished_at_ms = at_ms
+        self.is_claimed = False
+        self.ending = Ending.CLEAN
+
+    def _finished(self, event: Event) -> PhaseSeen:
+        self.outcome_json = event.fields.get("outcome", "")
+        self.is_claimed = False
+        result = event.fields.get("result", "?")
+        if result == "stopped":
+            self.finished_at_ms = event.at_ms
+            self.ending = Ending.CLEAN
+            return self._seen("stopped", event, "clean")
+        self.unclean_attempts += 1
+        problem = problem_of(self.outcome_json)
+        return self._seen("not clean yet", event, f"{problem or result}; it is tried again")
+
+    def _seen(self, phase: str, event: Event, detail: str) -> PhaseSeen:
+        seen = PhaseSeen(
+            phase=phase, at_ms=event.at_ms, after_ms=event.at_ms - self.requested_at_ms, detail=detail
+        )
+        self.phases.append(seen)
+        return seen

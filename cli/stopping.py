@@ -1,0 +1,156 @@
+"""Request stops, follow them, and say how they ended; the command around it is in `stop.py`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cli.direct_cleanup import DirectCleanups
+from cli.exit_codes import ExitCode
+from cli.follow import DIRECT_AFTER_S, Follower
+from cli.output import Output
+from cli.progress_display import Display, open_display
+from cli.session import Session, open_full_context, who
+from cli.stop_progress import Ending, StopProgress
+from state.instances import Phase, StopPolicy
+
+
+@dataclass(frozen=True, kw_only=True)
+class StopOptions:
+    """What the user asked for."""
+
+    timeout_s: float = 60.0
+    wait: bool = True
+    close_position: bool = False
+    keep_orders: bool = False
+    reason: str = ""
+    #: Run cleanups in this process when nobody else does.
+    direct: bool = True
+    #: How long nobody may have taken a cleanup before that.
+    direct_after_s: float = DIRECT_AFTER_S
+    debug: bool = False
+
+
+def stop_instances(
+    session: Session, names: Sequence[str], options: StopOptions, output: Output
+) -> tuple[StopProgress, ...]:
+    """Close every gate first, then follow all cleanups together; `ending` of each result is set.
+
+    Raises `StartRefused` when a position may not be closed; then nothing has changed.
+    """
+    policies = {name: _policy(session, name, options) for name in names}
+    by = who()
+    # Before the requests: every event that they cause comes behind it.
+    position = session.events.last_id()
+    stops = tuple(_request(session, name, policies[name], by, options) for name in names)
+    if not options.wait:
+        for stop in stops:
+            stop.ending = stop.ending or Ending.REQUESTED
+        return stops
+
+    def request_again(stop: StopProgress) -> None:
+        session.instances.request_stop(
+            stop.instance_id,
+            by=by,
+            reason=options.reason,
+            policy=policies[stop.instance_id],
+            epoch=stop.epoch,
+        )
+
+    with open_display(output, [stop for stop in stops if not stop.is_over]) as display:
+        for stop in stops:
+            if not stop.is_over:
+                _catch_up(session, stop, position, display)
+        direct = DirectCleanups(session.settings, by=by, debug=options.debug) if options.direct else None
+        follower = Follower(
+            session,
+            stops,
+            position=position,
+            display=display,
+            direct=direct,
+            request_again=request_again,
+            direct_after_s=options.direct_after_s,
+        )
+        follower.run(options.timeout_s)
+    return stops
+
+
+def exit_code(stops: Sequence[StopProgress]) -> ExitCode:
+    """Return the exit code of a stop of several instances."""
+    unclean = {Ending.NOT_CLEAN, Ending.SUPERSEDED}
+    return ExitCode.NOT_CLEAN if any(stop.ending in unclean for stop in stops) else ExitCode.DONE
+
+
+def _policy(session: Session, name: str, options: StopOptions) -> StopPolicy:
+    """Return the run's own policy, overridden by the flags."""
+    own = _own_policy(session.instances.config_json(name))
+    if options.close_position or (options.keep_orders and own.close_position):
+        # Whether that is allowed depends on the whole configuration.
+        context = open_full_context(session.settings, debug=options.debug)
+        from runner.lifecycle import stop_policy
+
+        return stop_policy(
+            context, name, close_position=options.close_position, keep_orders=options.keep_orders
+        )
+    return StopPolicy(
+        cancel_orders=own.cancel_orders and not options.keep_orders, close_position=own.close_position
+    )
+
+
+def _own_policy(config_json: str) -> StopPolicy:
+    """Return the policy in a stored configuration; it was checked at the start.
+
+    Read without its model: a stop must work, and fast, whatever else this version thinks of the file.
+    """
+    try:
+        stop = json.loads(config_json or "{}")["stop"]
+        return StopPolicy(
+            cancel_orders=stop["orders"] == "cancel", close_position=stop["position"] == "close"
+        )
+    except (ValueError, KeyError, TypeError):
+        return StopPolicy()
+
+
+def _request(session: Session, name: str, policy: StopPolicy, by: str, options: StopOptions) -> StopProgress:
+    result = session.instances.request_stop(name, by=by, reason=options.reason, policy=policy)
+    stop = StopProgress(instance_id=name, epoch=result.epoch, requested_at_ms=result.at_ms)
+    if result.result == "stopping":
+        return stop
+    record = session.instances.read(name)
+    if record is None or record.epoch == 0:
+        stop.ending = Ending.NEVER_STARTED
+        return stop
+    stop.requested_at_ms = record.stop_requested_at_ms or result.at_ms
+    if record.phase is Phase.STOPPED:
+        stop.stopped(outcome_json=record.outcome, at_ms=record.stopped_at_ms)
+        # A stop that was under way may have ended between the request and this read.
+        stop.ending = Ending.ALREADY_STOPPED if result.result == "stopped" else Ending.CLEAN
+        return stop
+    stop.outcome_json = record.outcome
+    stop.joined = result.result == "joined"
+    stop.was_failed = record.phase is Phase.FAILED
+    return stop
+
+
+def _catch_up(session: Session, stop: StopProgress, position: str, display: Display) -> None:
+    """Take in what had happened before this command joined."""
+    if stop.was_failed:
+        display.say(f"{stop.instance_id}: its cleanups failed before; following the next ones")
+    elif stop.joined:
+        display.say(f"{stop.instance_id}: a stop is under way already; following it")
+    else:
+        return
+    for event in session.events.of_instance(stop.instance_id, limit=100):
+        if _place(event.stream_id) > _place(position):
+            break
+        phase = stop.take(event)
+        if phase and stop.joined:
+            display.seen(stop, phase)
+    if stop.was_failed:
+        stop.phases.clear()
+
+
+def _place(stream_id: str) -> tuple[int, int]:
+    at_ms, _, number = stream_id.partition("-")
+    return int(at_ms), int(number or 0)
