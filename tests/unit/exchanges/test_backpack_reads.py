@@ -147,6 +147,16 @@ def test_an_order_that_does_not_rest_is_none(
         exchange.find_order("SOL_USDC", 7)
 
 
+def test_a_placement_that_rests_is_found_without_asking_the_history(
+    network: responses.RequestsMock, exchange: BackpackExchange, wire_order: WireOrder
+) -> None:
+    network.get(f"{BASE}/api/v1/order", json=wire_order(7))
+    found = exchange.resolve_placement("SOL_USDC", 7)
+    assert found is not None
+    assert found.status is OrderStatus.NEW
+    assert len(network.calls) == 1
+
+
 def test_a_placement_that_filled_at_once_is_found_in_the_history(
     network: responses.RequestsMock, exchange: BackpackExchange, wire_order: WireOrder
 ) -> None:
