@@ -27,9 +27,12 @@ def venue_url(config: InstanceConfig, simulator_url: str) -> str:
 def resolve_credentials(config: InstanceConfig, environ: Mapping[str, str]) -> Credentials:
     """Return the keys that `config` refers to.
 
-    An instance that is not live and whose variables are not set trades as the simulator's demo account.
+    An instance that is not live always trades as the simulator's demo account.
     Raises `ConfigError` that names each variable that is not set.
     """
+    if not config.live:
+        # Nothing signed with real keys leaves this machine while only simulated money is at stake.
+        return Credentials(api_key=DEMO_API_KEY, secret_key=DEMO_SECRET_KEY)
     exchange = config.exchange_config
     if not isinstance(exchange, BackpackExchange):
         message = f"this version cannot trade on {config.metadata.exchange} yet"
@@ -38,8 +41,6 @@ def resolve_credentials(config: InstanceConfig, environ: Mapping[str, str]) -> C
     secret_key = _value(exchange.secret_key, environ)
     if api_key and secret_key:
         return Credentials(api_key=api_key, secret_key=secret_key)
-    if not config.live and not api_key and not secret_key:
-        return Credentials(api_key=DEMO_API_KEY, secret_key=DEMO_SECRET_KEY)
     problems = [
         Problem(path=f"$.exchange_config.{key}", message=_unset(reference))
         for key, reference, value in (

@@ -108,8 +108,8 @@ class Order:
             shown["quoteQuantity"] = text(wanted.quote_quantity) if wanted.quote_quantity else None
         nothing = (
             "relatedOrderId strategyId systemOrderType stopLossLimitPrice stopLossTriggerBy "
-            "stopLossTriggerPrice takeProfitLimitPrice takeProfitTriggerBy takeProfitTriggerPrice triggerBy triggerPrice "
-            "triggerQuantity triggeredAt"
+            "stopLossTriggerPrice takeProfitLimitPrice takeProfitTriggerBy takeProfitTriggerPrice "
+            "triggerBy triggerPrice triggerQuantity triggeredAt"
         )
         return shown | dict.fromkeys(nothing.split())
 
