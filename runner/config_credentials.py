@@ -30,13 +30,13 @@ def resolve_credentials(config: InstanceConfig, environ: Mapping[str, str]) -> C
     An instance that is not live always trades as the simulator's demo account.
     Raises `ConfigError` that names each variable that is not set.
     """
-    if not config.live:
-        # Nothing signed with real keys leaves this machine while only simulated money is at stake.
-        return Credentials(api_key=DEMO_API_KEY, secret_key=DEMO_SECRET_KEY)
     exchange = config.exchange_config
     if not isinstance(exchange, BackpackExchange):
         message = f"this version cannot trade on {config.metadata.exchange} yet"
         raise ConfigError(config.instance_id, [Problem(path="$.metadata.exchange", message=message)])
+    if not config.live:
+        # Nothing signed with real keys leaves this machine while only simulated money is at stake.
+        return Credentials(api_key=DEMO_API_KEY, secret_key=DEMO_SECRET_KEY)
     api_key = _value(exchange.api_key, environ)
     secret_key = _value(exchange.secret_key, environ)
     if api_key and secret_key:

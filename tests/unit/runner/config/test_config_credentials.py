@@ -33,8 +33,14 @@ def test_a_simulated_instance_without_keys_is_the_demo_account(load: Load, conte
     assert resolve_credentials(load(content).config, KEYS).api_key == DEMO_API_KEY
 
 
-def test_a_simulated_instance_with_keys_uses_them(load: Load, content: Json) -> None:
-    found = resolve_credentials(load(content).config, KEYS)
+def test_a_simulated_instance_never_signs_with_real_keys(load: Load, content: Json) -> None:
+    assert resolve_credentials(load(content).config, KEYS).api_key == DEMO_API_KEY
+
+
+def test_a_live_instance_uses_its_keys_and_does_not_print_them(load: Load, content: Json) -> None:
+    content["live"] = True
+
+    found = resolve_credentials(load(content, KEYS).config, KEYS)
 
     assert (found.api_key, found.secret_key) == ("public", "hush")
     assert "hush" not in repr(found)
@@ -42,7 +48,8 @@ def test_a_simulated_instance_with_keys_uses_them(load: Load, content: Json) -> 
 
 @pytest.mark.parametrize("missing", sorted(KEYS))
 def test_half_a_pair_is_an_error_that_names_the_other_half(load: Load, content: Json, missing: str) -> None:
-    config = load(content).config
+    content["live"] = True
+    config = load(content, KEYS).config
 
     with pytest.raises(ConfigError, match=f"variable {missing} is not set") as caught:
         resolve_credentials(config, {**KEYS, missing: ""})
