@@ -71,9 +71,7 @@ class Exchange(Protocol):
         """Return the account's fills on `symbol` at or after `since_ms`, oldest first."""
         ...
 
-    def place(
-        self, orders: Sequence[NewOrder], authorization: Authorization
-    ) -> tuple[PlaceResult, ...]:
+    def place(self, orders: Sequence[NewOrder], authorization: Authorization) -> tuple[PlaceResult, ...]:
         """Send `orders` (one request, or a batch) and return one result for each, in order.
 
         Never raises for what happened to an order; never sends one twice.
