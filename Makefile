@@ -14,7 +14,7 @@ SPEED ?=
 # make test PYTEST_ARGS="-k stop -x"
 PYTEST_ARGS ?=
 
-.PHONY: help env env-dev demo test lint types imports check lock clean
+.PHONY: help env env-dev demo test test-slow lint types imports check lock clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,8 +26,11 @@ env-dev: $(VENV)/.stamp-dev ## the same, with what tests and checks need
 demo: $(VENV)/.stamp-run ## run a market maker on a simulated exchange and stop it clean (SECONDS, TAPE, SPEED)
 	@$(BIN)/python manage.py demo --seconds "$(SECONDS)" $(if $(TAPE),--tape "$(TAPE)") $(if $(SPEED),--speed "$(SPEED)")
 
-test: $(VENV)/.stamp-dev ## run the tests (PYTEST_ARGS)
+test: $(VENV)/.stamp-dev ## run the tests (PYTEST_ARGS), without those marked slow
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-slow: $(VENV)/.stamp-dev ## run the tests marked slow: each rule of the protocol broken once
+	@$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
 
 lint: $(VENV)/.stamp-dev ## ruff: rules and format
 	@$(BIN)/python -m ruff check .

@@ -10,11 +10,11 @@ import structlog
 
 from exchanges.clock import StoreClockReading
 from exchanges.errors import ExchangeError
+from exchanges.registry import Venue
 from market.orders import NewOrder, OrderType, Role, Side, TimeInForce
 from runner.context import Context
 from runner.execution import Executor
 from runner.loaded import LoadedInstance
-from exchanges.registry import Venue
 from state.leases import CleanupLease, Granted
 
 log = structlog.get_logger(__name__)

@@ -53,9 +53,7 @@ def sweep(context: Context, publisher: Publisher) -> int:
             log.info("cleanup published", instance=instance_id, epoch=work.epoch)
         else:
             publisher.publish_iteration(
-                Iteration(
-                    instance_id=instance_id, epoch=work.epoch, tick=work.tick, task_id=work.task_id
-                )
+                Iteration(instance_id=instance_id, epoch=work.epoch, tick=work.tick, task_id=work.task_id)
             )
             log.info("iteration published by sweep", instance=instance_id, epoch=work.epoch, tick=work.tick)
     return published

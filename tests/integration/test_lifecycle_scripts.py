@@ -6,7 +6,8 @@ import pytest
 import redis
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
-from lifecycle_machine import Lifecycle, sources_with_test_clock
+
+from tests.integration.lifecycle_machine import Lifecycle, sources_with_test_clock
 
 THOROUGH = settings(
     max_examples=150,
@@ -57,6 +58,7 @@ BROKEN_RULES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("rule", BROKEN_RULES)
 def test_the_machine_notices_a_broken_rule(redis_client: redis.Redis, rule: str) -> None:
