@@ -215,6 +215,9 @@ class Cleanup:
             retry_after_ms=min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** min(lease.attempt - 1, 10)),
             attempts_until_failed=ATTEMPTS_UNTIL_FAILED,
         )
+        if kept == "early":
+            # The script knows better: something is in flight after all. The lease ends, the sweep tries again.
+            raise LeaseLost(f"{lease.instance_id}: not clean yet, something can still arrive")
         (log.info if outcome.is_clean else log.error)(
             "cleanup",
             instance=lease.instance_id,

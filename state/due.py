@@ -44,8 +44,12 @@ class Due:
         self._grace_ms = grace_ms
 
     def wait(self, *, timeout_s: float) -> None:
-        """Return when a start or stop asks for a sweep, at the latest after `timeout_s`."""
-        self._client.blpop([keys.WAKE], timeout=timeout_s)
+        """Return when a start or stop asks for a sweep, at the latest after `timeout_s`.
+
+        Many calls at once are answered by one sweep: each was made after its instance had become due.
+        """
+        if self._client.blpop([keys.WAKE], timeout=timeout_s):
+            self._client.delete(keys.WAKE)
 
     def ids(self, *, now_ms: int, limit: int = 1000) -> tuple[str, ...]:
         """Return the instances that are due at `now_ms`, the most overdue first."""
