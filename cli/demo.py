@@ -3,42 +3,37 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
+import json
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from redis import RedisError
 from rich.console import Console
 from rich.live import Live
 
-from cli.demo_view import DemoWatch, line, proof, table
+from cli.demo_view import DemoWatch, line, table
+from cli.errors import CliError
+from cli.exit_codes import ExitCode
+from cli.output import Output
+from cli.proof import show_stop, stop_json
+from cli.session import open_full_context, open_session
 from cli.stack.processes import StackError
 from cli.stack.signals import ending_politely, finishing_first
 from cli.stack.stack import FLOWER_USER, ROOT, Stack, StackOptions
-from exchanges.errors import ExchangeError
-from runner.config import ConfigError
-from runner.context import Context, open_context
-from runner.lifecycle import StartRefused, start_instance
-from runner.outcome import Outcome
+from cli.stop_progress import StopProgress
+from cli.stopping import StopOptions, exit_code, stop_instances
+from runner.lifecycle import start_instance
 from settings import Settings
-from state.connection import StateError
-from state.events import Event
-from state.instances import StopPolicy
 
 CONFIG_DIR = ROOT / "config" / "demo"
 INSTANCE = "bp_sol_01"
 TAPE_INSTANCE = "bp_eth_tape"
+#: Recorded prices belong to their market: a tape of another one is refused.
 TAPE_SYMBOL = "ETH_USDC"
-#: A stop that takes longer than this is reported as not clean; the usual one takes well under a second.
-STOP_TIMEOUT_S = 60.0
+TAPE_STREAM = "ethusdt"
 REFRESH_S = 1.0
-
-EXIT_CLEAN = 0
-EXIT_FAILED = 1
-EXIT_USAGE = 2
-EXIT_NOT_CLEAN = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,32 +47,56 @@ class DemoOptions:
     #: How many times faster than real the tape runs.
     speed: float = 1.0
 
+    @property
+    def instance_id(self) -> str:
+        """Return the instance that the demo runs."""
+        return INSTANCE if self.tape is None else TAPE_INSTANCE
 
-def run_demo(options: DemoOptions, settings: Settings) -> int:
-    """Run the demo to its end and return the exit code: 0 only if the stop was clean and nothing is left."""
-    console = Console(highlight=False)
-    if options.tape is not None and not options.tape.is_file():
-        console.print(f"there is no tape {options.tape}; name a recorded stream, or leave TAPE out")
-        return EXIT_USAGE
+
+def run_demo(options: DemoOptions, settings: Settings, output: Output) -> ExitCode:
+    """Run the demo to its end and return the exit code: 0 only if the stop was clean and nothing is left.
+
+    Raises `CliError` for a tape that cannot be used and for a stack that does not come up.
+    """
+    if options.tape is not None:
+        check_tape(options.tape)
+    # With --json, standard output holds the result alone.
+    console = Console(highlight=False, markup=False, soft_wrap=True, stderr=output.as_json)
     stack = Stack(_stack_options(options, settings, console))
-    instance_id = INSTANCE if options.tape is None else TAPE_INSTANCE
     with ending_politely():
         try:
             console.print("starting Valkey, the simulated exchange, two workers and Flower …")
             started_s = time.monotonic()
             with stack:
+                console.print(f"ready after {time.monotonic() - started_s:.1f} s")
                 console.print(
-                    f"ready after {time.monotonic() - started_s:.1f} s; Flower: {stack.flower_url} "
-                    f"(user {FLOWER_USER}, password {stack.flower_password})"
+                    f"Flower: {stack.flower_url} (user {FLOWER_USER}, password {stack.flower_password})"
                 )
-                code = _run_instance(open_context(stack.settings()), instance_id, options.seconds, console)
-        except (StackError, ConfigError, StartRefused, StateError, ExchangeError, RedisError) as error:
-            console.print(str(error))
-            return EXIT_FAILED
-        except KeyboardInterrupt:
-            console.print("ended before the instance was running")
-            return EXIT_FAILED
-    return _report_end(stack, code, console)
+                stop = _run_instance(stack.settings(), options, console, output)
+        except StackError as error:
+            raise CliError(str(error)) from error
+    return _end(stack, stop, console, output)
+
+
+def check_tape(path: Path) -> None:
+    """Raise `CliError` unless `path` is a recorded stream of the demo's market."""
+    try:
+        with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as tape:
+            first = tape.readline()
+        stream = str(json.loads(first.split(" ", 1)[1])["stream"])
+    except FileNotFoundError:
+        raise CliError(f"there is no tape {path}", ExitCode.BAD_USAGE) from None
+    except (OSError, EOFError, ValueError, LookupError, TypeError) as error:
+        raise CliError(
+            f'{path} is no tape ({error}): its lines must be \'<time, ns> {{"stream": ..., "data": ...}}\'',
+            ExitCode.BAD_USAGE,
+        ) from error
+    market = stream.partition("@")[0]
+    if market != TAPE_STREAM:
+        raise CliError(
+            f"{path} holds {market}; the demo's instance trades {TAPE_SYMBOL} and needs {TAPE_STREAM}",
+            ExitCode.BAD_USAGE,
+        )
 
 
 def _stack_options(options: DemoOptions, settings: Settings, console: Console) -> StackOptions:
@@ -99,22 +118,30 @@ def _stack_options(options: DemoOptions, settings: Settings, console: Console) -
     )
 
 
-def _run_instance(context: Context, instance_id: str, seconds: float, console: Console) -> int:
-    watch = DemoWatch(context, instance_id, CONFIG_DIR)
-    started = start_instance(context, instance_id, by="demo")
-    for warning in started.warnings:
-        console.print(f"! {warning}")
-    console.print(
-        f"started {instance_id} (run {started.result.epoch}); it ends after {seconds:g} s or with Ctrl-C"
-    )
-    try:
+def _run_instance(settings: Settings, options: DemoOptions, console: Console, output: Output) -> StopProgress:
+    """Start the instance, watch it for a while, and return how its stop went."""
+    context = open_full_context(settings)
+    with contextlib.closing(context.client):
+        started = start_instance(context, options.instance_id, by="demo")
+        for warning in started.warnings:
+            console.print(f"! {warning}")
+        console.print(
+            f"started {options.instance_id}, run {started.result.epoch}; "
+            f"it ends after {options.seconds:g} s or with Ctrl-C"
+        )
         with contextlib.suppress(KeyboardInterrupt):
-            _watch(watch, seconds, console)
+            _watch(DemoWatch(context, options.instance_id, CONFIG_DIR), options.seconds, console)
         # From here on a further Ctrl-C must not leave orders behind.
         with finishing_first():
-            return _stop(context, watch, instance_id, console)
-    finally:
-        context.client.close()
+            (stop,) = stop_instances(
+                open_session(settings),
+                [options.instance_id],
+                StopOptions(reason="the demo is over"),
+                output,
+            )
+        if not output.as_json:
+            show_stop(output, stop)
+        return stop
 
 
 def _watch(watch: DemoWatch, seconds: float, console: Console) -> None:
@@ -133,45 +160,13 @@ def _watch(watch: DemoWatch, seconds: float, console: Console) -> None:
             pause.wait(max(0.0, min(REFRESH_S, end_s - time.monotonic())))
 
 
-def _stop(context: Context, watch: DemoWatch, instance_id: str, console: Console) -> int:
-    position = context.events.last_id()
-    asked = context.instances.request_stop(instance_id, by="demo", reason="demo over", policy=StopPolicy())
-    console.print(f"\n{instance_id}: {asked.result}; the gate is closed, no order can be authorised any more")
-    finished = asked.result == "stopped" or _follow(
-        context, position, instance_id, lambda event: _print_step(event, asked.at_ms, console)
-    )
-    record = context.instances.read(instance_id)
-    if record is None or not record.outcome:
-        console.print(f"no cleanup ended within {STOP_TIMEOUT_S:.0f} s: see {watch.log_hint}")
-        return EXIT_NOT_CLEAN
-    outcome = Outcome.model_validate_json(record.outcome)
-    console.print(proof(outcome, asked.at_ms, watch.orders_on_book()))
-    return EXIT_CLEAN if finished and outcome.is_clean else EXIT_NOT_CLEAN
-
-
-def _follow(context: Context, position: str, instance_id: str, show: Callable[[Event], None]) -> bool:
-    """Pass on what happens to the instance until a cleanup has finished; False when that takes too long."""
-    deadline_s = time.monotonic() + STOP_TIMEOUT_S
-    while time.monotonic() < deadline_s:
-        for event in context.events.read(position, block_ms=500):
-            position = event.stream_id
-            if event.instance_id == instance_id:
-                show(event)
-                if event.event == "finished":
-                    return True
-    return False
-
-
-def _print_step(event: Event, asked_at_ms: int, console: Console) -> None:
-    what = event.fields.get("step", event.event).replace("_", " ")
-    detail = event.fields.get("detail", "")
-    console.print(f"  {event.at_ms - asked_at_ms:>6} ms  {what}{': ' + detail if detail else ''}")
-
-
-def _report_end(stack: Stack, code: int, console: Console) -> int:
+def _end(stack: Stack, stop: StopProgress, console: Console, output: Output) -> ExitCode:
     left = [process.name for process in stack.processes.values() if process.is_alive]
+    code = ExitCode.FAILED if left else exit_code([stop])
     if left:
         console.print(f"still running: {', '.join(left)}")
-        return EXIT_FAILED
-    console.print(f"everything is down, no process is left; logs and journal: {stack.data_dir}")
+    else:
+        console.print(f"everything is down, no process is left; logs and journal: {stack.data_dir}")
+    if output.as_json:
+        output.data({"exit_code": int(code), "processes_left": left, "instances": [stop_json(stop)]})
     return code

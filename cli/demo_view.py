@@ -14,7 +14,6 @@ from market.orders import OpenOrder, Side
 from market.position import Fill
 from runner.config import load_instance
 from runner.context import Context
-from runner.outcome import Outcome
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +58,6 @@ class DemoWatch:
         self._symbol = self._config.metadata.symbol
         self._started_s = time.monotonic()
         self._started_ms: int | None = None
-        #: Where to look when something goes wrong.
-        self.log_hint = context.settings.run_dir / "demo" / "logs"
 
     def read(self) -> DemoState:
         """Return how things stand now."""
@@ -94,13 +91,6 @@ class DemoWatch:
             problem=problem,
         )
 
-    def orders_on_book(self) -> int | None:
-        """Return how many orders the account has by the exchange's own word, None when it does not say."""
-        try:
-            return len(self._context.venues.of(self._config).open_orders(self._symbol))
-        except ExchangeError:
-            return None
-
 
 def table(state: DemoState, left_s: float) -> Table:
     """Return the live table for a terminal."""
@@ -132,28 +122,6 @@ def line(state: DemoState) -> str:
         f"fills {_fills(state)}"
     )
     return f"{text}  problem: {state.problem}" if state.problem else text
-
-
-def proof(outcome: Outcome, asked_at_ms: int, on_book: int | None) -> Table:
-    """Return what shows that the stop was clean, or what is left."""
-    shown = Table(title=f"stopped: {outcome.result}", title_justify="left", show_header=False)
-    shown.add_column()
-    shown.add_column()
-    last_ms = outcome.steps[-1].at_ms if outcome.steps else asked_at_ms
-    shown.add_row("from request to verified", f"{last_ms - asked_at_ms} ms, by {outcome.by}")
-    shown.add_row("own orders cancelled", str(len(outcome.cancelled_order_ids)))
-    lists = ", ".join(
-        f"{len(seen.own_orders)} at {seen.at_ms - asked_at_ms} ms" for seen in outcome.last_lists
-    )
-    shown.add_row("own orders left by the exchange's lists", lists or "no list could be read")
-    shown.add_row(
-        "asked once more after the stop", "no answer" if on_book is None else f"{on_book} open orders"
-    )
-    expired = "one or more, expired since" if outcome.had_unresolved else "none"
-    shown.add_row("requests without an answer", expired)
-    if outcome.problem:
-        shown.add_row("problem", outcome.problem)
-    return shown
 
 
 def _price(price: Decimal | None) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from cli.exit_codes import EPILOG, ExitCode
-from cli.options import debug_option
+from cli.options import debug_option, json_option, output_for
 from settings import load
 
 
@@ -51,8 +51,9 @@ def up(flower: bool, leave_running: bool, debug: bool) -> ExitCode:
     show_default=True,
     help="How many times faster the tape runs.",
 )
+@json_option
 @debug_option
-def demo(seconds: float, tape: Path | None, speed: float, debug: bool) -> ExitCode:
+def demo(seconds: float, tape: Path | None, speed: float, as_json: bool, debug: bool) -> ExitCode:
     """Run a market maker on the simulated exchange for some seconds, and stop it with proof.
 
     Brings everything it needs and leaves no process behind. Ends with 0 only if the stop was clean.
@@ -61,7 +62,9 @@ def demo(seconds: float, tape: Path | None, speed: float, debug: bool) -> ExitCo
     Examples:
       manage.py demo
       manage.py demo --seconds 10
+      manage.py demo --tape ethusdt.jsonl.gz --speed 5
     """
     from cli.demo import DemoOptions, run_demo
 
-    return ExitCode(run_demo(DemoOptions(seconds=seconds, tape=tape, speed=speed), load()))
+    options = DemoOptions(seconds=seconds, tape=tape, speed=speed)
+    return run_demo(options, load(), output_for(as_json))
