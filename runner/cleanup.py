@@ -78,13 +78,16 @@ class Cleanup:
         self._had_unresolved = False
         self._position: tuple[str | None, str | None] = (None, None)
         self._reason = ""
+        self._requested_at_ms = lease.claimed_at_ms
 
     def run(self) -> Outcome:
         """Clean up, record the outcome, and return it. Raises `LeaseLost`."""
         result, problem = Result.UNVERIFIED, ""
         try:
             record = self._context.instances.read(self._lease.instance_id)
-            self._reason = record.stop_reason if record else ""
+            if record is not None:
+                self._reason = record.stop_reason
+                self._requested_at_ms = record.stop_requested_at_ms or self._requested_at_ms
             instance = load_running(self._context, self._lease.instance_id, self._lease.config_version)
             result = self._clean(instance)
         except LeaseLost:
@@ -143,7 +146,8 @@ class Cleanup:
         """Wait until nothing authorised earlier can be accepted; what arrives meanwhile is cancelled."""
         in_flight = self.renew(settled=settled)
         self._fence_ms = max(self._fence_ms, in_flight.fence_ms)
-        self._had_unresolved = self._had_unresolved or in_flight.fence_ms > in_flight.now_ms
+        # Not only a fence still ahead: waiting for a dead iteration's lease may have outlasted it.
+        self._had_unresolved = self._had_unresolved or in_flight.fence_ms > self._requested_at_ms
         while in_flight.fence_ms > in_flight.now_ms:
             if self._lease.policy.cancel_orders:
                 orders.cancel_what_is_listed()
@@ -216,7 +220,7 @@ class Cleanup:
             attempts_until_failed=ATTEMPTS_UNTIL_FAILED,
         )
         if kept == "early":
-            # The script knows better: something is in flight after all. The lease ends, the sweep tries again.
+            # The script knows better: something is in flight after all. The sweep tries again.
             raise LeaseLost(f"{lease.instance_id}: not clean yet, something can still arrive")
         (log.info if outcome.is_clean else log.error)(
             "cleanup",
