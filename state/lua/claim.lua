@@ -23,6 +23,6 @@ redis.call('HSET', KEYS[1], 'lease_token', ARGV[4], 'lease_until', lease_until, 
   'lease_kind', ARGV[3] == '-1' and 'wake' or 'tick', 'fence_base', r[7] or 0, 'resends', 0)
 redis.call('ZADD', KEYS[2], lease_until + tonumber(ARGV[7]), ARGV[1])
 redis.call('XADD', KEYS[3], 'MAXLEN', '~', 1000, '*', 'event', 'claimed', 'epoch', ARGV[2], 'tick', r[3], 'seq', seq,
-  'token', ARGV[4], 'at_ms', now)
+  'kind', ARGV[3] == '-1' and 'wake' or 'tick', 'token', ARGV[4], 'at_ms', now)
 return {'claimed', now, seq, tonumber(r[3]), tonumber(r[4]), tonumber(r[8]), tonumber(r[9]), tonumber(r[10]), r[11],
   r[12], r[13] or ''}
