@@ -1,0 +1,179 @@
+"""A stop while the exchange misbehaves: it still ends clean, and clean means that nothing comes later."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from runner.outcome import Outcome, Result
+from tests.acceptance.simulated_exchange import (
+    CANCEL_ONE,
+    EVERYTHING,
+    FIND_ONE,
+    LIST_OPEN,
+    PLACE_BATCH,
+    fault,
+)
+from tests.acceptance.world import WINDOW_MS, World, assert_one_chain, eventually, holds_for, tell
+
+pytestmark = pytest.mark.acceptance
+
+#: Watched after `finished`: longer than any request of the run could still be accepted.
+AFTERWARDS_S = (WINDOW_MS + 500) / 1000
+
+
+def assert_nothing_is_left(world: World, instance_id: str, outcome: Outcome) -> None:
+    """Check the proof against the exchange's own memory, now and until nothing can arrive any more."""
+    assert outcome.is_clean, outcome
+    assert outcome.orders_left == ()
+    assert [own.own_orders for own in outcome.last_lists] == [(), ()]
+    record = world.record(instance_id)
+    stopped_at_ms = record.stopped_at_ms
+    assert stopped_at_ms is not None
+    holds_for(
+        lambda: world.exchange.open_order_ids(slot=record.slot) == set(),
+        AFTERWARDS_S,
+        what="an empty book after the clean stop",
+    )
+    late = [entry for entry in world.exchange.accepted(record.slot) if entry.at_ms > stopped_at_ms]
+    assert late == []
+    assert_one_chain(world.context.events.trace(instance_id), lease_ms=world.context.settings.lease_ms)
+
+
+def stop_while_placing(world: World, instance_id: str, *, window_ms: int = WINDOW_MS) -> Outcome:
+    """Start an instance, stop it when its first orders are authorised, and return the outcome."""
+    world.configure(instance_id, exchange={"default_window": window_ms})
+    world.start(instance_id)
+    world.wait_until_authorised(instance_id)
+    return world.stop(instance_id)
+
+
+def test_a_placement_that_never_gets_an_answer_does_not_delay_the_stop_beyond_its_window(
+    world: World,
+) -> None:
+    world.exchange.set_faults(fault(PLACE_BATCH, "hang"))
+    outcome = stop_while_placing(world, "hang_01")
+    assert outcome.had_unresolved
+    assert_nothing_is_left(world, "hang_01", outcome)
+    assert [step.detail for step in outcome.steps if step.step == "iteration_released"] == ["interrupted"]
+
+
+def test_orders_of_a_placement_whose_answer_was_lost_are_found_and_cancelled(world: World) -> None:
+    # The connection ends after the orders are on the book, and asking for them gets no answer either.
+    world.exchange.set_faults(fault(PLACE_BATCH, "reset_after"), fault(FIND_ONE, "hang"))
+    outcome = stop_while_placing(world, "reset_after_01")
+    assert outcome.had_unresolved
+    assert len(outcome.cancelled_order_ids) == 6
+    assert_nothing_is_left(world, "reset_after_01", outcome)
+
+
+def test_a_lost_answer_that_was_cleared_up_in_time_leaves_nothing_unresolved(world: World) -> None:
+    # Six questions of 50 ms: the stop arrives among them.
+    world.exchange.set_faults(fault(PLACE_BATCH, "reset_after"), fault(FIND_ONE, "latency", latency_ms=50))
+    outcome = stop_while_placing(world, "reset_after_02")
+    assert not outcome.had_unresolved
+    assert len(outcome.cancelled_order_ids) == 6
+    assert_nothing_is_left(world, "reset_after_02", outcome)
+
+
+def test_orders_that_the_exchange_accepts_long_after_the_stop_was_asked_for_are_caught(world: World) -> None:
+    # Long after an iteration that is cut short could be cleaned up, well before the request expires.
+    world.exchange.set_faults(fault(PLACE_BATCH, "late", delay_ms=1200), fault(FIND_ONE, "hang"))
+    outcome = stop_while_placing(world, "late_01", window_ms=2000)
+    assert outcome.had_unresolved
+    assert len(outcome.cancelled_order_ids) == 6, "the orders have to come, or this shows nothing"
+    assert_nothing_is_left(world, "late_01", outcome)
+
+
+def test_a_second_stop_joins_the_first(world: World) -> None:
+    world.exchange.set_faults(fault(PLACE_BATCH, "hang"))
+    world.configure("twice_01")
+    epoch = world.start("twice_01")
+    world.wait_until_authorised("twice_01")
+    first, second = world.request_stop("twice_01"), world.request_stop("twice_01")
+    assert (first.result, second.result, second.epoch) == ("stopping", "joined", epoch)
+    outcome = world.wait_stopped("twice_01")
+    assert outcome.is_clean
+    assert world.request_stop("twice_01").result == "stopped"
+    events = world.context.events.of_instance("twice_01")
+    assert [event.event for event in events].count("stop_requested") == 1
+
+
+def test_cancels_that_are_acknowledged_before_they_happen_are_waited_for(world: World) -> None:
+    instance_id = world.run("cancel_202_01")
+    world.exchange.set_faults(fault(CANCEL_ONE, "cancel_202", delay_ms=700))
+    outcome = world.stop(instance_id)
+    assert_nothing_is_left(world, instance_id, outcome)
+
+
+def test_a_list_that_cannot_be_had_is_never_taken_for_an_empty_one(world: World) -> None:
+    instance_id = world.run("no_list_01")
+    # The known orders are cancelled at once, so that only the lists stand between here and clean.
+    world.exchange.set_faults(fault(LIST_OPEN, "error", status=503, count=5))
+    world.request_stop(instance_id)
+    failed_at = time.monotonic()
+    outcome = world.wait_stopped(instance_id)
+    assert time.monotonic() - failed_at > 1, "five failures in a row take their pauses"
+    assert_nothing_is_left(world, instance_id, outcome)
+
+
+def test_while_lists_fail_the_instance_is_not_called_stopped(world: World) -> None:
+    instance_id = world.run("no_list_02")
+    world.exchange.set_faults(fault(LIST_OPEN, "error", status=503))
+    world.request_stop(instance_id)
+    world.wait_for_event(instance_id, "cleanup_step", step="fence_passed")
+    holds_for(
+        lambda: world.record(instance_id).stopped_at_ms is None, 2, what="a stop that nobody can verify"
+    )
+    world.exchange.clear_faults()
+    assert_nothing_is_left(world, instance_id, world.wait_stopped(instance_id))
+
+
+def test_lists_that_lag_behind_do_not_make_a_stop_look_clean(world: World) -> None:
+    # As late as the orders are young: at the stop the lists still show a book without them.
+    world.exchange.set_faults(fault(LIST_OPEN, "stale_list", delay_ms=400))
+    instance_id = world.run("stale_list_01")
+    outcome = world.stop(instance_id)
+    assert_nothing_is_left(world, instance_id, outcome)
+
+
+def test_an_exchange_that_hangs_for_seconds_during_the_cleanup_ends_clean(world: World) -> None:
+    instance_id = world.run("frozen_01")
+    world.exchange.set_faults(fault(EVERYTHING, "hang"))
+    world.request_stop(instance_id)
+    world.wait_for_event(instance_id, "cleanup_claimed")
+    holds_for(lambda: world.record(instance_id).stopped_at_ms is None, 2.5, what="the stop under way")
+    world.exchange.clear_faults()
+    outcome = world.wait_stopped(instance_id)
+    assert outcome.result is Result.CLEAN
+    assert_nothing_is_left(world, instance_id, outcome)
+
+
+def test_a_cleanup_whose_worker_is_killed_is_taken_up_again(world: World) -> None:
+    instance_id = world.run("killed_cleanup_01")
+    world.exchange.set_faults(fault(CANCEL_ONE, "hang"), fault(LIST_OPEN, "hang"))
+    world.request_stop(instance_id)
+    world.wait_for_event(instance_id, "cleanup_claimed")
+    killed_at_s = time.monotonic()
+    world.stack.processes["cleanup"].kill()
+    world.exchange.clear_faults()
+    outcome = world.wait_stopped(instance_id, 15)
+    tell(f"clean {time.monotonic() - killed_at_s:.1f} s after the cleanup's worker was killed")
+    assert outcome.attempt == 2
+    assert_nothing_is_left(world, instance_id, outcome)
+
+
+def test_a_stop_survives_the_end_of_the_iteration_worker_in_the_middle_of_a_placement(world: World) -> None:
+    world.exchange.set_faults(fault(PLACE_BATCH, "late", delay_ms=1200), fault(FIND_ONE, "hang"))
+    world.configure("killed_placing_01", exchange={"default_window": 2000})
+    world.start("killed_placing_01")
+    world.wait_until_authorised("killed_placing_01")
+    slot = world.slot("killed_placing_01")
+    world.stack.processes["iterate"].kill()
+    world.request_stop("killed_placing_01")
+    eventually(lambda: world.exchange.accepted(slot), what="the orders of the killed iteration")
+    outcome = world.wait_stopped("killed_placing_01")
+    assert outcome.had_unresolved
+    assert len(outcome.cancelled_order_ids) == 6
+    assert_nothing_is_left(world, "killed_placing_01", outcome)

@@ -1,0 +1,224 @@
+"""A running stack with the few things a test does to it: configure, start, stop, look."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from cli.stack.stack import Stack
+from exchanges.errors import RateLimited
+from runner.context import Context
+from runner.lifecycle import start_instance
+from runner.outcome import Outcome
+from state.events import Event
+from state.instances import Phase, Record, StartResult, StopPolicy, StopResult
+from tests.acceptance.simulated_exchange import SimulatedExchange
+
+T = TypeVar("T")
+
+#: Generous: a deadline only decides how long a broken program is waited for.
+DEADLINE_S = 20.0
+POLL_S = 0.02
+#: The shortest that a configuration may ask for: a request expires this long after it was authorised.
+WINDOW_MS = 1000
+
+
+def eventually(
+    condition: Callable[[], T | None], deadline_s: float = DEADLINE_S, *, what: str = "the condition"
+) -> T:
+    """Return the first true value of `condition`, or fail after `deadline_s`."""
+    started_s = time.monotonic()
+    while True:
+        found = condition()
+        if found:
+            return found
+        waited_s = time.monotonic() - started_s
+        assert waited_s < deadline_s, f"{what} did not come true within {deadline_s:g} s"
+        time.sleep(POLL_S)
+
+
+def holds_for(condition: Callable[[], bool], duration_s: float, *, what: str) -> None:
+    """Fail when `condition` turns false within `duration_s`."""
+    end_s = time.monotonic() + duration_s
+    while time.monotonic() < end_s:
+        assert condition(), f"{what} did not last"
+        time.sleep(POLL_S)
+
+
+def tell(figure: str) -> None:
+    """Show a measured figure to whoever runs the tests with ``-s``."""
+    sys.stderr.write(f"  {figure}\n")
+
+
+@dataclass(kw_only=True)
+class World:
+    """One test's view of the stack; everything it started is stopped at its end."""
+
+    stack: Stack
+    context: Context
+    exchange: SimulatedExchange
+    config_dir: Path
+    started: list[str] = field(default_factory=list)
+
+    def configure(
+        self, instance_id: str, *, exchange: Mapping[str, Any] | None = None, **strategy: Any
+    ) -> str:
+        """Write the file of an instance and return its id: three bids and three asks twice a second."""
+        content = {
+            "metadata": {
+                "instance_id": instance_id,
+                "exchange": "backpack",
+                "symbol": "SOL_USDC",
+                "market_type": "spot",
+                "strategy": "standard",
+            },
+            "exchange_config": {"default_window": WINDOW_MS, **(exchange or {})},
+            "strategy_config": {
+                "spread": "1",
+                "quantity": "0.1",
+                "max_orders": 3,
+                "layer_spacing": "bps",
+                "layer_step_bps": 20,
+                "enable_rebalance": False,
+                "interval": "0.5",
+                **strategy,
+            },
+        }
+        (self.config_dir / f"{instance_id}.json").write_text(json.dumps(content))
+        return instance_id
+
+    def start(self, instance_id: str) -> int:
+        """Start a configured instance; return the epoch of the run."""
+        result = self.try_start(instance_id)
+        assert result.started, f"{instance_id} was not started: {result}"
+        return result.epoch
+
+    def try_start(self, instance_id: str) -> StartResult:
+        """Ask for a start and return what came of it; wait where the account's request budget is used up."""
+        self.started.append(instance_id)
+
+        def result() -> StartResult | None:
+            try:
+                return start_instance(self.context, instance_id, by="test").result
+            except RateLimited:
+                return None
+
+        return eventually(result, what=f"the start of {instance_id}")
+
+    def run(self, instance_id: str, **strategy: Any) -> str:
+        """Configure and start an instance, and wait until its orders rest."""
+        self.configure(instance_id, **strategy)
+        self.start(instance_id)
+        self.wait_for_orders(instance_id)
+        return instance_id
+
+    def wait_for_orders(self, instance_id: str, count: int = 6) -> None:
+        """Return once an instance has `count` orders on the book."""
+        slot = self.slot(instance_id)
+        eventually(
+            lambda: len(self.exchange.open_order_ids(slot=slot)) >= count,
+            what=f"{count} orders of {instance_id} on the book",
+        )
+
+    def record(self, instance_id: str) -> Record:
+        """Return how an instance stands."""
+        record = self.context.instances.read(instance_id)
+        assert record is not None, f"{instance_id} was never started"
+        return record
+
+    def slot(self, instance_id: str) -> int:
+        """Return the slot in the client order ids of an instance."""
+        return self.record(instance_id).slot
+
+    def request_stop(self, instance_id: str) -> StopResult:
+        """Close the gate and return."""
+        return self.context.instances.request_stop(instance_id, by="test", reason="test", policy=StopPolicy())
+
+    def wait_stopped(self, instance_id: str, deadline_s: float = DEADLINE_S) -> Outcome:
+        """Return the outcome of the stop under way."""
+
+        def outcome() -> Outcome | None:
+            record = self.record(instance_id)
+            return Outcome.model_validate_json(record.outcome) if record.phase is Phase.STOPPED else None
+
+        return eventually(outcome, deadline_s, what=f"{instance_id} stopped")
+
+    def stop(self, instance_id: str, deadline_s: float = DEADLINE_S) -> Outcome:
+        """Stop an instance and return the outcome."""
+        self.request_stop(instance_id)
+        return self.wait_stopped(instance_id, deadline_s)
+
+    def wait_until_authorised(self, instance_id: str) -> None:
+        """Return once an iteration in flight was allowed to place orders and has no answer yet."""
+
+        def is_placing() -> bool:
+            record = self.record(instance_id)
+            return record.fence_ms > 0 and record.lease_until_ms > 0
+
+        eventually(is_placing, what=f"{instance_id} placing orders")
+
+    def wait_for_event(self, instance_id: str, event: str, *, step: str = "") -> Event:
+        """Return the first lifecycle event of its kind."""
+
+        def found() -> Event | None:
+            for candidate in self.context.events.of_instance(instance_id):
+                if candidate.event == event and candidate.fields.get("step", "") == step:
+                    return candidate
+            return None
+
+        return eventually(found, what=f"{event} {step} of {instance_id}")
+
+    def commits(self, instance_id: str) -> list[int]:
+        """Return when iterations of an instance ended well (state server's time, ms)."""
+        trace = self.context.events.trace(instance_id)
+        return [int(entry["at_ms"]) for entry in trace if entry["event"] == "committed"]
+
+    def wait_for_commit_after(self, instance_id: str, at_ms: int, deadline_s: float) -> int:
+        """Return how many ms after `at_ms` the next iteration had been committed."""
+        first = eventually(
+            lambda: next((commit for commit in self.commits(instance_id) if commit > at_ms), None),
+            deadline_s,
+            what=f"an iteration of {instance_id} after the crash",
+        )
+        return first - at_ms
+
+    def serving_queues(self) -> set[str]:
+        """Return the queues that have a living worker."""
+        workers = self.context.events.workers(now_ms=self.context.instances.now_ms(), within_ms=2_500)
+        return {queue for worker in workers for queue in worker.queues}
+
+    def close(self) -> None:
+        """Leave nothing for the next test: no fault, no running instance."""
+        self.exchange.clear_faults()
+        for instance_id in dict.fromkeys(self.started):
+            self.request_stop(instance_id)
+        for instance_id in dict.fromkeys(self.started):
+            self.wait_stopped(instance_id, 40)
+
+
+def assert_one_chain(trace: tuple[Mapping[str, str], ...], *, lease_ms: int) -> None:
+    """Check that no two iterations overlapped, and that ticks came one after the other.
+
+    An iteration that died with its worker leaves a claim without a commit; the next may begin when its
+    lease is over, and not before.
+    """
+    open_claim: Mapping[str, str] | None = None
+    next_tick: dict[str, int] = {}
+    for entry in trace:
+        epoch, tick, at_ms = entry["epoch"], int(entry["tick"]), int(entry["at_ms"])
+        if entry["event"] == "claimed":
+            if open_claim is not None and open_claim["epoch"] == epoch:
+                assert at_ms >= int(open_claim["at_ms"]) + lease_ms, f"{open_claim} overlaps {entry}"
+            assert tick == next_tick.get(epoch, tick), f"expected tick {next_tick.get(epoch)}: {entry}"
+            open_claim = entry
+            continue
+        assert open_claim is not None, f"{entry} commits what nobody claimed"
+        assert open_claim["token"] == entry["token"], f"{entry} commits under another lease: {open_claim}"
+        # A wake-up leaves the schedule alone.
+        next_tick[epoch] = tick + 1 if open_claim["kind"] == "tick" else tick
+        open_claim = None
