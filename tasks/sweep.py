@@ -45,14 +45,21 @@ class Sweeper:
         # Its own context: the process's other one belongs to the children that fork later.
         context = open_context(settings)
         publisher = CeleryPublisher(app)
+        is_failing = False
         while not self._ended.is_set():
             try:
                 self._beat(context)
                 sweep(context, publisher)
                 context.due.wait(timeout_s=settings.sweep_interval_s)
             except (redis.RedisError, *BROKER_ERRORS) as error:
-                log.warning("sweep failed", worker=self._worker, error=str(error))
+                if not is_failing:  # one line for an outage, not one for each try
+                    log.warning("sweep fails, trying on", worker=self._worker, error=str(error))
+                is_failing = True
                 self._ended.wait(RETRY_S)
+            else:
+                if is_failing:
+                    log.info("sweep works again", worker=self._worker)
+                is_failing = False
         try:
             context.events.forget_worker(self._worker)
         except redis.RedisError as error:
