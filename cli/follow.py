@@ -126,8 +126,9 @@ class Follower:
                 "start a worker: celery -A tasks worker"
             )
         elif not self._direct.is_running(name):
-            waited = f"nobody works on the cleanup since {patience_s:g} s; " if patience_s else ""
-            self._tell_once(f"{name}: {waited}running it in this process")
+            if not stop.is_claimed:  # else its holder may well live: the lease decides, and the claim is shown
+                waited = f"nobody has taken the cleanup for {patience_s:g} s; " if patience_s else ""
+                self._tell_once(f"{name}: {waited}running it in this process")
             self._ran_here.add(name)
             self._direct.start(name, stop.epoch)
 

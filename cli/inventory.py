@@ -75,7 +75,7 @@ class Entry:
             "seq": record.seq,
             "account": record.account,
             "started_at": iso(record.started_at_ms),
-            "last_commit_at": iso(record.committed_at_ms),
+            "last_commit_at": iso(committed_at_ms(record)),
             "next_iteration_at": iso(record.due_at_ms) if record.phase is Phase.RUNNING else None,
             "next_iteration_in_ms": self.due_in_ms,
             "is_iterating": self.is_iterating,
@@ -96,6 +96,12 @@ def entries(session: Session, names: Sequence[str] = ()) -> tuple[Entry, ...]:
     now_ms = session.instances.now_ms()
     chosen = names or sorted({*configured(session.settings.config_dir), *records})
     return tuple(_entry(session, name, records.get(name), now_ms) for name in chosen)
+
+
+def committed_at_ms(record: Record) -> int | None:
+    """Return when the current run last committed; until then the record has the last run's time."""
+    committed, started = record.committed_at_ms, record.started_at_ms
+    return committed if committed is not None and committed >= (started or 0) else None
 
 
 def _entry(session: Session, name: str, record: Record | None, now_ms: int) -> Entry:

@@ -10,6 +10,9 @@ from cli.output import Output, clock, iso, seconds
 from cli.stop_progress import Ending, StopProgress
 from runner.outcome import OpenOrderSeen, Outcome
 
+#: Endings after which no own order is left.
+CLEAN_ENDINGS = frozenset({Ending.CLEAN, Ending.ALREADY_STOPPED, Ending.NEVER_STARTED})
+
 
 def show_stop(output: Output, stop: StopProgress) -> None:
     """Print how one stop ended, with its proof."""
@@ -18,7 +21,7 @@ def show_stop(output: Output, stop: StopProgress) -> None:
     outcome = read_outcome(stop.outcome_json)
     if outcome is None:
         if stop.ending is Ending.NOT_CLEAN:
-            output.line("  own orders left       unknown: no cleanup has reported yet", "bad")
+            output.line(f"  {'own orders left':<22}unknown: no cleanup has reported yet", "bad")
         return
     for name, text, line_style in proof_lines(outcome):
         output.line(f"  {name:<22}{text}", line_style)
@@ -52,7 +55,7 @@ def stop_json(stop: StopProgress) -> dict[str, Any]:
         "instance_id": stop.instance_id,
         "epoch": stop.epoch,
         "result": None if stop.ending is None else str(stop.ending),
-        "clean": stop.ending is Ending.CLEAN,
+        "clean": stop.ending in CLEAN_ENDINGS,
         "joined": stop.joined,
         "requested_at": iso(stop.requested_at_ms) if stop.requested_at_ms else None,
         "finished_at": iso(stop.finished_at_ms),
@@ -107,7 +110,7 @@ def _headline(stop: StopProgress) -> tuple[str, str]:
         case Ending.SUPERSEDED:
             return f"run {stop.epoch} was not clean when somebody forced a new one", "bad"
         case _:
-            rest = "no new order is allowed, and workers go on cleaning up"
+            rest = "no new order is allowed; cleanups go on while a worker runs, stop follows them again"
             return f"NOT clean yet (run {stop.epoch}); {rest}", "bad"
 
 

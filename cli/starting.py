@@ -12,6 +12,7 @@ import redis
 
 from cli.errors import explain
 from cli.exit_codes import ExitCode
+from cli.inventory import committed_at_ms
 from cli.outcomes import left_ids
 from cli.output import Output
 from cli.session import who
@@ -19,7 +20,7 @@ from exchanges.errors import ExchangeError
 from runner.config_errors import ConfigError
 from runner.lifecycle import StartRefused, start_instance
 from state.connection import StateError, StateUnavailable
-from state.instances import Record, StartResult
+from state.instances import StartResult
 
 if TYPE_CHECKING:
     from runner.context import Context
@@ -136,17 +137,11 @@ def _looked_at(context: Context, report: StartReport) -> StartReport:
     if report.result != "started":
         return report
     record = context.instances.read(report.instance_id)
-    if record is None or record.epoch != report.epoch or not _has_committed(record) or record.errors:
+    if record is None or record.epoch != report.epoch or committed_at_ms(record) is None or record.errors:
         return report
     return replace(
         report, result="running", message=f"running (run {report.epoch}): the first iteration is done"
     )
-
-
-def _has_committed(record: Record) -> bool:
-    # The time of the last commit outlives its run.
-    committed, started = record.committed_at_ms, record.started_at_ms
-    return record.seq > 0 and committed is not None and started is not None and committed >= started
 
 
 def _still_waiting(context: Context, report: StartReport) -> StartReport:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import click
 
 from cli.exit_codes import EPILOG, ExitCode
-from cli.inventory import Entry, entries
+from cli.inventory import Entry, committed_at_ms, entries
 from cli.list_instances import STATE_STYLES, next_iteration, show_table
 from cli.names import require_known
 from cli.options import debug_option, json_option, names_argument, output_for
@@ -61,7 +61,7 @@ def _show(output: Output, entry: Entry) -> None:
         word = "clean" if outcome.is_clean else f"NOT clean ({outcome.result})"
         output.line(f"  last cleanup: run {outcome.epoch}, {word}", "good" if outcome.is_clean else "bad")
         for name, text, style in proof_lines(outcome):
-            output.line(f"    {name:<20}{text}", style)
+            output.line(f"    {name:<22}{text}", style)
 
 
 def _lines(entry: Entry) -> Iterator[tuple[str, str, str]]:
@@ -79,7 +79,7 @@ def _lines(entry: Entry) -> Iterator[tuple[str, str, str]]:
 
 def _record_lines(entry: Entry, record: Record) -> Iterator[tuple[str, str, str]]:
     yield "run", f"{record.epoch}, started {iso(record.started_at_ms)}", ""
-    yield "iterations", f"{record.seq}, last commit {iso(record.committed_at_ms) or 'never'}", ""
+    yield "iterations", f"{record.seq}, last commit {iso(committed_at_ms(record)) or 'none'}", ""
     if record.phase is Phase.RUNNING:
         yield "next iteration", next_iteration(entry), ""
     if record.errors or record.last_error:

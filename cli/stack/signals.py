@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
 
@@ -35,6 +36,9 @@ def finishing_first() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _handling(handler: Handler, *numbers: signal.Signals) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread is interrupted by signals, and only it may say how
+        return
     earlier = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield

@@ -23,6 +23,7 @@ from types import TracebackType
 import redis
 
 from cli.stack.processes import ManagedProcess, ProcessSpec, StackError, Supervisor, stop_together
+from cli.stack.signals import finishing_first
 from cli.stack.valkey import ValkeyServer, free_port
 from settings import STACK_FILE, Settings, environment, load
 from state import keys
@@ -122,13 +123,14 @@ class Stack:
             raise
 
     def stop(self) -> bool:
-        """End everything. Return whether every process ended by itself."""
+        """End everything, whatever signals arrive meanwhile. Return whether every process ended by itself."""
         users = [self.processes[name] for name in ("flower", "iterate", "cleanup") if name in self.processes]
         services = [self.processes[name] for name in ("simulator", "valkey") if name in self.processes]
-        by_themselves = stop_together(users)
-        by_themselves = stop_together(services) and by_themselves
-        self._supervisor.end()
-        self._stack_file.unlink(missing_ok=True)
+        with finishing_first():
+            by_themselves = stop_together(users)
+            by_themselves = stop_together(services) and by_themselves
+            self._supervisor.end()
+            self._stack_file.unlink(missing_ok=True)
         return by_themselves
 
     def _environ(self) -> dict[str, str]:
