@@ -66,7 +66,7 @@ class Settings:
     #: The broker delivers an unacknowledged message again after this; longer countdowns are split into hops.
     visibility_timeout_s: int = 180
     #: This many failed iterations in a row lead to a stop with cleanup.
-    max_consecutive_errors: int = 10
+    max_consecutive_errors: int = 20
     #: `json` (one object per line) or `console` (for people).
     log_format: str = "json"
     log_level: str = "INFO"

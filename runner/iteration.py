@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import structlog
 
 from exchanges.clock import StoreClockReading
+from exchanges.errors import ExchangeError
 from exchanges.registry import Venue
 from market.instrument import MarketType
 from market.orders import Role
@@ -86,7 +87,7 @@ def run_iteration(
             epoch=epoch,
             seq=lease.seq,
             error=work.error,
-            exc_info=context.settings.log_level == "DEBUG",
+            exc_info=not isinstance(error, ExchangeError),
         )
     return _end(context, lease, work)
 

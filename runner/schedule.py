@@ -13,7 +13,7 @@ from state.due import CleanUp
 log = structlog.get_logger(__name__)
 
 #: An instance that keeps failing is tried again at most this rarely.
-LONGEST_BACKOFF_MS = 30_000
+LONGEST_BACKOFF_MS = 8_000
 
 
 def task_id(instance_id: str, epoch: int, tick: int | None) -> str:
@@ -31,7 +31,7 @@ def hop_s(remaining_s: float, visibility_timeout_s: int) -> float:
 
 
 def error_delay_ms(errors_in_a_row: int) -> int:
-    """Return the least wait after the given number of failed iterations: 1 s, doubled up to 30 s."""
+    """Return the least wait after the given number of failed iterations: 1 s, doubled up to 8 s."""
     return min(LONGEST_BACKOFF_MS, 1000 * 2 ** min(errors_in_a_row - 1, 10)) if errors_in_a_row > 0 else 0
 
 
