@@ -1,4 +1,4 @@
-"""`manage.py demo` and `manage.py up` as a newcomer runs them: real processes, from the start to nothing left."""
+"""`manage.py demo` and `manage.py up` as a newcomer runs them: real processes, until nothing is left."""
 
 from __future__ import annotations
 
@@ -28,12 +28,16 @@ class Command:
         run_dir.mkdir()
         self._out = run_dir / "out"
         self._err = run_dir / "err"
-        environ = {"PATH": os.environ.get("PATH", ""), "CLEANBOOK_RUN_DIR": str(run_dir)}
+        self._environ = {
+            "PATH": os.environ.get("PATH", ""),
+            "CLEANBOOK_RUN_DIR": str(run_dir),
+            "CLEANBOOK_CONFIG_DIR": str(ROOT / "config" / "demo"),
+        }
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self.process = subprocess.Popen(
                 [sys.executable, "manage.py", *arguments],
                 cwd=ROOT,
-                env=environ,
+                env=self._environ,
                 stdout=out,
                 stderr=err,
                 start_new_session=True,
@@ -55,11 +59,10 @@ class Command:
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run another command in the same checkout, as from a second terminal."""
-        environ = {"PATH": os.environ.get("PATH", ""), "CLEANBOOK_RUN_DIR": str(self.run_dir)}
         return subprocess.run(
             [sys.executable, "manage.py", *arguments],
             cwd=ROOT,
-            env=environ,
+            env=self._environ,
             capture_output=True,
             text=True,
             check=False,
@@ -108,13 +111,17 @@ def assert_clean_end(command: Command, instance_id: str = "bp_sol_01") -> None:
     assert "no process is left" in command.out
     assert not [pid for pid in family if is_running(pid)]
     assert not (command.run_dir / "stack.json").exists()
-    assert orders_on_book(command.run_dir / "demo" / "journal.jsonl") == set()
+    journal = command.run_dir / "demo" / "journal.jsonl"
+    assert '"order_accepted"' in journal.read_text()
+    assert orders_on_book(journal) == set()
 
 
 def orders_on_book(journal: Path) -> set[str]:
-    """Return the orders of the demo's account that are open at the end, by the exchange's own journal."""
+    """Return the open orders of the demo's account, by the exchange's own journal."""
     book: dict[str, bool] = {}
-    for text in journal.read_text().splitlines():
+    for text in journal.read_text().splitlines(keepends=True):
+        if not text.endswith("\n"):  # being written just now
+            break
         entry = json.loads(text)
         if entry.get("account") != "demo":
             continue
@@ -124,7 +131,6 @@ def orders_on_book(journal: Path) -> set[str]:
             entry["event"] == "fill" and entry["executed"] == entry["quantity"]
         ):
             book[entry["order_id"]] = False
-    assert book, "the journal shows no order at all"
     return {order_id for order_id, is_open in book.items() if is_open}
 
 
@@ -149,6 +155,16 @@ def test_a_second_ctrl_c_does_not_cut_the_stop_short(started: list[Command], tmp
     command = running_demo(started, tmp_path)
     command.process.send_signal(signal.SIGINT)
     wait_until(lambda: "stop requested" in command.err)
+    command.process.send_signal(signal.SIGINT)
+    assert_clean_end(command)
+
+
+def test_a_ctrl_c_while_everything_goes_down_does_not_cut_that_short(
+    started: list[Command], tmp_path: Path
+) -> None:
+    command = running_demo(started, tmp_path)
+    command.process.send_signal(signal.SIGINT)
+    wait_until(lambda: "own orders left" in command.out)
     command.process.send_signal(signal.SIGINT)
     assert_clean_end(command)
 
@@ -178,13 +194,13 @@ def test_nothing_survives_a_killed_demo_and_the_next_one_runs(started: list[Comm
 
 
 def write_tape(path: Path) -> None:
-    """Write two minutes of a market that swings by 0.1 % every second, through every quote near its middle."""
+    """Write two minutes of a market that swings by 0.1 % every second, through every near quote."""
     lines = []
     for step in range(1200):
         price = 2600 + (1.3 if step // 10 % 2 else -1.3)
         at_ns = 1_700_000_000_000_000_000 + step * 100_000_000
         touch = {"s": "ETHUSDT", "b": f"{price - 0.01:.2f}", "B": "5", "a": f"{price:.2f}", "A": "5"}
-        trade = {"s": "ETHUSDT", "p": f"{price:.2f}", "q": "3", "m": step % 2 == 0, "T": at_ns // 1_000_000}
+        trade = {"s": "ETHUSDT", "p": f"{price:.2f}", "q": "3", "m": step % 2 == 0}
         for stream, data in (("bookTicker", touch), ("trade", trade)):
             lines.append(f"{at_ns} {json.dumps({'stream': f'ethusdt@{stream}', 'data': data})}")
     path.write_text("\n".join(lines) + "\n")
@@ -195,7 +211,11 @@ def test_the_demo_fills_from_a_tape_at_its_prices(started: list[Command], tmp_pa
     write_tape(tape)
     command = Command(tmp_path / "stack", "demo", "--seconds", "40", "--tape", str(tape))
     started.append(command)
-    wait_until(lambda: bool(re.search(r"fills [1-9]", command.out)) or command.process.poll() is not None, 40)
+
+    def filled_or_over() -> bool:
+        return bool(re.search(r"fills [1-9]", command.out)) or command.process.poll() is not None
+
+    wait_until(filled_or_over, 40)
     command.process.send_signal(signal.SIGINT)
     assert_clean_end(command, "bp_eth_tape")
     assert re.search(r"market 2(598|601)\.\d+", command.out), command.out
@@ -229,12 +249,16 @@ def test_up_serves_other_terminals_and_stops_its_instances_at_the_end(
     command = Command(tmp_path / "stack", "up", "--no-flower")
     started.append(command)
     wait_until(lambda: "In another terminal" in command.out or command.process.poll() is not None, 40)
-    done = command.run("list", "--json")
+    done = command.run("start", "bp_sol_01")
     assert done.returncode == 0, done.stderr
+    journal = command.run_dir / "journal.jsonl"
+    wait_until(lambda: len(orders_on_book(journal)) == 6)
     family = command.family()
     command.process.send_signal(signal.SIGTERM)
     assert command.wait() == 0, str(command)
+    assert "stopping bp_sol_01" in command.out
     assert not [pid for pid in family if is_running(pid)]
+    assert orders_on_book(journal) == set()
     password = re.search(r"redis://:([^@]*)@", command.out)
     assert password
     assert set(password.group(1)) == {"*"}

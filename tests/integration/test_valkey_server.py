@@ -141,7 +141,8 @@ class TestProcesses:
             from pathlib import Path
             from cli.stack.processes import ManagedProcess, ProcessSpec
             sleeper = "import time; print('asleep', flush=True); time.sleep(60)"
-            spec = ProcessSpec(name="sleeper", command=(sys.executable, "-c", sleeper), environ={{}}, cwd=Path("."))
+            command = (sys.executable, "-c", sleeper)
+            spec = ProcessSpec(name="sleeper", command=command, environ={{}}, cwd=Path("."))
             process = ManagedProcess(spec, Path({str(tmp_path)!r}))
             process.start()
             print(process.pid, flush=True)
