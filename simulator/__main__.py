@@ -17,12 +17,12 @@ from simulator import accounts, tape
 from simulator.engine import Engine
 from simulator.exchange import Exchange
 from simulator.faults import Faults
-from simulator.flow import SyntheticFlow
+from simulator.flow import SyntheticFlow, run_synthetic
 from simulator.journal import Journal
 from simulator.markets import MARKETS
 from simulator.order_request import parse_order
 from simulator.rate_limit import RateLimit
-from simulator.server import create_app, run_synthetic, run_tape
+from simulator.server import create_app
 
 #: How far from the start price the third party's own orders rest, as multiples.
 OTHERS = (("Bid", Decimal("0.9")), ("Ask", Decimal("1.1")))
@@ -54,6 +54,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rate-per-min", type=int, default=2000)
     parser.add_argument("--latency-ms", type=int, default=0)
     parser.add_argument("--cancel-202-ms", type=int, help="cancels answer 202 and happen this much later")
+    parser.add_argument(
+        "--cancel-202", dest="cancel_202_ms", action="store_const", const=50, help="the same with 50 ms"
+    )
     parser.add_argument("--taker-hold-ms", type=int, default=0)
     parser.add_argument("--post-only-answer", choices=("refuse", "expire"), default="refuse")
     parser.add_argument("--window-check", choices=("engine", "gateway"), default="engine")
@@ -65,7 +68,7 @@ def _now_ms() -> int:
 
 
 def _exchange(options: argparse.Namespace) -> Exchange:
-    known = accounts.built_in() | (accounts.load(options.accounts) if options.accounts else {})
+    known = accounts.load(options.accounts) if options.accounts else accounts.built_in()
     journal = Journal(_now_ms, options.journal)
     engine = Engine(_now_ms, journal, known, post_only_expires=options.post_only_answer == "expire")
     # Also with a tape: the markets the tape does not move have a touch all the same.
@@ -82,15 +85,23 @@ def _exchange(options: argparse.Namespace) -> Exchange:
         window_check_on_arrival=options.window_check == "gateway",
         flow=flow,
     )
-    if flow is not None:
-        _place_others(exchange)
+    if options.tape:
+        _player(exchange, options).play(tape.first_quote(options.tape))
+    _place_others(exchange)
     return exchange
+
+
+def _player(exchange: Exchange, options: argparse.Namespace) -> tape.TapePlayer:
+    symbol = options.tape_symbol or tape.default_symbol(options.tape)
+    return tape.TapePlayer(exchange.engine, MARKETS[symbol])
 
 
 def _place_others(exchange: Exchange) -> None:
     for market in MARKETS.values():
         for side, factor in OTHERS:
-            price = market.start_price * factor // market.tick * market.tick
+            # A tape may be far from where the market begins.
+            middle = exchange.engine.books[market.symbol].mid or market.start_price
+            price = middle * factor // market.tick * market.tick
             body = {
                 "symbol": market.symbol,
                 "side": side,
@@ -137,12 +148,9 @@ async def _serve(options: argparse.Namespace) -> None:
 
 async def _flow(exchange: Exchange, options: argparse.Namespace) -> None:
     if options.tape:
-        symbol = options.tape_symbol or tape.default_symbol(options.tape)
-        await run_tape(
-            tape.TapePlayer(exchange.engine, MARKETS[symbol]), tape.read(options.tape), options.speed
-        )
-    elif options.flow == "synthetic":
-        await run_synthetic(exchange)
+        await tape.run_tape(_player(exchange, options), tape.read(options.tape), options.speed)
+    elif options.flow == "synthetic" and exchange.flow is not None:
+        await run_synthetic(exchange.flow)
 
 
 if __name__ == "__main__":

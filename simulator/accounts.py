@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 #: What a built-in account begins with: enough for every example.
 BALANCES = {"USDC": "1000000", "SOL": "2000", "ETH": "200", "BTC": "20"}
+PUBLIC_KEY_BYTES = 32
+FEES = frozenset({"spot_maker_bps", "spot_taker_bps", "perp_maker_bps", "perp_taker_bps"})
 
 
 @dataclass(kw_only=True)
@@ -39,6 +42,12 @@ class Account:
     spot_taker_bps: Decimal = Decimal(10)
     perp_maker_bps: Decimal = Decimal(2)
     perp_taker_bps: Decimal = Decimal(5)
+    leverage_limit: Decimal = Decimal(20)
+    #: What `PATCH /api/v1/account` sets; shown, without effect.
+    switches: dict[str, bool] = field(
+        default_factory=lambda: {"autoBorrowSettlements": True, "autoLend": False, "autoRepayBorrows": True}
+    )
+    user_id: int = 1
 
     def available(self, asset: str) -> Decimal:
         """Return what is not held by open orders."""
@@ -70,23 +79,48 @@ def built_in() -> dict[str, Account]:
         name: Account(
             name=name,
             public_key=_public_key(seed),
-            balances={asset: Decimal(amount) for asset, amount in BALANCES.items()},
+            balances=_balances(BALANCES),
+            user_id=seed,
         )
         for name, seed in (("demo", 1), ("other", 2))
     }
 
 
+class AccountsError(ValueError):
+    """Raised when a file of accounts is not understood; names what is wrong."""
+
+
 def load(path: Path) -> dict[str, Account]:
-    """Return accounts from a JSON list of `{"name", "public_key", "balances", "..._bps"}`."""
-    accounts = {}
-    for item in json.loads(path.read_text(encoding="utf-8")):
-        fees: dict[str, Any] = {
-            key: Decimal(str(value)) for key, value in item.items() if key.endswith("_bps")
-        }
-        accounts[item["name"]] = Account(
-            name=item["name"],
-            public_key=item["public_key"],
-            balances={k: Decimal(str(v)) for k, v in item.get("balances", BALANCES).items()},
-            **fees,
-        )
+    """Return the built-in accounts together with those of a JSON list of `{"name", "public_key", ...}`.
+
+    `balances` (by asset) and the fees (`spot_maker_bps`, `perp_taker_bps`, …) are optional; one that is named
+    like a built-in account changes that one. Raises `AccountsError`, `OSError`.
+    """
+    accounts = built_in()
+    try:
+        for item in json.loads(path.read_text(encoding="utf-8"), parse_float=Decimal):
+            _merge(accounts, dict(item))
+    except (ValueError, KeyError, TypeError, AttributeError, InvalidOperation) as error:
+        raise AccountsError(f"{path}: expected a list of accounts: {error!r}") from error
     return accounts
+
+
+def _merge(accounts: dict[str, Account], item: dict[str, Any]) -> None:
+    name = item.pop("name")
+    account = accounts.get(name) or Account(
+        name=name, public_key=item["public_key"], balances=_balances(BALANCES), user_id=len(accounts) + 1
+    )
+    account.public_key = item.pop("public_key", account.public_key)
+    if len(base64.b64decode(account.public_key, validate=True)) != PUBLIC_KEY_BYTES:
+        raise ValueError(f"{name}: a public key is the base64 of {PUBLIC_KEY_BYTES} bytes")
+    if "balances" in item:
+        account.balances = _balances(item.pop("balances"))
+    for field_name, value in item.items():
+        if field_name not in FEES:
+            raise ValueError(f"{name}: unknown field {field_name!r}")
+        setattr(account, field_name, Decimal(str(value)))
+    accounts[name] = account
+
+
+def _balances(amounts: Mapping[str, Any]) -> dict[str, Decimal]:
+    return {asset: Decimal(str(amount)) for asset, amount in amounts.items()}

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import heapq
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
 from simulator.markets import Market
 
-#: Synthetic levels shown on each side behind the touch.
+#: Levels shown on each side, the touch included.
 LEVELS = 20
 #: Trades kept for `GET /api/v1/trades`.
 TRADES_KEPT = 1000
+
+Level = tuple[Decimal, Decimal]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +32,7 @@ class Trade:
 
 @dataclass(kw_only=True)
 class OutsideBook:
-    """The recorded or synthetic touch; levels behind it are made up from it."""
+    """The recorded or synthetic touch, and the levels behind it: recorded ones, or made up from the touch."""
 
     market: Market
     bid: Decimal = Decimal(0)
@@ -36,33 +40,62 @@ class OutsideBook:
     ask: Decimal = Decimal(0)
     ask_quantity: Decimal = Decimal(0)
     update_id: int = 1
-    updated_at_ms: int = 0
     trades: deque[Trade] = field(default_factory=lambda: deque(maxlen=TRADES_KEPT))
+    #: Recorded depth by price, per side (True: bids); empty: levels are made up.
+    _recorded: dict[bool, dict[Decimal, Decimal]] = field(default_factory=lambda: {True: {}, False: {}})
+    _shown: dict[bool, list[Level]] = field(default_factory=dict)
 
     @property
     def mid(self) -> Decimal:
         """Return the middle of the touch."""
         return (self.bid + self.ask) / 2
 
-    def quote(
-        self, bid: Decimal, bid_quantity: Decimal, ask: Decimal, ask_quantity: Decimal, at_ms: int
-    ) -> None:
+    def quote(self, bid: Decimal, bid_quantity: Decimal, ask: Decimal, ask_quantity: Decimal) -> None:
         """Take over a new touch."""
         self.bid, self.bid_quantity = bid, bid_quantity
         self.ask, self.ask_quantity = ask, ask_quantity
-        self.updated_at_ms = at_ms
-        self.update_id += 1
+        self._changed()
 
-    def levels(self, *, bids: bool) -> list[tuple[Decimal, Decimal]]:
-        """Return (price, quantity) best first: the touch, then made-up levels that grow outwards."""
+    def record_depth(
+        self, bids: Mapping[Decimal, Decimal], asks: Mapping[Decimal, Decimal], *, snapshot: bool
+    ) -> None:
+        """Take over recorded levels: absolute quantities, 0 removes; a snapshot replaces all of them."""
+        for is_bids, changes in ((True, bids), (False, asks)):
+            levels = {} if snapshot else self._recorded[is_bids]
+            levels.update(changes)
+            self._recorded[is_bids] = {price: quantity for price, quantity in levels.items() if quantity > 0}
+        self._changed()
+
+    def _changed(self) -> None:
+        self.update_id += 1
+        self._shown.clear()
+
+    def levels(self, *, bids: bool) -> list[Level]:
+        """Return (price, quantity) best first."""
+        if bids not in self._shown:
+            self._shown[bids] = self._levels(bids=bids)
+        return self._shown[bids]
+
+    def _levels(self, *, bids: bool) -> list[Level]:
         price, quantity = (self.bid, self.bid_quantity) if bids else (self.ask, self.ask_quantity)
         if price <= 0:
             return []
-        step = -self.market.tick if bids else self.market.tick
         touch = [(price, quantity)] if quantity > 0 else []
-        behind = [(price + step * n, self.market.min_quantity * 100 * n) for n in range(1, LEVELS)]
-        return touch + [level for level in behind if level[0] > 0]
+        recorded = self._recorded[bids]
+        if recorded:
+            # The touch is newer than the depth: what was recorded at or before it is gone.
+            behind = [p for p in recorded if (p < price if bids else p > price)]
+            nearest = heapq.nlargest(LEVELS - 1, behind) if bids else heapq.nsmallest(LEVELS - 1, behind)
+            return touch + [(p, recorded[p]) for p in nearest]
+        step = -self.market.tick if bids else self.market.tick
+        made_up = [(price + step * n, self.market.min_quantity * 100 * n) for n in range(1, LEVELS)]
+        return touch + [level for level in made_up if level[0] > 0]
 
     def displayed_at(self, price: Decimal, *, bids: bool) -> Decimal:
-        """Return the quantity of others displayed at `price`."""
+        """Return the quantity of others displayed at `price`, however deep."""
+        if price == (self.bid if bids else self.ask):
+            return self.bid_quantity if bids else self.ask_quantity
+        better = price > self.bid if bids else price < self.ask
+        if self._recorded[bids] and not better:
+            return self._recorded[bids].get(price, Decimal(0))
         return next((quantity for level, quantity in self.levels(bids=bids) if level == price), Decimal(0))

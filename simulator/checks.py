@@ -49,12 +49,15 @@ def check_funds(
     account: Account,
     wanted: Wanted,
     quantity: Decimal,
-    matchable: Sequence[tuple[Decimal, Decimal, Order | None]],
+    worst_price: Decimal | None,
     open_orders: Sequence[Order],
 ) -> None:
-    """Raise `Refusal` when balance (spot) or margin (perpetuals) does not cover the order."""
+    """Raise `Refusal` when balance (spot) or margin (perpetuals) does not cover the order.
+
+    `worst_price` is the last price that the order could take, for orders without a limit.
+    """
     market = wanted.market
-    price = wanted.price or (matchable[-1][0] if matchable else Decimal(0))
+    price = wanted.price or worst_price or Decimal(0)
     if not market.perp:
         asset, needed = (market.quote, price * quantity) if wanted.buys else (market.base, quantity)
         if account.available(asset) < needed:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 
-from simulator.accounts import Account
+from simulator.accounts import Account, Position
 from simulator.book import OutsideBook, Trade
 from simulator.checks import check_filters, check_funds, reduced_quantity
 from simulator.errors import Refusal, not_found
 from simulator.journal import Journal
 from simulator.markets import MARKETS
-from simulator.orders import Fill, Order, Wanted
+from simulator.matching import fillable, offers, wanted_quantity
+from simulator.orders import Fill, Order, Wanted, text
 from simulator.settlement import release, reserve, settle
 
 #: How far in the future a request may be stamped.
 LONGEST_LEAD_MS = 600_000
+#: Orders and fills that histories go back to; a long run must not fill the memory.
+HISTORY_KEPT = 50_000
 
 
 class Engine:
@@ -36,16 +40,21 @@ class Engine:
         self._next_trade = 1
         self.accounts = accounts
         self.books = {symbol: OutsideBook(market=market) for symbol, market in MARKETS.items()}
-        #: Every order ever accepted, oldest first.
-        self.orders: list[Order] = []
+        #: The latest accepted orders, oldest first.
+        self.orders: deque[Order] = deque(maxlen=HISTORY_KEPT)
         self._resting: dict[str, list[Order]] = {symbol: [] for symbol in MARKETS}
-        self.fills: list[Fill] = []
+        self.fills: deque[Fill] = deque(maxlen=HISTORY_KEPT)
 
-    def place(self, account: Account, wanted: Wanted, *, signed_at_ms: int, window_ms: int) -> Order:
-        """Accept an order, match it, and rest what is left. Raises `Refusal`; then nothing happened."""
+    def place(self, account: Account, wanted: Wanted, *, signed_at_ms: int, window_ms: int | None) -> Order:
+        """Accept an order, match it, and rest what is left. Raises `Refusal`; then nothing happened.
+
+        The window is judged here, at the moment of acceptance, whatever delayed the request before; None: it
+        was judged already.
+        """
         try:
-            self.check_time(signed_at_ms, window_ms)
-            order = self._accept(account, wanted, signed_at_ms)
+            if window_ms is not None:
+                self.check_time(signed_at_ms, window_ms, self._now_ms())
+            return self._accept(account, wanted, signed_at_ms)
         except Refusal as refusal:
             self._journal.write(
                 "order_refused",
@@ -53,19 +62,21 @@ class Engine:
                 symbol=wanted.market.symbol,
                 client_id=wanted.client_id,
                 side=wanted.side,
+                price=None if wanted.price is None else text(wanted.price),
+                quantity=None if wanted.quantity is None else text(wanted.quantity),
+                post_only=wanted.post_only,
                 code=refusal.code,
                 message=refusal.message,
                 signed_at_ms=signed_at_ms,
             )
             raise
-        return order
 
-    def check_time(self, signed_at_ms: int, window_ms: int) -> None:
-        """Raise `Refusal` when a request is too old for its window, or from the future."""
-        now_ms = self._now_ms()
-        if now_ms > signed_at_ms + window_ms:
+    @staticmethod
+    def check_time(signed_at_ms: int, window_ms: int, at_ms: int) -> None:
+        """Raise `Refusal` when a request is, at `at_ms`, too old for its window, or from the future."""
+        if at_ms > signed_at_ms + window_ms:
             raise Refusal("INVALID_CLIENT_REQUEST", "Request has expired")
-        if signed_at_ms > now_ms + LONGEST_LEAD_MS:
+        if signed_at_ms > at_ms + LONGEST_LEAD_MS:
             raise Refusal(
                 "INVALID_CLIENT_REQUEST", "Invalid timestamp: must be within 10 minutes of current time"
             )
@@ -74,18 +85,19 @@ class Engine:
         book = self.books[wanted.market.symbol]
         check_filters(wanted, book)
         self._check_client_id(account, wanted)
-        matchable = self._matchable(wanted)
-        quantity = self._quantity(wanted, matchable)
-        if wanted.reduce_only:
-            quantity = reduced_quantity(account, wanted, quantity)
-        crosses = bool(matchable)
-        if wanted.post_only and crosses and not self._post_only_expires:
-            raise Refusal("INVALID_ORDER", "Order would immediately match and take")
-        if wanted.time_in_force == "FOK" and _total(matchable) < quantity:
-            raise Refusal("INVALID_ORDER", "Fill or kill order would not complete fill immediately")
+        found = offers(wanted, book, self._resting[wanted.market.symbol])
+        crosses = bool(found)
         if wanted.order_type == "Market" and not crosses:
             raise Refusal("INVALID_ORDER", "No liquidity for market order")
-        check_funds(account, wanted, quantity, matchable, self.open_orders(account, wanted.market.symbol))
+        quantity = wanted_quantity(wanted, found)
+        if wanted.reduce_only:
+            quantity = reduced_quantity(account, wanted, quantity)
+        if wanted.post_only and crosses and not self._post_only_expires:
+            raise Refusal("INVALID_ORDER", "Order would immediately match and take")
+        if wanted.time_in_force == "FOK" and fillable(wanted, account, found) < quantity:
+            raise Refusal("INVALID_ORDER", "Fill or kill order would not complete fill immediately")
+        worst = found[-1].price if found else None
+        check_funds(account, wanted, quantity, worst, self.open_orders(account, wanted.market.symbol))
         order = self._new(account, wanted, quantity, signed_at_ms, book)
         self._journal.write("order_accepted", **order.witness())
         if wanted.post_only and crosses:
@@ -96,14 +108,6 @@ class Engine:
             self._take(order)
         self._rest_or_end(order)
         return order
-
-    def _quantity(self, wanted: Wanted, matchable: list[tuple[Decimal, Decimal, Order | None]]) -> Decimal:
-        if wanted.quantity is not None:
-            return wanted.quantity
-        if wanted.quote_quantity is None or not matchable:
-            raise Refusal("INVALID_ORDER", "No liquidity for market order")
-        step = wanted.market.step
-        return wanted.quote_quantity / matchable[0][0] // step * step
 
     def _new(
         self, account: Account, wanted: Wanted, quantity: Decimal, signed_at_ms: int, book: OutsideBook
@@ -129,37 +133,26 @@ class Engine:
         if any(order.wanted.client_id == wanted.client_id for order in self.open_orders(account)):
             raise Refusal("INVALID_CLIENT_REQUEST", "Client order id is already in use")
 
-    def _matchable(self, wanted: Wanted) -> list[tuple[Decimal, Decimal, Order | None]]:
-        """Return (price, quantity, resting order or None for the outside) that it can take, best first."""
-        symbol = wanted.market.symbol
-        outside = [(price, q, 0, None) for price, q in self.books[symbol].levels(bids=not wanted.buys)]
-        ours = [
-            (order.price, order.remaining, order.order_id, order)
-            for order in self._resting[symbol]
-            if order.wanted.buys != wanted.buys
-        ]
-        found: list[tuple[Decimal, Decimal, int, Order | None]] = [*outside, *ours]
-        limit = wanted.price
-        if limit is not None:
-            found = [f for f in found if (f[0] <= limit if wanted.buys else f[0] >= limit)]
-        found.sort(key=lambda f: (f[0] if wanted.buys else -f[0], f[2]))
-        return [(price, quantity, order) for price, quantity, _, order in found]
-
     def _take(self, order: Order) -> None:
-        for price, available, maker in self._matchable(order.wanted):
+        symbol = order.wanted.market.symbol
+        for offer in offers(order.wanted, self.books[symbol], self._resting[symbol]):
             if order.remaining <= 0 or not order.rests:
                 return
+            maker = offer.order
+            if maker is not None and not maker.rests:
+                continue
             if maker is not None and maker.account is order.account:
                 self._prevent_self_trade(order, maker)
                 continue
-            quantity = min(order.remaining, available)
+            quantity = min(order.remaining, offer.quantity if maker is None else maker.remaining)
             if quantity <= 0:
                 continue
-            self._fill(order, price, quantity, maker=False)
+            trade_id = self._public_trade(symbol, offer.price, quantity, buyer_is_maker=not order.wanted.buys)
+            self._fill(order, offer.price, quantity, trade_id, maker=False)
             if maker is not None:
-                self._fill(maker, price, quantity, maker=True)
+                self._fill(maker, offer.price, quantity, trade_id, maker=True)
                 self._finish_if_filled(maker)
-            self._public_trade(order, price, quantity)
+                self._trim_reducing(maker.account, symbol)
 
     def _prevent_self_trade(self, taker: Order, maker: Order) -> None:
         rule = taker.wanted.self_trade_prevention
@@ -178,44 +171,68 @@ class Engine:
         else:
             order.status = "PartiallyFilled" if order.executed else "New"
             self._resting[order.wanted.market.symbol].append(order)
+        if order.executed:
+            self._trim_reducing(order.account, order.wanted.market.symbol)
 
-    def _fill(self, order: Order, price: Decimal, quantity: Decimal, *, maker: bool) -> None:
+    def _fill(self, order: Order, price: Decimal, quantity: Decimal, trade_id: int, *, maker: bool) -> None:
         order.executed += quantity
         order.executed_quote += price * quantity
         order.status = "Filled" if order.remaining <= 0 else "PartiallyFilled"
         fee, fee_asset = settle(order, price, quantity, maker=maker)
-        fill = Fill(
-            trade_id=self._next_trade,
-            order=order,
-            price=price,
-            quantity=quantity,
-            fee=fee,
-            fee_asset=fee_asset,
-            maker=maker,
-            at_ms=self._now_ms(),
-        )
-        self.fills.append(fill)
-        self._journal.write(
-            "fill",
-            **order.witness() | {"price": str(price), "quantity": str(quantity)},
-            trade_id=self._next_trade,
-            fee=str(fee),
-            fee_asset=fee_asset,
-            maker=maker,
-        )
-        self._next_trade += 1
-
-    def _public_trade(self, taker: Order, price: Decimal, quantity: Decimal) -> None:
-        book = self.books[taker.wanted.market.symbol]
-        book.trades.append(
-            Trade(
-                trade_id=self._next_trade,
+        self.fills.append(
+            Fill(
+                trade_id=trade_id,
+                order=order,
                 price=price,
                 quantity=quantity,
-                buyer_is_maker=not taker.wanted.buys,
+                fee=fee,
+                fee_asset=fee_asset,
+                maker=maker,
                 at_ms=self._now_ms(),
             )
         )
+        self._journal.write(
+            "fill",
+            **order.witness() | {"price": text(price), "quantity": text(quantity)},
+            order_quantity=text(order.quantity),
+            trade_id=trade_id,
+            fee=text(fee),
+            fee_asset=fee_asset,
+            maker=maker,
+        )
+
+    def _fill_resting(self, order: Order, quantity: Decimal) -> None:
+        """Let the outside market take from a resting order, at its own price."""
+        trade_id = self._next_trade
+        self._next_trade += 1
+        self._fill(order, order.price, quantity, trade_id, maker=True)
+        self._finish_if_filled(order)
+        self._trim_reducing(order.account, order.wanted.market.symbol)
+
+    def _public_trade(self, symbol: str, price: Decimal, quantity: Decimal, *, buyer_is_maker: bool) -> int:
+        trade_id = self._next_trade
+        self._next_trade += 1
+        self.books[symbol].trades.append(
+            Trade(
+                trade_id=trade_id,
+                price=price,
+                quantity=quantity,
+                buyer_is_maker=buyer_is_maker,
+                at_ms=self._now_ms(),
+            )
+        )
+        return trade_id
+
+    def _trim_reducing(self, account: Account, symbol: str) -> None:
+        """Shrink resting reduce-only orders to the position, so that none can turn it around."""
+        net = account.positions.get(symbol, Position()).net
+        for order in self.open_orders(account, symbol):
+            if not order.wanted.reduce_only:
+                continue
+            if net == 0 or (net > 0) == order.wanted.buys:
+                self._end(order, "Expired", "ReduceOnlyNotReduced")
+            elif order.remaining > abs(net):
+                order.quantity = order.executed + abs(net)
 
     def _finish_if_filled(self, order: Order) -> None:
         if order.rests and order.remaining <= 0:
@@ -244,13 +261,12 @@ class Engine:
         symbols: Iterable[str] = self._resting if symbol is None else [symbol]
         return [order for name in symbols for order in self._resting[name] if order.account is account]
 
-    def open_orders_at(self, account: Account, symbol: str | None, at_ms: int) -> list[Order]:
-        """Return the orders that rested at `at_ms`, for lists that lag."""
+    def open_orders_at(self, account: Account, at_ms: int) -> list[Order]:
+        """Return the account's orders that rested at `at_ms`, for lists that lag."""
         return [
             order
             for order in self.orders
             if order.account is account
-            and symbol in {None, order.wanted.market.symbol}
             and order.created_at_ms <= at_ms
             and (order.ended_at_ms is None or order.ended_at_ms > at_ms)
         ]
@@ -272,42 +288,25 @@ class Engine:
         self, symbol: str, bid: Decimal, bid_quantity: Decimal, ask: Decimal, ask_quantity: Decimal
     ) -> None:
         """Move the outside touch; what it runs over is filled at its own price."""
-        self.books[symbol].quote(bid, bid_quantity, ask, ask_quantity, self._now_ms())
+        self.books[symbol].quote(bid, bid_quantity, ask, ask_quantity)
         for order in list(self._resting[symbol]):
             through = order.price >= ask if order.wanted.buys else order.price <= bid
-            if through:
-                self._fill(order, order.price, order.remaining, maker=True)
-                self._finish_if_filled(order)
+            if through and order.rests:
+                self._fill_resting(order, order.remaining)
 
     def outside_trade(self, symbol: str, price: Decimal, quantity: Decimal, *, aggressor_sells: bool) -> None:
         """Let others trade: fills what is traded through, and what is at the front at the trade's price."""
-        book = self.books[symbol]
-        book.trades.append(
-            Trade(
-                trade_id=self._next_trade,
-                price=price,
-                quantity=quantity,
-                buyer_is_maker=aggressor_sells,
-                at_ms=self._now_ms(),
-            )
-        )
-        self._next_trade += 1
+        self._public_trade(symbol, price, quantity, buyer_is_maker=aggressor_sells)
         left = quantity
         for order in list(self._resting[symbol]):
-            if order.wanted.buys != aggressor_sells:
+            if order.wanted.buys != aggressor_sells or not order.rests:
                 continue
             if order.price > price if order.wanted.buys else order.price < price:
-                self._fill(order, order.price, order.remaining, maker=True)
+                self._fill_resting(order, order.remaining)
             elif order.price == price and left > 0:
                 traded_ahead = min(order.ahead, left)
                 order.ahead -= traded_ahead
                 reached = min(order.remaining, left - traded_ahead)
-                if reached <= 0:
-                    continue
-                left -= reached
-                self._fill(order, order.price, reached, maker=True)
-            self._finish_if_filled(order)
-
-
-def _total(matchable: list[tuple[Decimal, Decimal, Order | None]]) -> Decimal:
-    return sum((quantity for _, quantity, _ in matchable), Decimal(0))
+                if reached > 0:
+                    left -= reached
+                    self._fill_resting(order, reached)

@@ -18,22 +18,21 @@ KINDS = frozenset(
         "cancel_202",  # answers 202 and cancels `delay_ms` later
     }
 )
-FIELDS = frozenset(
-    [
-        "endpoint",
-        "kind",
-        "probability",
-        "count",
-        "latency_ms",
-        "spread_ms",
-        "status",
-        "code",
-        "message",
-        "delay_ms",
-        "account",
-        "plain",
-    ]
-)
+#: What a rule may say, and the types of it.
+FIELDS: dict[str, tuple[type, ...]] = {
+    "endpoint": (str,),
+    "kind": (str,),
+    "probability": (int, float),
+    "count": (int, type(None)),
+    "latency_ms": (int, float),
+    "spread_ms": (int, float),
+    "status": (int,),
+    "code": (str,),
+    "message": (str,),
+    "delay_ms": (int, float),
+    "account": (str, type(None)),
+    "plain": (bool,),
+}
 
 
 class FaultError(ValueError):
@@ -50,13 +49,13 @@ class Fault:
     probability: float = 1.0
     #: The rule goes away after this many hits; None: it stays.
     count: int | None = None
-    latency_ms: int = 0
-    spread_ms: int = 0
+    latency_ms: float = 0
+    spread_ms: float = 0
     status: int = 503
     code: str = "SERVER_ERROR"
     message: str = "Unknown error, please check your request or try again later."
-    delay_ms: int = 0
-    #: Public key's owner; None: everybody.
+    delay_ms: float = 0
+    #: Name of the account; None: everybody.
     account: str | None = None
     #: Answer errors as plain text.
     plain: bool = False
@@ -75,9 +74,12 @@ def parse(rules: Any) -> list[Fault]:
     for rule in rules:
         if not isinstance(rule, dict) or "endpoint" not in rule or rule.get("kind") not in KINDS:
             raise FaultError(f"a rule needs 'endpoint' and a 'kind' out of {', '.join(sorted(KINDS))}")
-        unknown = set(rule) - FIELDS
+        unknown = set(rule) - FIELDS.keys()
         if unknown:
             raise FaultError(f"unknown fields: {', '.join(sorted(unknown))}")
+        for name, value in rule.items():
+            if not isinstance(value, FIELDS[name]) or (isinstance(value, bool) and name != "plain"):
+                raise FaultError(f"{name!r} cannot be {value!r}")
         faults.append(Fault(**rule))
     return faults
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from decimal import Decimal
 
@@ -61,3 +62,10 @@ class SyntheticFlow:
         ticks = (reach / market.tick).to_integral_value() * market.tick
         price = touch - ticks if sells else touch + ticks
         self._engine.outside_trade(market.symbol, price, size, aggressor_sells=sells)
+
+
+async def run_synthetic(flow: SyntheticFlow) -> None:
+    """Step the flow until cancelled."""
+    while True:
+        await asyncio.sleep(1 / EVENTS_PER_S)
+        flow.step()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -31,10 +32,12 @@ class Journal:
             self._file.flush()
 
     def since(self, number: int) -> list[dict[str, Any]]:
-        """Return the entries behind `number`, oldest first."""
-        return [entry for entry in self._entries if entry["n"] > number]
+        """Return the entries behind `number`, oldest first; the oldest may be forgotten."""
+        forgotten = self._count - len(self._entries)
+        return list(islice(self._entries, max(0, number - forgotten), None))
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file; what is written later is only remembered."""
         if self._file:
             self._file.close()
+            self._file = None

@@ -17,24 +17,25 @@ def parse_order(body: Any) -> Wanted:
     """Return the order a JSON body asks for. Raises `BadRequest` or `Refusal`."""
     if not isinstance(body, dict):
         raise BadRequest("parse request payload error: expected an object")
-    if body.get("symbol") not in MARKETS:
+    symbol = body.get("symbol")
+    if not isinstance(symbol, str) or symbol not in MARKETS:
         raise BadRequest(
             'parse request payload error: failed to parse "MarketSymbol": Invalid market symbol '
             '(occurred while parsing "OrderExecutePayload")'
         )
-    order_type = _one_of(body, "orderType", ("Limit", "Market"))
+    order_type = one_of(body, "orderType", ("Limit", "Market"))
     wanted = Wanted(
-        market=MARKETS[body["symbol"]],
-        side=_one_of(body, "side", ("Bid", "Ask")),
+        market=MARKETS[symbol],
+        side=one_of(body, "side", ("Bid", "Ask")),
         order_type=order_type,
-        price=_decimal(body, "price"),
-        quantity=_decimal(body, "quantity"),
-        quote_quantity=_decimal(body, "quoteQuantity"),
+        price=decimal_of(body, "price"),
+        quantity=decimal_of(body, "quantity"),
+        quote_quantity=decimal_of(body, "quoteQuantity"),
         client_id=client_id_of(body),
-        time_in_force=_one_of(body, "timeInForce", ("GTC", "IOC", "FOK"), "GTC"),
-        post_only=bool(body.get("postOnly", False)),
-        reduce_only=bool(body.get("reduceOnly", False)),
-        self_trade_prevention=_one_of(
+        time_in_force=one_of(body, "timeInForce", ("GTC", "IOC", "FOK"), "GTC"),
+        post_only=_boolean_of(body, "postOnly"),
+        reduce_only=_boolean_of(body, "reduceOnly"),
+        self_trade_prevention=one_of(
             body, "selfTradePrevention", ("RejectTaker", "RejectMaker", "RejectBoth"), "RejectTaker"
         ),
     )
@@ -52,7 +53,7 @@ def client_id_of(fields: Mapping[str, Any]) -> int | None:
     value = fields.get("clientId")
     if value is None:
         return None
-    number = int(value) if isinstance(value, str) and value.isdigit() else value
+    number = int(value) if isinstance(value, str) and _is_digits(value) else value
     if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= LARGEST_CLIENT_ID:
         raise BadRequest('parse request payload error: failed to parse "u32": number out of range')
     return number
@@ -63,12 +64,25 @@ def order_id_of(fields: Mapping[str, Any]) -> int | None:
     value = fields.get("orderId")
     if value is None:
         return None
-    if not str(value).isdigit():
+    if not _is_digits(str(value)):
         raise BadRequest('parse request payload error: failed to parse "orderId"')
     return int(value)
 
 
-def _one_of(body: Mapping[str, Any], name: str, allowed: tuple[str, ...], default: str | None = None) -> str:
+def _is_digits(value: str) -> bool:
+    # str.isdigit alone also accepts superscripts, which int() does not.
+    return value.isascii() and value.isdigit()
+
+
+def _boolean_of(body: Mapping[str, Any], name: str) -> bool:
+    value = body.get(name)
+    if value is not None and not isinstance(value, bool):
+        raise BadRequest(f'parse request payload error: failed to parse "{name}": expected a boolean')
+    return bool(value)
+
+
+def one_of(body: Mapping[str, Any], name: str, allowed: tuple[str, ...], default: str | None = None) -> str:
+    """Return a field that has one of a few values. Raises `BadRequest`."""
     value = body.get(name, default)
     if value not in allowed:
         raise BadRequest(
@@ -77,7 +91,8 @@ def _one_of(body: Mapping[str, Any], name: str, allowed: tuple[str, ...], defaul
     return str(value)
 
 
-def _decimal(body: Mapping[str, Any], name: str) -> Decimal | None:
+def decimal_of(body: Mapping[str, Any], name: str) -> Decimal | None:
+    """Return a decimal field. Raises `BadRequest`."""
     value = body.get(name)
     if value is None:
         return None

@@ -13,6 +13,7 @@ from simulator.errors import BadRequest, Refusal
 from simulator.exchange import EXCHANGE, Exchange
 from simulator.markets import MARKETS, Market
 from simulator.orders import text
+from simulator.signed_request import integer_of
 
 DEPTH_LIMITS = {"5", "10", "20", "50", "100", "500", "1000"}
 INTERVALS_S = {
@@ -49,7 +50,7 @@ def market_of(request: web.Request) -> Market:
 def limit_of(request: web.Request, *, default: int, most: int) -> int:
     """Return the query's limit. Raises `BadRequest`."""
     given = request.query.get("limit", str(default))
-    if not given.isdigit() or not 0 < int(given) <= most:
+    if not (given.isascii() and given.isdigit()) or not 0 < int(given) <= most:
         raise BadRequest(f"failed to parse parameter `limit`: expected 1 to {most}")
     return int(given)
 
@@ -75,6 +76,8 @@ async def time_(request: web.Request) -> web.Response:
 @routes.get("/api/v1/assets")
 @routes.get("/api/v1/securities")
 @routes.get("/api/v1/collateral")
+@routes.get("/api/v1/wallets")
+@routes.get("/api/v1/borrowLend/markets")
 async def nothing(_: web.Request) -> web.Response:
     """Return an empty list: nothing a market maker needs."""
     return web.json_response([])
@@ -165,7 +168,7 @@ async def trades(request: web.Request) -> web.Response:
     """Return public trades, newest first."""
     book = request.app[EXCHANGE].engine.books[market_of(request).symbol]
     newest = list(book.trades)[::-1]
-    offset = int(request.query.get("offset", "0"))
+    offset = integer_of(request.query, "offset", 0)
     chosen = newest[offset : offset + limit_of(request, default=100, most=1000)]
     return web.json_response([_trade(trade) for trade in chosen])
 
@@ -185,15 +188,15 @@ def _trade(trade: Trade) -> dict[str, Any]:
 async def klines(request: web.Request) -> web.Response:
     """Return candles made from the kept trades; `startTime` and `endTime` are seconds."""
     interval_s = INTERVALS_S.get(request.query.get("interval", ""))
-    start = request.query.get("startTime", "")
-    if interval_s is None or not start.isdigit():
-        raise BadRequest("failed to parse parameter `interval` or `startTime`")
+    if interval_s is None or "startTime" not in request.query:
+        raise BadRequest("failed to parse parameter `interval` or `startTime`: both are required")
+    start_s = integer_of(request.query, "startTime", 0)
     exchange = request.app[EXCHANGE]
-    end_s = int(request.query.get("endTime", exchange.now_ms() // 1000))
+    end_s = integer_of(request.query, "endTime", exchange.now_ms() // 1000)
     candles: dict[int, list[Trade]] = {}
     for trade in exchange.engine.books[market_of(request).symbol].trades:
         at_s = trade.at_ms // 1000
-        if int(start) <= at_s <= end_s:
+        if start_s <= at_s <= end_s:
             candles.setdefault(at_s // interval_s * interval_s, []).append(trade)
     return web.json_response([_candle(at_s, interval_s, inside) for at_s, inside in candles.items()])
 
@@ -243,8 +246,13 @@ async def mark_prices(request: web.Request) -> web.Response:
 async def open_interest(request: web.Request) -> web.Response:
     """Return no open interest beyond ours: zero."""
     at_ms = request.app[EXCHANGE].now_ms()
+    symbol = request.query.get("symbol")
     return web.json_response(
-        [{"symbol": m.symbol, "openInterest": "0", "timestamp": at_ms} for m in MARKETS.values() if m.perp]
+        [
+            {"symbol": name, "openInterest": "0", "timestamp": at_ms}
+            for name, market in MARKETS.items()
+            if market.perp and symbol in {None, name}
+        ]
     )
 
 

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
 from aiohttp import web
 
-from simulator.errors import Refusal
+from simulator.errors import BadRequest, Refusal
 from simulator.exchange import EXCHANGE
 from simulator.faults import FaultError, parse
-from simulator.order_request import parse_order
+from simulator.flow import HALF_SPREAD_TICKS
+from simulator.markets import MARKETS
+from simulator.order_request import decimal_of, one_of, parse_order
+from simulator.signed_request import integer_of, symbol_of
 
 routes = web.RouteTableDef()
+
+#: Shown on each side by a touch that an operator sets, in minimum quantities.
+TOUCH_SIZE = 100
 
 
 @routes.get("/sim/faults")
@@ -31,7 +39,7 @@ async def set_faults(request: web.Request) -> web.Response:
     """Replace all rules."""
     try:
         request.app[EXCHANGE].faults.rules = parse(await request.json())
-    except (FaultError, TypeError, ValueError) as error:
+    except (FaultError, ValueError) as error:
         return web.json_response({"code": "INVALID_FAULT", "message": str(error)}, status=400)
     return _rules(request)
 
@@ -46,7 +54,7 @@ async def clear_faults(request: web.Request) -> web.Response:
 @routes.get("/sim/journal")
 async def journal(request: web.Request) -> web.Response:
     """Return the witness's entries behind `since`."""
-    return web.json_response(request.app[EXCHANGE].journal.since(int(request.query.get("since", "0"))))
+    return web.json_response(request.app[EXCHANGE].journal.since(integer_of(request.query, "since", 0)))
 
 
 @routes.get("/sim/orders")
@@ -68,13 +76,11 @@ async def orders(request: web.Request) -> web.Response:
 async def place(request: web.Request) -> web.Response:
     """Place an order for `account` (default: the third party) without a signature."""
     exchange = request.app[EXCHANGE]
-    body: dict[str, Any] = await request.json()
-    account = exchange.engine.accounts.get(body.pop("account", "other"))
+    body = await _body(request)
+    account = exchange.engine.accounts.get(str(body.pop("account", "other")))
     if account is None:
         raise Refusal("RESOURCE_NOT_FOUND", "No such account", 404)
-    order = exchange.engine.place(
-        account, parse_order(body), signed_at_ms=exchange.now_ms(), window_ms=60_000
-    )
+    order = exchange.engine.place(account, parse_order(body), signed_at_ms=exchange.now_ms(), window_ms=None)
     return web.json_response(order.wire())
 
 
@@ -82,21 +88,43 @@ async def place(request: web.Request) -> web.Response:
 async def move_market(request: web.Request) -> web.Response:
     """Move the middle of a symbol: `{"symbol", "price"}`; what it runs over is filled."""
     exchange = request.app[EXCHANGE]
-    body = await request.json()
-    symbol, price = body["symbol"], Decimal(str(body["price"]))
+    body = await _body(request)
+    market, price = MARKETS[symbol_of(body)], _positive(body, "price")
     if exchange.flow is not None:
-        exchange.flow.move(symbol, price)
-    return web.json_response({"symbol": symbol, "price": str(price)})
+        exchange.flow.move(market.symbol, price)
+    else:
+        centre = (price / market.tick).to_integral_value() * market.tick
+        half = market.tick * HALF_SPREAD_TICKS
+        size = market.min_quantity * TOUCH_SIZE
+        exchange.engine.outside_quote(market.symbol, centre - half, size, centre + half, size)
+    return web.json_response({"symbol": market.symbol, "price": str(price)})
 
 
 @routes.post("/sim/trade")
 async def trade(request: web.Request) -> web.Response:
     """Let others trade: `{"symbol", "side" (of the aggressor), "price", "quantity"}`."""
-    body = await request.json()
+    body = await _body(request)
     request.app[EXCHANGE].engine.outside_trade(
-        body["symbol"],
-        Decimal(str(body["price"])),
-        Decimal(str(body["quantity"])),
-        aggressor_sells=body["side"] == "Ask",
+        symbol_of(body),
+        _positive(body, "price"),
+        _positive(body, "quantity"),
+        aggressor_sells=one_of(body, "side", ("Bid", "Ask")) == "Ask",
     )
     return web.json_response({})
+
+
+async def _body(request: web.Request) -> dict[str, Any]:
+    try:
+        body = json.loads(await request.text(), parse_float=Decimal)
+    except ValueError as error:
+        raise BadRequest(f"not JSON: {error}") from None
+    if not isinstance(body, dict):
+        raise BadRequest("expected a JSON object")
+    return body
+
+
+def _positive(body: Mapping[str, Any], name: str) -> Decimal:
+    value = decimal_of(body, name)
+    if value is None or value <= 0:
+        raise BadRequest(f"`{name}` must be a positive decimal")
+    return value
