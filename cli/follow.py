@@ -126,7 +126,7 @@ class Follower:
                 "start a worker: celery -A tasks worker"
             )
         elif not self._direct.is_running(name):
-            if not stop.is_claimed:  # else its holder may well live: the lease decides, and the claim is shown
+            if not stop.is_claimed:  # else its holder may well live; whoever gets the lease is shown
                 waited = f"nobody has taken the cleanup for {patience_s:g} s; " if patience_s else ""
                 self._tell_once(f"{name}: {waited}running it in this process")
             self._ran_here.add(name)

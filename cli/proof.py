@@ -23,13 +23,17 @@ def show_stop(output: Output, stop: StopProgress) -> None:
         if stop.ending is Ending.NOT_CLEAN:
             output.line(f"  {'own orders left':<22}unknown: no cleanup has reported yet", "bad")
         return
-    for name, text, line_style in proof_lines(outcome):
+    for name, text, line_style in proof_lines(outcome, cancelled=len(stop.cancelled_order_ids)):
         output.line(f"  {name:<22}{text}", line_style)
 
 
-def proof_lines(outcome: Outcome) -> Iterator[tuple[str, str, str]]:
-    """Yield what an outcome proves: name, text, style."""
-    yield "own orders cancelled", str(len(outcome.cancelled_order_ids)), ""
+def proof_lines(outcome: Outcome, *, cancelled: int | None = None) -> Iterator[tuple[str, str, str]]:
+    """Yield what an outcome proves: name, text, style.
+
+    `cancelled` counts the orders that all attempts cancelled; None when only this one is known.
+    """
+    count = len(outcome.cancelled_order_ids) if cancelled is None else cancelled
+    yield "own orders cancelled", str(count), ""
     if outcome.orders_kept:
         kept = f"{len(outcome.orders_kept)}, kept as asked for: {_ids(outcome.orders_kept)}"
         yield "own orders left", kept, "warn"
@@ -64,6 +68,7 @@ def stop_json(stop: StopProgress) -> dict[str, Any]:
             {"phase": seen.phase, "at": iso(seen.at_ms), "after_ms": seen.after_ms, "detail": seen.detail}
             for seen in stop.phases
         ],
+        "cancelled_order_ids": list(stop.cancelled_order_ids),
         "outcome": outcome_json(read_outcome(stop.outcome_json)),
     }
 

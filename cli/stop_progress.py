@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from cli.outcomes import problem_of
+from cli.outcomes import problem_of, read_outcome
 from state.events import Event
 
 
@@ -66,6 +66,8 @@ class StopProgress:
     is_claimed: bool = False
     #: Attempts that ended without being clean.
     unclean_attempts: int = 0
+    #: Orders that any attempt cancelled, in the order in which they were reported.
+    cancelled_order_ids: list[str] = field(default_factory=list)
     #: The last outcome (JSON), empty before the first.
     outcome_json: str = ""
     finished_at_ms: int | None = None
@@ -106,13 +108,13 @@ class StopProgress:
 
     def stopped(self, *, outcome_json: str, at_ms: int | None) -> None:
         """Take in from the record, not from an event, that the run is stopped."""
-        self.outcome_json = outcome_json
+        self._report(outcome_json)
         self.finished_at_ms = at_ms
         self.is_claimed = False
         self.ending = Ending.CLEAN
 
     def _finished(self, event: Event) -> PhaseSeen:
-        self.outcome_json = event.fields.get("outcome", "")
+        self._report(event.fields.get("outcome", ""))
         self.is_claimed = False
         result = event.fields.get("result", "?")
         if result == "stopped":
@@ -122,6 +124,12 @@ class StopProgress:
         self.unclean_attempts += 1
         problem = problem_of(self.outcome_json)
         return self._seen("not clean yet", event, f"{problem or result}; it is tried again")
+
+    def _report(self, outcome_json: str) -> None:
+        self.outcome_json = outcome_json
+        outcome = read_outcome(outcome_json)
+        cancelled = outcome.cancelled_order_ids if outcome else ()
+        self.cancelled_order_ids += [name for name in cancelled if name not in self.cancelled_order_ids]
 
     def _seen(self, phase: str, event: Event, detail: str) -> PhaseSeen:
         seen = PhaseSeen(

@@ -152,7 +152,7 @@ def test_an_unclean_attempt_is_followed_until_one_is_clean(bench: Bench) -> None
     bench.start(NAME)
 
     def twice() -> None:
-        bench.finish(bench.claim(NAME), left=("41",))
+        bench.finish(bench.claim(NAME), left=("41",), cancelled=("40",))
         bench.clean_up(NAME, cancelled=("41",))
 
     bench.when_stopping(NAME, twice)
@@ -162,6 +162,7 @@ def test_an_unclean_attempt_is_followed_until_one_is_clean(bench: Bench) -> None
     assert found.code == 0
     assert [phase["phase"] for phase in found.instance["phases"]].count("not clean yet") == 1
     assert found.instance["outcome"]["cancelled_order_ids"] == ["41"]
+    assert found.instance["cancelled_order_ids"] == ["40", "41"]
 
 
 def test_nobody_at_work_is_not_clean_and_nothing_is_known(bench: Bench) -> None:
