@@ -125,6 +125,8 @@ def _run_instance(settings: Settings, options: DemoOptions, console: Console, ou
         started = start_instance(context, options.instance_id, by="demo")
         for warning in started.warnings:
             console.print(f"! {warning}")
+        if not started.result.started:
+            raise CliError(f"{options.instance_id} cannot be started: it is {started.result.result}")
         console.print(
             f"started {options.instance_id}, run {started.result.epoch}; "
             f"it ends after {options.seconds:g} s or with Ctrl-C"
