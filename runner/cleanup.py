@@ -105,7 +105,11 @@ class Cleanup:
         if self._lease.policy.cancel_orders:
             orders.cancel_at_once(self._lease.order_ids)
             self._step("cancels_sent", f"{len(self._cancelled)} orders")
-        self._wait_for_iteration()
+        released = self._wait_for_iteration()
+        placed_meanwhile = tuple(sorted(set(released.order_ids) - set(self._lease.order_ids)))
+        if self._lease.policy.cancel_orders and placed_meanwhile:
+            # By their ids, since a list may take longer than this cleanup to show them.
+            orders.cancel_at_once(placed_meanwhile)
         self._wait_for_fence(orders)
         if not self._lease.policy.cancel_orders:
             self._kept = orders.list()
@@ -124,8 +128,11 @@ class Cleanup:
         self._step("verified", "two lists in a row without own orders")
         return Result.CLEAN
 
-    def _wait_for_iteration(self) -> None:
-        """Wait until no iteration is in flight, woken by its end; cut it short when it takes long."""
+    def _wait_for_iteration(self) -> InFlight:
+        """Wait until no iteration is in flight, woken by its end; cut it short when it takes long.
+
+        Returns what stood when there was none.
+        """
         asked_at_s = time.monotonic()
         interrupted = False
         while True:
@@ -141,6 +148,7 @@ class Cleanup:
                 self._lease, timeout_s=max(0.01, min(INTERRUPT_AFTER_S, remaining_s))
             )
         self._step("iteration_released", "interrupted" if interrupted else "")
+        return in_flight
 
     def _wait_for_fence(self, orders: OwnOrders, *, settled: bool = False) -> None:
         """Wait until nothing authorised earlier can be accepted; what arrives meanwhile is cancelled."""

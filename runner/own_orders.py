@@ -54,6 +54,8 @@ class OwnOrders:
         self._exchange = exchange
         self._symbol = symbol
         self._exclusive = exclusive
+        #: Cancels that are not known to have happened; asked for again until they are, listed or not.
+        self._unsure: set[str] = set()
 
     def list(self) -> tuple[OpenOrderSeen, ...]:
         """Return own open orders by the exchange's word, asking until it answers."""
@@ -83,15 +85,15 @@ class OwnOrders:
             self._cancel(known_order_ids)
 
     def cancel_what_is_listed(self) -> int:
-        """Read one list and cancel what is on it; return how many that were."""
-        listed = self.list()
-        if listed:
+        """Read one list, cancel what is on it and what no earlier cancel is sure of; return how many."""
+        wanted = {order.order_id for order in self.list()} | self._unsure
+        if wanted:
             self._cleanup.renew()
-            self._cancel(tuple(order.order_id for order in listed))
-        return len(listed)
+            self._cancel(tuple(sorted(wanted)))
+        return len(wanted)
 
     def cancel_until_gone(self) -> None:
-        """List and cancel until two lists in a row show nothing. Raises `OutOfTime`.
+        """List and cancel until every cancel is sure and two lists in a row show nothing. Raises `OutOfTime`.
 
         Two, because exchanges acknowledge cancels that have not happened yet and their lists lag; the
         second is asked for after the first was answered, so at least one request time later.
@@ -111,6 +113,10 @@ class OwnOrders:
         for order_id, outcome in cancel_orders(self._exchange, self._symbol, order_ids).items():
             if outcome is CancelOutcome.CANCELLED:
                 self._cleanup.note_cancelled(order_id)
+            if outcome in {CancelOutcome.CANCELLED, CancelOutcome.ALREADY_GONE}:
+                self._unsure.discard(order_id)
+            else:
+                self._unsure.add(order_id)
 
     def _cancel_symbol(self) -> None:
         try:

@@ -113,6 +113,8 @@ class InFlight:
     running_task_id: str
     #: Until then a request authorised earlier can still be accepted.
     fence_ms: int
+    #: Own orders as the last committed iteration knew them, which may be one that ended during the stop.
+    order_ids: tuple[str, ...]
 
 
 class Leases:
@@ -262,7 +264,7 @@ class Leases:
             account=str(account),
             config_version=str(version),
             policy=StopPolicy.from_json(str(policy)),
-            order_ids=tuple(str(order_ids).split(",")) if order_ids else (),
+            order_ids=_ids(order_ids),
         )
 
     def renew_cleanup(self, lease: CleanupLease, *, settled: bool = False) -> InFlight:
@@ -277,12 +279,13 @@ class Leases:
         )
         if kind != "ok":
             raise LeaseLost(f"{lease.instance_id}: the cleanup lease was lost")
-        now, lease_until, running, fence = rest
+        now, lease_until, running, fence, order_ids = rest
         return InFlight(
             now_ms=int(now),
             lease_until_ms=int(lease_until),
             running_task_id=str(running),
             fence_ms=int(fence),
+            order_ids=_ids(order_ids),
         )
 
     def wait_released(self, lease: CleanupLease, *, timeout_s: float) -> None:
@@ -331,6 +334,10 @@ class Leases:
 
 def _fields(orders: Sequence[tuple[int, Role]]) -> list[str]:
     return [generation_field(level, role) for level, role in orders]
+
+
+def _ids(joined: int | str) -> tuple[str, ...]:
+    return tuple(str(joined).split(",")) if joined else ()
 
 
 def _granted(reply: list[int | str], slot: int, orders: Sequence[tuple[int, Role]]) -> Granted:

@@ -2,11 +2,12 @@
 -- KEYS: 1 record, 2 due set
 -- ARGV: 1 instance, 2 token, 3 lease ms, 4 grace ms,
 --   5 settled ('1': every order the cleanup itself sent got its answer, so `fence` goes back to what it was)
--- Returns {'ok', now, end of a live iteration lease or 0, running task id or '', fence} or {'lost'}.
+-- Returns {'ok', now, end of a live iteration lease or 0, running task id or '', fence, last known order ids}
+--   or {'lost'}.
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local r = redis.call('HMGET', KEYS[1], 'cleanup_token', 'lease_token', 'lease_until', 'running_task_id', 'fence',
-  'cleanup_fence_base', 'cleanup_until')
+  'cleanup_fence_base', 'cleanup_until', 'order_ids')
 if r[1] ~= ARGV[2] then return {'lost'} end
 -- A lease that is over stays lost, even if nobody else took it: what was authorised under it is over too.
 if tonumber(r[7]) <= now then return {'lost'} end
@@ -21,4 +22,4 @@ if ARGV[5] == '1' and r[6] then
 end
 local live = 0
 if r[2] and tonumber(r[3]) > now then live = tonumber(r[3]) end
-return {'ok', now, live, r[4] or '', fence}
+return {'ok', now, live, r[4] or '', fence, r[8] or ''}

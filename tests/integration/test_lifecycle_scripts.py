@@ -49,7 +49,10 @@ BROKEN_RULES = {
     "commit ignores who holds the lease": {"commit": ("r[2] ~= ARGV[2]", "false")},
     "finish does not look at the fence, and the cleanup sees none": {
         "finish": ("(in_flight or tonumber(r[5] or '0') > now)", "false"),
-        "renew_cleanup": ("return {'ok', now, live, r[4] or '', fence}", "return {'ok', now, 0, '', 0}"),
+        "renew_cleanup": (
+            "return {'ok', now, live, r[4] or '', fence, r[8] or ''}",
+            "return {'ok', now, 0, '', 0, ''}",
+        ),
     },
     "sweep forgets running instances": {"sweep": ("if r[1] == 'running' then", "if false then")},
     "sweep forgets stopping instances": {
