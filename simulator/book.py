@@ -61,9 +61,13 @@ class OutsideBook:
     ) -> None:
         """Take over recorded levels: absolute quantities, 0 removes; a snapshot replaces all of them."""
         for is_bids, changes in ((True, bids), (False, asks)):
-            levels = {} if snapshot else self._recorded[is_bids]
+            levels = self._recorded[is_bids]
+            if snapshot:
+                levels.clear()
             levels.update(changes)
-            self._recorded[is_bids] = {price: quantity for price, quantity in levels.items() if quantity > 0}
+            for price, quantity in changes.items():
+                if quantity <= 0:
+                    del levels[price]
         self._changed()
 
     def _changed(self) -> None:

@@ -11,6 +11,8 @@ from simulator.markets import MARKETS
 from simulator.orders import Wanted
 
 LARGEST_CLIENT_ID = 2**32 - 1
+#: Fields of conditional orders and brackets: better refused than taken for plain orders.
+NOT_SIMULATED = ("trigger", "stopLoss", "takeProfit")
 
 
 def parse_order(body: Any) -> Wanted:
@@ -23,6 +25,9 @@ def parse_order(body: Any) -> Wanted:
             'parse request payload error: failed to parse "MarketSymbol": Invalid market symbol '
             '(occurred while parsing "OrderExecutePayload")'
         )
+    for name, value in body.items():
+        if value is not None and name.startswith(NOT_SIMULATED):
+            raise Refusal("INVALID_ORDER", f"The simulator knows no conditional orders: {name}")
     order_type = one_of(body, "orderType", ("Limit", "Market"))
     wanted = Wanted(
         market=MARKETS[symbol],

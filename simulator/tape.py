@@ -1,8 +1,8 @@
 """Replay of a recorded stream: lines of `<receive time ns> <JSON of the combined stream>`, plain or gzip.
 
 Streams understood: `bookTicker` (`b`/`B` best bid and quantity, `a`/`A` best ask), `trade` (`p`, `q`, `m`
-true when the buyer was the maker) and `depth` (`b` and `a` level updates); a line with `bids` and `asks` and no
-`stream` is a snapshot of the depth. Anything else is passed over.
+true when the buyer was the maker) and `depth` (`b` and `a` level updates); a line with `bids` and `asks` and
+no `stream` is a snapshot of the depth. Anything else is passed over.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import json
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -153,10 +153,11 @@ class TapePlayer:
             self._engine.books[symbol].record_depth(event.bids, event.asks, snapshot=event.snapshot)
 
     def _down(self, price: Decimal) -> Decimal:
-        return price // self._market.tick * self._market.tick
+        return (price / self._market.tick).to_integral_value(ROUND_FLOOR) * self._market.tick
 
     def _up(self, price: Decimal) -> Decimal:
-        return -(-price // self._market.tick) * self._market.tick
+        # Not -(-price // tick): with Decimal that cuts towards zero, so it would round down as well.
+        return (price / self._market.tick).to_integral_value(ROUND_CEILING) * self._market.tick
 
     def _fits_ticks(self, depth: Depth) -> bool:
         # On coarser ticks several recorded levels would share one, and an update says nothing of the others:
