@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from cli.stack.stack import Stack, StackOptions
 from cli.stack.valkey import ServerNotFound
 from runner.context import Context, open_context
 from state import keys
+from tests.acceptance.command import Command, command_for, plain_environ
 from tests.acceptance.simulated_exchange import SimulatedExchange
 from tests.acceptance.world import World, eventually
 
-#: What a child needs to run at all; nothing of the developer's own set-up.
-INHERITED = ("PATH", "HOME", "LANG", "TMPDIR")
+#: Stands for real money: the simulated exchange's account `other`, whose private key is 32 bytes of 0x02.
+LIVE_SECRET = base64.b64encode(bytes([2]) * 32).decode()
+LIVE_KEY = base64.b64encode(
+    Ed25519PrivateKey.from_private_bytes(bytes([2]) * 32).public_key().public_bytes_raw()
+).decode()
+LIVE_KEYS = {"BACKPACK_KEY": LIVE_KEY, "BACKPACK_SECRET": LIVE_SECRET}
 
 
 @pytest.fixture(scope="session")
@@ -33,7 +40,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, config_dir: Path) -> Iterato
         config_dir=config_dir,
         # A market that stands still fills nothing, so that a test knows which orders rest.
         simulator_arguments=("--flow", "still"),
-        environ={name: os.environ[name] for name in INHERITED if name in os.environ},
+        environ=plain_environ() | LIVE_KEYS,
     )
     stack = Stack(options)
     try:
@@ -69,3 +76,9 @@ def world(stack: Stack, context: Context, config_dir: Path) -> Iterator[World]:
     yield world
     world.close()
     exchange.close()
+
+
+@pytest.fixture
+def manage(stack: Stack, config_dir: Path) -> Command:
+    """`python manage.py` in a terminal of the checkout in which the stack runs."""
+    return command_for(stack.options.run_dir, config_dir, **LIVE_KEYS)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
-from tests.acceptance.world import World, assert_one_chain, eventually, tell
+from tests.acceptance.world import World, assert_one_chain, crash_server, eventually, tell
 
 pytestmark = pytest.mark.acceptance
 
@@ -35,28 +33,17 @@ def wait_until_all_are_pending(world: World, instances: list[str]) -> None:
     eventually(all_pending, what="a moment with every iteration pending")
 
 
-def crash_server(world: World, *, down_s: float) -> int:
-    """Kill the state server, start it again on the same port; return when it was started, ms."""
-    server = world.stack.server
-    assert server is not None
-    # Otherwise the supervisor would start it at once.
-    server.process.release()
-    server.kill()
-    time.sleep(down_s)
-    started_at_ms = time.time_ns() // 1_000_000
-    server.start()
-    server.wait_ready()
-    return started_at_ms
-
-
 def assert_all_iterate(world: World, instances: list[str], since_ms: int, within_s: float) -> None:
     """Check that each iterates again in time, and keeps its pace in one chain."""
     waits_ms = [world.wait_for_commit_after(i, since_ms, within_s) for i in instances]
     tell(f"iterating again after {', '.join(str(wait) for wait in waits_ms)} ms")
     assert max(waits_ms) <= within_s * 1000
+    two_later = {instance_id: len(world.commits(instance_id)) + 2 for instance_id in instances}
+    eventually(
+        lambda: all(len(world.commits(name)) >= count for name, count in two_later.items()),
+        what="two further iterations of each",
+    )
     for instance_id in instances:
-        before = len(world.commits(instance_id))
-        eventually(lambda i=instance_id, n=before: len(world.commits(i)) >= n + 3, what="the next iterations")  # type: ignore[misc]
         trace = world.context.events.trace(instance_id)
         assert_one_chain(trace, lease_ms=world.context.settings.lease_ms)
         assert world.exchange.most_open_at_once(world.slot(instance_id)) == ORDERS_PER_INSTANCE

@@ -43,10 +43,12 @@ def eventually(
 
 
 def holds_for(condition: Callable[[], bool], duration_s: float, *, what: str) -> None:
-    """Fail when `condition` turns false within `duration_s`."""
+    """Fail when `condition` is false now or turns false within `duration_s`."""
     end_s = time.monotonic() + duration_s
-    while time.monotonic() < end_s:
+    while True:
         assert condition(), f"{what} did not last"
+        if time.monotonic() >= end_s:
+            return
         time.sleep(POLL_S)
 
 
@@ -66,7 +68,12 @@ class World:
     started: list[str] = field(default_factory=list)
 
     def configure(
-        self, instance_id: str, *, exchange: Mapping[str, Any] | None = None, **strategy: Any
+        self,
+        instance_id: str,
+        *,
+        exchange: Mapping[str, Any] | None = None,
+        top: Mapping[str, Any] | None = None,
+        **strategy: Any,
     ) -> str:
         """Write the file of an instance and return its id: three bids and three asks twice a second."""
         content = {
@@ -88,6 +95,7 @@ class World:
                 "interval": "0.5",
                 **strategy,
             },
+            **(top or {}),
         }
         (self.config_dir / f"{instance_id}.json").write_text(json.dumps(content))
         return instance_id
@@ -195,10 +203,25 @@ class World:
     def close(self) -> None:
         """Leave nothing for the next test: no fault, no running instance."""
         self.exchange.clear_faults()
-        for instance_id in dict.fromkeys(self.started):
+        ran = [name for name in dict.fromkeys(self.started) if self.context.instances.read(name)]
+        for instance_id in ran:
             self.request_stop(instance_id)
-        for instance_id in dict.fromkeys(self.started):
+        for instance_id in ran:
             self.wait_stopped(instance_id, 40)
+
+
+def crash_server(world: World, *, down_s: float) -> int:
+    """Kill the state server, start it again on the same port; return when it was started, ms."""
+    server = world.stack.server
+    assert server is not None
+    # Otherwise the supervisor would start it at once.
+    server.process.release()
+    server.kill()
+    time.sleep(down_s)
+    started_at_ms = time.time_ns() // 1_000_000
+    server.start()
+    server.wait_ready()
+    return started_at_ms
 
 
 def assert_one_chain(trace: tuple[Mapping[str, str], ...], *, lease_ms: int) -> None:
