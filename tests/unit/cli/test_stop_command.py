@@ -10,6 +10,7 @@ import pytest
 import redis
 
 import runner.cleanup
+from runner.config import load_instance
 from state import keys
 from state.instances import Phase, StopPolicy
 from tests.unit.cli.command_line import Bench, outcome_of
@@ -71,6 +72,8 @@ def test_stopping_a_stopped_instance_says_so_and_changes_nothing(bench: Bench) -
     assert "was stopped already" in ran.out
     assert "own orders cancelled  1" in ran.out
     assert bench.client.hgetall(keys.record(NAME)) == before
+    again = bench.run("stop", NAME, "--json").instance
+    assert (again["result"], again["clean"]) == ("already_stopped", True)
 
 
 def test_an_instance_that_never_ran_is_nothing_to_stop(bench: Bench) -> None:
@@ -230,6 +233,7 @@ def test_cleanup_by_hand_begins_at_once(bench: Bench, cleaned_here: list[tuple[s
     assert ran.code == 0
     assert ran.instance["clean"] is True
     assert len(cleaned_here) == 1
+    assert f"{NAME}: running it in this process" in ran.err
 
 
 def test_cleanup_by_hand_refuses_a_running_instance(bench: Bench) -> None:
@@ -273,6 +277,18 @@ def test_keep_orders_overrides_the_policy_of_the_run(bench: Bench) -> None:
     bench.run("stop", NAME, "--no-wait", "--keep-orders")
 
     assert policy(bench.client) == StopPolicy(cancel_orders=False, close_position=False)
+
+
+def test_closing_the_position_of_a_spot_instance_is_refused_and_stops_nothing(bench: Bench) -> None:
+    bench.configure(NAME)
+    bench.start(NAME)
+    bench.client.set(keys.config(NAME), load_instance(NAME, bench.config_dir, {}).config.to_json())
+
+    ran = bench.run("stop", NAME, "--close-position")
+
+    assert ran.code == 2
+    assert "only a perpetual position can be closed" in ran.err
+    assert bench.record(NAME).phase is Phase.RUNNING
 
 
 def test_a_stored_configuration_that_nobody_can_read_still_stops(bench: Bench) -> None:
