@@ -119,7 +119,7 @@ class LazyGroup(click.Group):
 def group() -> None:
     """Market making as short tasks, with a stop that proves that no order is left.
 
-    Commands take --json (but for up and demo), and --debug. Data goes to standard output, progress and
+    Commands take --json, and --debug. Data goes to standard output, progress and
     warnings to standard error.
 
     \b

@@ -32,6 +32,7 @@ STEPS = {
     "iteration_released": "iteration released",
     "fence_passed": "fence passed",
     "orders_cancelled": "orders cancelled",
+    "held_up": "held up",
     "position": "position closed",
     "verified": "verified",
 }

@@ -78,6 +78,7 @@ class Cleanup:
         self._had_unresolved = False
         self._position: tuple[str | None, str | None] = (None, None)
         self._reason = ""
+        self._trouble = ""
         self._requested_at_ms = lease.claimed_at_ms
 
     def run(self) -> Outcome:
@@ -184,6 +185,13 @@ class Cleanup:
         """Remember an order this cleanup cancelled."""
         if order_id not in self._cancelled:
             self._cancelled.append(order_id)
+
+    def note_trouble(self, trouble: str) -> None:
+        """Tell those who follow the stop what holds it up, once for each trouble in a row."""
+        if trouble != self._trouble:
+            self._trouble = trouble
+            log.warning("cleanup held up", instance=self._lease.instance_id, why=trouble)
+            self._step("held_up", trouble[:200])
 
     @property
     def slot(self) -> int:

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from typing import Protocol
 
-import structlog
-
 from exchanges.base import Exchange
 from exchanges.errors import ExchangeError, RateLimited
 from market.orders import CancelOutcome, OpenOrder
-from runner.execution import cancel_orders
+from runner.execution import PARALLEL_CANCELS, cancel_orders
 from runner.outcome import OpenOrderSeen
 from state.client_ids import owns
 from state.leases import InFlight
-
-log = structlog.get_logger(__name__)
 
 #: Between two tries while the exchange does not answer or still shows orders.
 FIRST_PAUSE_S = 0.05
@@ -45,6 +41,10 @@ class Witness(Protocol):
         """Remember an order that was cancelled."""
         ...
 
+    def note_trouble(self, trouble: str) -> None:
+        """Tell those who watch what holds the cleanup up."""
+        ...
+
 
 class OwnOrders:
     """Lists and cancels for one cleanup; a list that fails is asked for again, never taken as empty."""
@@ -65,7 +65,7 @@ class OwnOrders:
             try:
                 orders = self._exchange.open_orders(self._symbol)
             except ExchangeError as error:
-                log.warning("open orders unknown", error=str(error))
+                self._cleanup.note_trouble(f"open orders unknown: {error}")
                 retry_s = error.retry_after_s if isinstance(error, RateLimited) else 0.0
                 self._cleanup.pause(max(pause_s, retry_s))
                 pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
@@ -110,19 +110,29 @@ class OwnOrders:
             pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
 
     def _cancel(self, order_ids: tuple[str, ...]) -> None:
-        for order_id, outcome in cancel_orders(self._exchange, self._symbol, order_ids).items():
-            if outcome is CancelOutcome.CANCELLED:
-                self._cleanup.note_cancelled(order_id)
-            if outcome in {CancelOutcome.CANCELLED, CancelOutcome.ALREADY_GONE}:
-                self._unsure.discard(order_id)
-            else:
-                self._unsure.add(order_id)
+        # In rounds, so that the lease is renewed between cancels that take their full time-out.
+        for first in range(0, len(order_ids), PARALLEL_CANCELS):
+            if first:
+                self._cleanup.renew()
+            chunk = order_ids[first : first + PARALLEL_CANCELS]
+            for order_id, outcome in cancel_orders(self._exchange, self._symbol, chunk).items():
+                self._note(order_id, outcome)
+        if self._unsure:
+            self._cleanup.note_trouble(f"{len(self._unsure)} cancels not confirmed")
+
+    def _note(self, order_id: str, outcome: CancelOutcome | None) -> None:
+        if outcome is CancelOutcome.CANCELLED:
+            self._cleanup.note_cancelled(order_id)
+        if outcome in {CancelOutcome.CANCELLED, CancelOutcome.ALREADY_GONE}:
+            self._unsure.discard(order_id)
+        else:
+            self._unsure.add(order_id)
 
     def _cancel_symbol(self) -> None:
         try:
             self._exchange.cancel_all(self._symbol)
         except ExchangeError as error:
-            log.warning("cancel-all not confirmed", error=str(error))
+            self._cleanup.note_trouble(f"cancel-all not confirmed: {error}")
 
 
 def _seen(order: OpenOrder) -> OpenOrderSeen:
