@@ -59,11 +59,14 @@ def test_instances_go_on_after_the_iteration_worker_was_killed(world: World) -> 
         assert world.stop(instance_id).is_clean
 
 
-def test_instances_go_on_after_the_state_server_was_killed(world: World) -> None:
-    instances = start_many(world, "outage", 3)
+@pytest.mark.parametrize("down_s", [1.5, 7.0])
+def test_instances_go_on_soon_after_an_outage_of_the_state_server_however_long(
+    world: World, down_s: float
+) -> None:
+    instances = start_many(world, f"outage_{down_s:.0f}", 3)
     workers = {name: world.stack.processes[name].pid for name in ("iterate", "cleanup")}
     wait_until_all_are_pending(world, instances)
-    restarted_at_ms = crash_server(world, down_s=1.5)
+    restarted_at_ms = crash_server(world, down_s=down_s)
     assert_all_iterate(world, instances, restarted_at_ms, PROMISED_S)
     assert {name: world.stack.processes[name].pid for name in workers} == workers
     for instance_id in instances:
