@@ -25,12 +25,22 @@ class NoSlotLeft(StateError):
 
 @dataclass(frozen=True, kw_only=True)
 class ClientOrderId:
-    """The parts of a client order id of ours."""
+    """The parts of a client order id of ours; `ValueError` for one that would spill into another."""
 
     slot: int
     level: int
     role: Role
     generation: int
+
+    def __post_init__(self) -> None:
+        # A level of 256 would carry into the slot: the order would belong to another instance.
+        for name, value, count in (
+            ("slot", self.slot, SLOTS + 1),
+            ("level", self.level, LEVELS),
+            ("generation", self.generation, GENERATIONS),
+        ):
+            if not 0 <= value < count:
+                raise ValueError(f"{name} {value} of a client order id must be from 0 to {count - 1}")
 
     def encode(self) -> int:
         """Return the 32-bit number."""

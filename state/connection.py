@@ -7,6 +7,9 @@ from typing import cast
 
 import redis
 
+#: An answer that takes longer is given up on.
+SOCKET_TIMEOUT_S = 5.0
+
 
 class StateError(Exception):
     """Base of everything this package raises."""
@@ -48,7 +51,7 @@ def connect(url: str) -> redis.Redis:
         url,
         decode_responses=True,
         socket_connect_timeout=2.0,
-        socket_timeout=5.0,
+        socket_timeout=SOCKET_TIMEOUT_S,
         health_check_interval=30,
     )
 

@@ -13,6 +13,8 @@ from state.scripts import Scripts
 #: The first repeated message after this long without a claim; each further one waits twice as long.
 RESEND_MS = 1_000
 LONGEST_RESEND_MS = 30_000
+#: The client takes a longer silence for a dead server (`SOCKET_TIMEOUT_S`).
+LONGEST_WAIT_S = 3.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,11 +46,11 @@ class Due:
         self._grace_ms = grace_ms
 
     def wait(self, *, timeout_s: float) -> None:
-        """Return when a start or stop asks for a sweep, at the latest after `timeout_s`.
+        """Return when a start or stop asks for a sweep, at the latest after `timeout_s` or 3 s.
 
         Many calls at once are answered by one sweep: each was made after its instance had become due.
         """
-        if self._client.blpop([keys.WAKE], timeout=timeout_s):
+        if self._client.blpop([keys.WAKE], timeout=min(timeout_s, LONGEST_WAIT_S)):
             self._client.delete(keys.WAKE)
 
     def ids(self, *, now_ms: int, limit: int = 1000) -> tuple[str, ...]:

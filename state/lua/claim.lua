@@ -10,12 +10,13 @@ local r = redis.call('HMGET', KEYS[1], 'phase', 'epoch', 'tick', 'due', 'lease_t
 if r[1] ~= 'running' then return {'stale', 'phase'} end
 if r[2] ~= ARGV[2] then return {'stale', 'epoch'} end
 if ARGV[3] ~= '-1' and r[3] ~= ARGV[3] then return {'stale', 'tick'} end
+-- Before the lease: a hop that meets a wake-up goes on hopping, or the chain would break here.
+if ARGV[3] ~= '-1' and tonumber(r[4]) - now > tonumber(ARGV[8]) then
+  return {'early', tonumber(r[4]) - now}
+end
 if r[5] and tonumber(r[6]) > now then
   redis.call('HSET', KEYS[1], 'again', 1)
   return {'busy'}
-end
-if ARGV[3] ~= '-1' and tonumber(r[4]) - now > tonumber(ARGV[8]) then
-  return {'early', tonumber(r[4]) - now}
 end
 local seq = redis.call('HINCRBY', KEYS[1], 'seq', 1)
 local lease_until = now + tonumber(ARGV[6])

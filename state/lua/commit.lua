@@ -7,10 +7,12 @@
 --   {'stopping'} (also for failed or stopped) or {'lost'}: another task holds the lease, nothing changed.
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
-local r = redis.call('HMGET', KEYS[1], 'phase', 'lease_token', 'lease_kind', 'epoch', 'tick', 'due', 'fence_base', 'again', 'seq')
+local r = redis.call('HMGET', KEYS[1], 'phase', 'lease_token', 'lease_kind', 'epoch', 'tick', 'due', 'fence_base', 'again', 'seq',
+  'lease_until')
 if r[2] ~= ARGV[2] then return {'lost'} end
 redis.call('HDEL', KEYS[1], 'lease_token', 'lease_until', 'lease_kind', 'running_task_id', 'again')
-if ARGV[3] == '1' then redis.call('HSET', KEYS[1], 'fence', r[7]) end
+-- Once the lease is over a cleanup may have sent an order of its own: the fence is no longer ours to pull back.
+if ARGV[3] == '1' and tonumber(r[10]) > now then redis.call('HSET', KEYS[1], 'fence', r[7]) end
 if ARGV[10] ~= '-' then redis.call('HSET', KEYS[1], 'order_ids', ARGV[10]) end
 if ARGV[4] ~= '' then redis.call('HSET', KEYS[1], 'state', ARGV[4]) end
 redis.call('XADD', KEYS[3], 'MAXLEN', '~', 1000, '*', 'event', 'committed', 'epoch', r[4], 'tick', r[5], 'seq', r[9],
@@ -38,7 +40,8 @@ if r[3] == 'tick' then
   countdown = due - now
 elseif due <= now then
   -- The scheduled message may have met this wake-up's lease and gone: send it again.
-  countdown = 0
+  if ARGV[7] ~= '' then due = now + tonumber(ARGV[8]) end
+  countdown = math.max(0, due - now)
 end
 if countdown >= 0 then
   redis.call('HSET', KEYS[1], 'tick', tick, 'due', due, 'pending_task_id', ARGV[6])

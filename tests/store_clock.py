@@ -1,0 +1,32 @@
+"""The state server's clock in the hands of a test: the scripts' `TIME` is replaced by a key."""
+
+from __future__ import annotations
+
+import redis
+
+from state.scripts import Scripts, read_sources
+
+CLOCK_KEY = "test:store_clock_ms"
+START_MS = 1_790_000_000_000
+_READ_KEY = (
+    f"(function() local ms = tonumber(redis.call('GET', '{CLOCK_KEY}')) "
+    "return {math.floor(ms / 1000), ms % 1000 * 1000} end)()"
+)
+
+
+class StoreClock:
+    """Time as the scripts of `scripts` see it; it stands still until a test moves it."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+        self.now_ms = START_MS
+        self.advance(0)
+        sources = {
+            name: text.replace("redis.call('TIME')", _READ_KEY) for name, text in read_sources().items()
+        }
+        self.scripts = Scripts(client, sources=sources)
+
+    def advance(self, ms: int) -> None:
+        """Let `ms` pass."""
+        self.now_ms += ms
+        self._client.set(CLOCK_KEY, self.now_ms)

@@ -1,0 +1,85 @@
+"""The shared request budget of an account."""
+
+from __future__ import annotations
+
+import pytest
+import redis
+
+from state import keys
+from state.budget import BudgetLimits, take
+from state.scripts import Scripts
+from tests.store_clock import StoreClock
+
+#: One request in 100 ms.
+LIMITS = BudgetLimits(per_minute=600, burst=10, reserved_for_cancels=4)
+
+
+def drain(scripts: Scripts, account: str = "account", *, may_use_reserve: bool = False) -> int:
+    """Take until nothing is left, and return how many there were."""
+    taken = 0
+    while take(scripts, account, LIMITS, may_use_reserve=may_use_reserve) == 0:
+        taken += 1
+    return taken
+
+
+def test_reads_and_placements_leave_the_reserve_to_cancels(scripts: Scripts) -> None:
+    assert drain(scripts) == LIMITS.burst - LIMITS.reserved_for_cancels
+    assert drain(scripts, may_use_reserve=True) == LIMITS.reserved_for_cancels
+
+
+def test_cancels_may_use_everything(scripts: Scripts) -> None:
+    assert drain(scripts, may_use_reserve=True) == LIMITS.burst
+
+
+def test_the_wait_it_names_is_just_long_enough(scripts: Scripts, clock: StoreClock) -> None:
+    drain(scripts)
+    wait_ms = take(scripts, "account", LIMITS)
+    assert wait_ms == 100
+    clock.advance(wait_ms - 1)
+    assert take(scripts, "account", LIMITS) == 1
+    clock.advance(1)
+    assert take(scripts, "account", LIMITS) == 0
+
+
+def test_a_refusal_takes_nothing(scripts: Scripts) -> None:
+    drain(scripts)
+    for _ in range(100):
+        assert take(scripts, "account", LIMITS) == 100
+
+
+def test_several_requests_are_taken_together_or_not_at_all(scripts: Scripts) -> None:
+    assert take(scripts, "account", LIMITS, count=4) == 0
+    assert take(scripts, "account", LIMITS, count=3) == 100
+    assert take(scripts, "account", LIMITS, count=2) == 0
+
+
+def test_the_budget_never_grows_beyond_the_burst(scripts: Scripts, clock: StoreClock) -> None:
+    drain(scripts, may_use_reserve=True)
+    clock.advance(3_600_000)
+    assert drain(scripts, may_use_reserve=True) == LIMITS.burst
+
+
+def test_a_clock_that_was_set_back_neither_gives_nor_takes(scripts: Scripts, clock: StoreClock) -> None:
+    assert take(scripts, "account", LIMITS, count=5) == 0
+    clock.advance(-60_000)
+    assert drain(scripts) == 1
+
+
+def test_accounts_do_not_share_a_budget(scripts: Scripts) -> None:
+    drain(scripts, "one", may_use_reserve=True)
+    assert drain(scripts, "other", may_use_reserve=True) == LIMITS.burst
+
+
+def test_a_budget_nobody_uses_leaves_no_key_behind(client: redis.Redis, scripts: Scripts) -> None:
+    take(scripts, "account", LIMITS)
+    assert 0 < int(client.pttl(keys.budget("account"))) <= 2_000
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_the_rate_holds_over_a_long_time(scripts: Scripts, clock: StoreClock, count: int) -> None:
+    drain(scripts)
+    taken = 0
+    for _ in range(2_000):
+        clock.advance(7)
+        taken += count if take(scripts, "account", LIMITS, count=count) == 0 else 0
+    assert 14_000 / 100 - count <= taken <= 14_000 / 100
