@@ -27,6 +27,13 @@ def test_the_best_price_is_taken_first_and_at_one_price_the_oldest_order(exchang
     assert (first.status, second.status, worse.status) == ("Filled", "PartiallyFilled", "New")
 
 
+def test_a_seller_takes_the_highest_bid_first(exchange: SmallExchange) -> None:
+    low = exchange.place(exchange.other, "Bid", "99")
+    high = exchange.place(exchange.other, "Bid", "100")
+    taker = exchange.place(exchange.demo, "Ask", "99", "1.5")
+    assert [high.executed, low.executed, taker.executed_quote] == [1, Decimal("0.5"), Decimal("149.5")]
+
+
 def test_what_is_not_taken_rests_at_its_price(exchange: SmallExchange) -> None:
     exchange.place(exchange.other, "Ask", "101")
     taker = exchange.place(exchange.demo, "Bid", "101", "3")

@@ -244,6 +244,17 @@ def test_histories_come_newest_first_in_pages(client: Client) -> None:
         SYMBOL | {"from": began_ms, "sortDirection": "Asc", "limit": 1},
     ).json()
     assert oldest[0]["orderId"] == ids[0]
+    at_ms = client.journal("fill")[-1]["at_ms"]
+
+    def filled(**between: int) -> set[str]:
+        query = {**SYMBOL, "limit": 1000, **between}
+        rows = client.call("GET", "/wapi/v1/history/fills", "fillHistoryQueryAll", query).json()
+        return {row["orderId"] for row in rows}
+
+    # From this ms on, but not including that one.
+    assert ids[2] in filled(**{"from": at_ms, "to": at_ms + 1})
+    assert ids[2] not in filled(**{"from": at_ms + 1})
+    assert ids[2] not in filled(to=at_ms)
     bad = client.call("GET", "/wapi/v1/history/fills", "fillHistoryQueryAll", {"limit": 1001})
     assert bad.status_code == 400
 
