@@ -13,6 +13,7 @@ PLACE_ONE = "POST /api/v1/order"
 CANCEL_ONE = "DELETE /api/v1/order"
 LIST_OPEN = "GET /api/v1/orders"
 FIND_ONE = "GET /api/v1/order"
+DEPTH = "GET /api/v1/depth"
 EVERYTHING = "*"
 
 #: What ends an order, apart from fills.

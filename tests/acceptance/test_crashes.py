@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.acceptance.simulated_exchange import DEPTH, fault
 from tests.acceptance.world import World, assert_one_chain, crash_server, eventually, tell
 
 pytestmark = pytest.mark.acceptance
@@ -84,7 +85,7 @@ def test_a_stop_asked_for_just_before_the_state_server_was_killed_is_carried_out
 
 def test_an_iteration_killed_in_the_middle_runs_again_once_its_lease_is_over(world: World) -> None:
     world.configure("cut_01")
-    world.exchange.set_faults({"endpoint": "GET /api/v1/depth", "kind": "hang"})
+    world.exchange.set_faults(fault(DEPTH, "hang"))
     world.start("cut_01")
     eventually(lambda: world.record("cut_01").lease_until_ms > 0, what="an iteration in flight")
     killed_at_ms = world.context.instances.now_ms()

@@ -9,6 +9,7 @@ import pytest
 from runner.outcome import Outcome, Result
 from tests.acceptance.simulated_exchange import (
     CANCEL_ONE,
+    DEPTH,
     EVERYTHING,
     FIND_ONE,
     LIST_OPEN,
@@ -84,6 +85,18 @@ def test_orders_that_the_exchange_accepts_long_after_the_stop_was_asked_for_are_
     assert outcome.had_unresolved
     assert len(outcome.cancelled_order_ids) == 6, "the orders have to come, or this shows nothing"
     assert_nothing_is_left(world, "late_01", outcome)
+
+
+def test_no_order_is_sent_once_the_stop_has_been_asked_for(world: World) -> None:
+    # The iteration is still reading when the stop comes; not long enough to be cut short.
+    world.exchange.set_faults(fault(DEPTH, "latency", latency_ms=300))
+    world.configure("gate_01")
+    world.start("gate_01")
+    eventually(lambda: world.record("gate_01").lease_until_ms > 0, what="an iteration in flight")
+    outcome = world.stop("gate_01")
+    assert_nothing_is_left(world, "gate_01", outcome)
+    assert [step.detail for step in outcome.steps if step.step == "iteration_released"] == [""]
+    assert world.exchange.accepted(world.slot("gate_01")) == []
 
 
 def test_a_second_stop_joins_the_first(world: World) -> None:
