@@ -111,7 +111,7 @@ class Executor:
         results = self._exchange.place(orders, authorization)
         for order, result in zip(orders, results, strict=True):
             if isinstance(result.error, OutcomeUnknown):
-                self._resolve(order)
+                self._resolve(order, authorization)
                 continue
             self.report.unresolved -= 1
             if result.error is not None:
@@ -119,9 +119,14 @@ class Executor:
             elif result.order is not None:
                 self.report.accepted.append(result.order)
 
-    def _resolve(self, order: NewOrder) -> None:
+    def _resolve(self, order: NewOrder, authorization: Authorization) -> None:
         try:
-            found = self._exchange.resolve_placement(self._symbol, order.client_order_id)
+            found = self._exchange.resolve_placement(
+                self._symbol,
+                order.client_order_id,
+                # Client order ids come round again: an older order must not pass for this one.
+                not_before_ms=authorization.signed_at_ms,
+            )
         except ExchangeError as error:
             log.warning("placement unresolved", client_order_id=order.client_order_id, error=str(error))
             return

@@ -14,6 +14,7 @@ from exchanges.registry import Venue
 from market.instrument import MarketType
 from market.orders import Role
 from market.snapshot import OwnOrder, Snapshot
+from runner.access import require_account
 from runner.context import Context
 from runner.execution import ExecutionReport, Executor
 from runner.loaded import LoadedInstance, load_running
@@ -98,6 +99,7 @@ def _work(
     if instance.duration_ms and lease.claimed_at_ms - lease.started_at_ms >= instance.duration_ms:
         work.stop_reason = "duration is over"
         return
+    require_account(instance.config, context.settings, lease.account)
     venue = context.venues.of(instance.config)
     state = instance.parse_state(lease.state_json)
     work.snapshot = snapshot = gather(context, lease, instance, venue)
@@ -123,8 +125,9 @@ def _work(
         authorize=authorize,
         signing_time_ms=lambda authorised_at_ms: venue.clock.signing_time_ms(authorised_at_ms, reading),
     )
-    work.executor.carry_out(plan, decision.taker)
+    # Kept also when carrying out is interrupted: what it had sent by then was decided with this state.
     work.state_json = decision.state.model_dump_json()
+    work.executor.carry_out(plan, decision.taker)
 
 
 def gather(context: Context, lease: Lease, instance: LoadedInstance, venue: Venue) -> Snapshot:

@@ -42,11 +42,18 @@ class LoadedInstance:
         if not text:
             return cast("State", self.strategy.state())
         try:
-            return cast("State", self.strategy.state.model_validate_json(text))
+            state = cast("State", self.strategy.state.model_validate_json(text))
         except ValueError as error:
             raise StateUnreadable(
                 f"the saved state of {self.strategy.title} does not fit this version: {error}"
             ) from error
+        known = self.strategy.state().version
+        if state.version != known:
+            raise StateUnreadable(
+                f"the saved state of {self.strategy.title} has layout {state.version}, this version knows "
+                f"{known}: run the version that wrote it, or stop the instance and start it anew"
+            )
+        return state
 
 
 def from_config(config: InstanceConfig) -> LoadedInstance:

@@ -1,0 +1,125 @@
+"""An instance on a real state server and a venue in memory, driven without any task queue."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import redis
+
+from market.orders import Role
+from runner import loaded
+from runner.cleanup import Interrupt, run_cleanup
+from runner.context import Context, open_context
+from runner.iteration import run_iteration
+from runner.loaded import LoadedInstance
+from runner.outcome import Outcome
+from runner.publisher import Iteration
+from settings import Settings
+from state import keys
+from state.instances import Phase, Record, StopPolicy
+from state.leases import Committed, Lease
+from tests.factories import ACCOUNT, INSTANCE_ID, SLOT, VERSION
+from tests.fake_venue import FakeVenue, OneVenue
+
+
+class RunnerBench:
+    """A started instance; `run` an iteration, or `stop` and `clean_up`."""
+
+    def __init__(
+        self, url: str, monkeypatch: pytest.MonkeyPatch, instance: LoadedInstance, settings: Settings
+    ) -> None:
+        self.venue = FakeVenue()
+        self.instance = instance
+        context = open_context(replace(settings, state_url=url))
+        self.context: Context = replace(context, venues=OneVenue(self.venue))
+        self.client: redis.Redis = context.client
+        monkeypatch.setitem(loaded._known, INSTANCE_ID, (VERSION, instance))
+        self.start()
+
+    def start(self) -> None:
+        """Begin a run."""
+        self.context.instances.start(
+            INSTANCE_ID, config_version=VERSION, config_json="", slot=SLOT, account=ACCOUNT, by="test"
+        )
+
+    @property
+    def record(self) -> Record:
+        """Return the instance's record."""
+        record = self.context.instances.read(INSTANCE_ID)
+        assert record is not None
+        return record
+
+    @property
+    def phase(self) -> Phase:
+        """Return where the instance stands."""
+        return self.record.phase
+
+    def field(self, name: str) -> str | None:
+        """Return one raw field of the record."""
+        value = self.client.hget(keys.record(INSTANCE_ID), name)
+        return None if value is None else str(value)
+
+    def set_field(self, name: str, value: str | int) -> None:
+        """Change one raw field of the record."""
+        self.client.hset(keys.record(INSTANCE_ID), name, str(value))
+
+    def run(self, tick: int | None = 0, *, epoch: int = 1) -> tuple[Iteration, ...]:
+        """Deliver one message; a scheduled one is made due first."""
+        self.set_field("due", self.context.instances.now_ms())
+        return self.deliver(tick, epoch=epoch)
+
+    def deliver(self, tick: int | None, *, epoch: int = 1) -> tuple[Iteration, ...]:
+        """Deliver one message as it comes."""
+        return run_iteration(self.context, INSTANCE_ID, epoch=epoch, tick=tick, own_task_id="task")
+
+    def claim(self) -> Lease:
+        """Put an iteration of somebody else in flight."""
+        claimed = self.context.leases.claim(INSTANCE_ID, epoch=1, tick=None, task_id="its-task")
+        assert isinstance(claimed, Lease)
+        return claimed
+
+    def authorize(self, lease: Lease, *, window_ms: int) -> None:
+        """Authorise an order of that iteration."""
+        self.context.leases.authorize(lease, window_ms=window_ms, orders=[(0, Role.QUOTE)])
+
+    def commit(
+        self, lease: Lease, *, resolved: bool = True, order_ids: tuple[str, ...] | None = None
+    ) -> Committed:
+        """End that iteration."""
+        return self.context.leases.commit(
+            lease,
+            resolved=resolved,
+            state_json="",
+            interval_ms=60_000,
+            next_task_id="n",
+            order_ids=order_ids,
+        )
+
+    def knows(self, *order_ids: str) -> None:
+        """Let an iteration end that knew these open orders."""
+        self.commit(self.claim(), order_ids=order_ids)
+
+    def leave_unresolved(self, *, window_ms: int) -> int:
+        """Let an iteration end without an answer to its placement; return the fence that follows."""
+        lease = self.claim()
+        self.authorize(lease, window_ms=window_ms)
+        self.commit(lease, resolved=False)
+        return self.record.fence_ms
+
+    def stop(self, policy: StopPolicy | None = None) -> None:
+        """Close the gate."""
+        self.context.instances.request_stop(
+            INSTANCE_ID, by="test", reason="tested", policy=policy or StopPolicy()
+        )
+
+    def clean_up(self, interrupt: Interrupt | None = None) -> Outcome | None:
+        """Run one attempt."""
+        return run_cleanup(self.context, INSTANCE_ID, epoch=1, by="test", interrupt=interrupt)
+
+    def stop_and_clean_up(self, policy: StopPolicy | None = None) -> Outcome:
+        """Close the gate, run one attempt, and return its outcome."""
+        self.stop(policy)
+        outcome = self.clean_up()
+        assert outcome is not None
+        return outcome
