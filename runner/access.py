@@ -11,6 +11,10 @@ from runner.config_credentials import resolve_credentials, venue_url
 from settings import Settings
 
 
+class AnotherAccount(Exception):
+    """Raised when the keys of this process open another account than the one a run trades on."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Access:
     """What opens a venue for an instance."""
@@ -31,3 +35,17 @@ def access(config: InstanceConfig, settings: Settings) -> Access:
         credentials=credentials,
         account=f"{venue}:{key_hash}",
     )
+
+
+def require_account(config: InstanceConfig, settings: Settings, account: str) -> None:
+    """Raise `AnotherAccount` unless the keys set here open `account`, on which the run was started.
+
+    On another account the run's slot may be another instance's, whose orders would be taken for its own; and
+    a list of another account is no proof of anything.
+    """
+    found = access(config, settings).account
+    if found != account:
+        raise AnotherAccount(
+            f"{config.instance_id} runs on account {account}, but the keys in this environment open {found}; "
+            "set the keys that it was started with, stop it, and change them then"
+        )

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import structlog
 
+from runner.access import require_account
 from runner.context import Context
 from runner.flatten import Flattener
 from runner.loaded import LoadedInstance, load_running
@@ -100,6 +101,7 @@ class Cleanup:
         return self._finish(result, problem)
 
     def _clean(self, instance: LoadedInstance) -> Result:
+        require_account(instance.config, self._context.settings, self._lease.account)
         venue = self._context.venues.of(instance.config, for_cleanup=True)
         symbol = instance.config.metadata.symbol
         orders = OwnOrders(self, venue, symbol, exclusive=instance.config.exclusive_symbol)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,6 +12,7 @@ from market.instrument import Instrument, MarketType
 from market.orders import NewOrder, OpenOrder, OrderStatus, OrderType, Quote, Role, Side
 from market.snapshot import OwnOrder, Snapshot
 from runner.config import InstanceConfig
+from runner.config_credentials import DEMO_API_KEY
 from runner.loaded import LoadedInstance, from_config
 from state.client_ids import ClientOrderId
 from state.instances import StopPolicy
@@ -19,7 +21,8 @@ from strategies.base import Decision, State
 INSTANCE_ID = "mm_01"
 SYMBOL = "SOL_USDC"
 PERP_SYMBOL = "SOL_USDC_PERP"
-ACCOUNT = "backpack-simulated:test"
+#: What the demo keys open on the simulated exchange.
+ACCOUNT = f"backpack-simulated:{hashlib.sha256(DEMO_API_KEY.encode()).hexdigest()[:10]}"
 SLOT = 7
 VERSION = "version-1"
 
