@@ -139,7 +139,12 @@ def instance_ids(config_dir: Path) -> tuple[str, ...]:
 
 def version_of(config: InstanceConfig) -> str:
     """Return a short name of exactly this configuration: another one has another."""
-    return hashlib.sha256(config.to_json().encode()).hexdigest()[:12]
+    return version_of_text(config.to_json())
+
+
+def version_of_text(canonical: str) -> str:
+    """Return the version of the configuration that `to_json` wrote as `canonical`, whichever release did."""
+    return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
 
 def _missing(instance_id: str, config_dir: Path) -> Problem:

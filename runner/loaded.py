@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import cast
 
-from runner.config import InstanceConfig
+from runner.config import InstanceConfig, version_of_text
 from runner.config_models import BackpackExchange, OrdersOnStop, PositionOnStop
 from runner.context import Context
 from state.connection import StateError
@@ -82,6 +82,9 @@ def load_running(context: Context, instance_id: str, version: str) -> LoadedInst
         text = context.instances.config_json(instance_id)
         if not text:
             raise StateError(f"{instance_id}: the configuration of its run is missing in the state server")
+        if version_of_text(text) != version:
+            # A task that slept through a stop and a start: remembered, it would trade the wrong market later.
+            raise StateError(f"{instance_id}: the configuration kept by now is another run's")
         known = (version, from_config(InstanceConfig.from_json(text)))
         _known[instance_id] = known
     return known[1]
