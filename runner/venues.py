@@ -47,7 +47,9 @@ class Venues:
     def __init__(self, settings: Settings, scripts: Scripts) -> None:
         self._settings = settings
         self._scripts = scripts
-        self._open: dict[tuple[str, bool], Venue] = {}
+        #: By address, account, and whether it is for cleanups.
+        self._open: dict[tuple[str, str, bool], Venue] = {}
+        #: By address and symbol, with the time of reading.
         self._instruments: dict[tuple[str, str], tuple[float, Instrument]] = {}
 
     def of(self, config: InstanceConfig, *, for_cleanup: bool = False) -> Venue:
@@ -56,7 +58,7 @@ class Venues:
         Raises `ConfigError` when a live instance's keys are not in the environment.
         """
         wanted = access(config, self._settings)
-        key = (wanted.account, for_cleanup)
+        key = (wanted.base_url, wanted.account, for_cleanup)
         if key not in self._open:
             budget: RateBudget = SharedBudget(self._scripts, wanted.account)
             self._open[key] = open_exchange(
@@ -69,7 +71,7 @@ class Venues:
 
     def instrument(self, config: InstanceConfig) -> Instrument:
         """Return the rules of the instance's symbol, at most 5 minutes old."""
-        key = (access(config, self._settings).account, config.metadata.symbol)
+        key = (access(config, self._settings).base_url, config.metadata.symbol)
         read_at_s, instrument = self._instruments.get(key, (0.0, None))
         if instrument is None or time.monotonic() - read_at_s > INSTRUMENT_TTL_S:
             instrument = self.of(config).instrument(config.metadata.symbol)
