@@ -130,11 +130,10 @@ class Executor:
         except ExchangeError as error:
             log.warning("placement unresolved", client_order_id=order.client_order_id, error=str(error))
             return
-        if found is None:
+        if found is None or not _is_the_same(order, found):
             # It may still arrive until its window is over: only the fence settles that.
-            log.warning(
-                "placement unresolved", client_order_id=order.client_order_id, error="not on the book yet"
-            )
+            why = "not on the book yet" if found is None else "another order has its id"
+            log.warning("placement unresolved", client_order_id=order.client_order_id, error=why)
             return
         self.report.unresolved -= 1
         self.report.accepted.append(found)
@@ -179,6 +178,10 @@ class Executor:
             time_in_force=TimeInForce.IOC,
             reduce_only=taker.reduce_only,
         )
+
+
+def _is_the_same(sent: NewOrder, found: OpenOrder) -> bool:
+    return (found.side, found.price, found.quantity) == (sent.side, sent.price, sent.quantity)
 
 
 def cancel_orders(

@@ -93,19 +93,19 @@ class BackpackExchange:
         """Return what became of a placement of unknown outcome: the order, resting or ended; None: not found.
 
         Looks among resting orders first and into the history then, so that an order that filled in between
-        is found. Rows made before `not_before_ms` (exchange time; give the time the placement was signed
+        is found. Orders made before `not_before_ms` (exchange time; give the time the placement was signed
         with) are passed over, for client order ids come round again; the default looks `LOOK_BACK_MS` back.
 
         None is final only when it was asked for after the request's window had passed: before that, a
         request that is still under way can be accepted. Until then, never send the order again. An order
         that fills at once may for a moment be in neither list; a later call finds it.
         """
-        resting = self.find_order(symbol, client_order_id)
-        if resting is not None:
-            return resting
         if not_before_ms is None:
             not_before_ms = self.clock.now_ms() - LOOK_BACK_MS
         oldest_ms = not_before_ms - CLOCK_SLACK_MS
+        resting = self.find_order(symbol, client_order_id)
+        if resting is not None and resting.created_at_ms >= oldest_ms:
+            return resting
         for page in range(MAX_PAGES):
             answer = self._get(
                 "/wapi/v1/history/orders",

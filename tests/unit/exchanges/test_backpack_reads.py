@@ -186,6 +186,15 @@ def test_an_old_order_with_the_same_client_id_is_not_taken_for_the_placement(
     assert long_ago is not None
 
 
+def test_an_old_order_that_still_rests_under_the_same_client_id_is_not_taken_for_the_placement(
+    network: responses.RequestsMock, exchange: BackpackExchange, wire_order: WireOrder
+) -> None:
+    old = wire_order(7, createdAt=NOW_MS - 3_600_000)
+    network.get(f"{BASE}/api/v1/order", json=old)
+    network.get(f"{BASE}/wapi/v1/history/orders", json=[old])
+    assert exchange.resolve_placement("SOL_USDC", 7, not_before_ms=NOW_MS) is None
+
+
 def test_a_history_that_cannot_be_read_does_not_count_as_not_found(
     network: responses.RequestsMock, exchange: BackpackExchange
 ) -> None:

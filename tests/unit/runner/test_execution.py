@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -295,6 +297,20 @@ def test_an_old_order_whose_client_order_id_came_round_again_is_not_taken_for_th
     venue.always["resolve_placement"] = note
     executor.carry_out(plan(places=BOTH[:1]), None)
     assert asked == [AUTHORISED_AT_MS + 10 + OFFSET_MS]
+
+
+@pytest.mark.parametrize(
+    "other", [{"side": Side.SELL}, {"price": Decimal("98.5")}, {"quantity": Decimal("0.5")}], ids=str
+)
+def test_another_order_under_the_same_client_order_id_leaves_the_placement_unresolved(
+    venue: FakeVenue, executor: Executor, other: dict[str, Any]
+) -> None:
+    # As after a state server that came back without its last second, and hands out the same ids again.
+    unknown_but(venue, landed=False)
+    same_id = replace(factories.open_order(side=Side.BUY), client_order_id=client_order_id())
+    venue.rest(replace(same_id, **other))
+    report = executor.carry_out(plan(places=BOTH[:1]), None)
+    assert (report.accepted, report.unresolved) == ([], 1)
 
 
 @pytest.mark.parametrize(
