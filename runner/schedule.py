@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 
+import redis
 import structlog
 
 from runner.context import Context
@@ -42,7 +43,12 @@ def sweep(context: Context, publisher: Publisher) -> int:
     """
     published = 0
     for instance_id in context.due.ids(now_ms=context.instances.now_ms()):
-        work = context.due.sweep(instance_id, task_id=f"{instance_id}.sweep.{secrets.token_hex(4)}")
+        try:
+            work = context.due.sweep(instance_id, task_id=f"{instance_id}.sweep.{secrets.token_hex(4)}")
+        except redis.ResponseError as error:
+            # It stays the most overdue: without this nobody behind it would ever get a turn.
+            log.error("record cannot be swept", instance=instance_id, error=str(error))
+            continue
         if work is None:
             continue
         published += 1

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import redis
+import structlog
 from celery import Celery
 from kombu.exceptions import OperationalError
 
 from runner.publisher import Iteration
+
+log = structlog.get_logger(__name__)
 
 #: What a broker that is away raises; the state in Redis already says what is owed.
 BROKER_ERRORS = (OperationalError, OSError)
@@ -45,5 +49,11 @@ class CeleryPublisher:
         self._app.control.revoke(task_id)
 
     def interrupt(self, task_id: str) -> None:
-        """Raise SoftTimeLimitExceeded inside the running task, even in a blocked call."""
-        self._app.control.revoke(task_id, terminate=True, signal="SIGUSR1")
+        """Raise SoftTimeLimitExceeded inside the running task, even in a blocked call.
+
+        A broker that is away raises nothing: whoever asks waits for the end of the task's lease anyway.
+        """
+        try:
+            self._app.control.revoke(task_id, terminate=True, signal="SIGUSR1")
+        except (redis.RedisError, *BROKER_ERRORS) as error:
+            log.warning("interrupt not sent", task_id=task_id, error=str(error))

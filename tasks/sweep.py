@@ -51,9 +51,16 @@ class Sweeper:
                 self._beat(context)
                 sweep(context, publisher)
                 context.due.wait(timeout_s=settings.sweep_interval_s)
-            except (redis.RedisError, *BROKER_ERRORS) as error:
+            except Exception as error:
+                # The thread's boundary: with a dead sweep nothing that got lost would come back.
                 if not is_failing:  # one line for an outage, not one for each try
-                    log.warning("sweep fails, trying on", worker=self._worker, error=str(error))
+                    expected = isinstance(error, (redis.RedisError, *BROKER_ERRORS))
+                    log.warning(
+                        "sweep fails, trying on",
+                        worker=self._worker,
+                        error=f"{type(error).__name__}: {error}",
+                        exc_info=not expected,
+                    )
                 is_failing = True
                 self._ended.wait(RETRY_S)
             else:

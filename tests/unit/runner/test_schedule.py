@@ -1,0 +1,127 @@
+"""When iterations run: hops, back-off, ids, and what a sweep publishes."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import cast
+
+import fakeredis
+import pytest
+
+from runner.context import Context
+from runner.publisher import Iteration
+from runner.schedule import LONGEST_BACKOFF_MS, error_delay_ms, hop_s, sweep, task_id
+from state import keys
+from state.due import Due
+from state.instances import Instances, StopPolicy
+from tests.store_clock import StoreClock
+
+
+class Published:
+    """A publisher that writes down what it is asked for."""
+
+    def __init__(self) -> None:
+        self.iterations: list[Iteration] = []
+        self.cleanups: list[tuple[str, int]] = []
+        self.revoked: list[str] = []
+
+    def publish_iteration(self, iteration: Iteration) -> None:
+        """Note an iteration."""
+        self.iterations.append(iteration)
+
+    def publish_cleanup(self, instance_id: str, epoch: int) -> None:
+        """Note a cleanup."""
+        self.cleanups.append((instance_id, epoch))
+
+    def revoke(self, task_id: str) -> None:
+        """Note a revoked message."""
+        self.revoked.append(task_id)
+
+    def interrupt(self, task_id: str) -> None:
+        """Refuse: a sweep interrupts nobody."""
+        raise AssertionError("a sweep interrupts nobody")
+
+
+class World:
+    """Instances on a server in memory."""
+
+    def __init__(self) -> None:
+        self.client = fakeredis.FakeRedis(decode_responses=True)
+        self.clock = StoreClock(self.client)
+        self.instances = Instances(self.client, self.clock.scripts)
+        due = Due(self.client, self.clock.scripts, grace_ms=100)
+        clock_reader = SimpleNamespace(now_ms=lambda: self.clock.now_ms)
+        self.context = cast(Context, SimpleNamespace(due=due, instances=clock_reader))
+        self.published = Published()
+
+    def start(self, name: str) -> None:
+        """Begin a run."""
+        self.instances.start(name, config_version="v", config_json="{}", slot=1, account="a", by="test")
+
+    def sweep(self) -> int:
+        """Sweep once."""
+        return sweep(self.context, self.published)
+
+
+@pytest.fixture
+def world() -> World:
+    """A world without instances."""
+    return World()
+
+
+@pytest.mark.parametrize(
+    ("remaining_s", "hop"), [(-1, 0), (0, 0), (0.2, 0.2), (60, 60), (60.1, 60), (86_400, 60)]
+)
+def test_a_countdown_is_at_most_a_third_of_the_visibility_timeout(remaining_s: float, hop: float) -> None:
+    assert hop_s(remaining_s, 180) == hop
+
+
+def test_the_wait_after_errors_doubles_from_one_second_up_to_a_limit() -> None:
+    waits = [error_delay_ms(errors) for errors in range(40)]
+    assert waits[:4] == [0, 1_000, 2_000, 4_000]
+    assert waits == sorted(waits)
+    assert max(waits) == LONGEST_BACKOFF_MS
+
+
+@pytest.mark.parametrize(("tick", "begins"), [(5, "mm_01.3.5."), (None, "mm_01.3.wake.")])
+def test_a_task_id_is_readable_and_never_used_twice(tick: int | None, begins: str) -> None:
+    ids = {task_id("mm_01", 3, tick) for _ in range(200)}
+    assert len(ids) == 200
+    assert all(each.startswith(begins) for each in ids)
+
+
+def test_a_sweep_publishes_what_is_due_and_nothing_twice(world: World) -> None:
+    world.start("a")
+    world.start("b")
+    assert world.sweep() == 2
+    assert [(each.instance_id, each.epoch, each.tick) for each in world.published.iterations] == [
+        ("a", 1, 0),
+        ("b", 1, 0),
+    ]
+    assert world.sweep() == 0
+
+
+def test_a_stop_is_published_and_the_pending_message_revoked(world: World) -> None:
+    world.start("a")
+    world.sweep()
+    (pending,) = world.published.iterations
+    world.instances.request_stop("a", by="test", reason="", policy=StopPolicy())
+    world.sweep()
+    assert world.published.cleanups == [("a", 1)]
+    assert world.published.revoked == [pending.task_id]
+
+
+def test_a_stop_without_a_pending_message_revokes_nothing(world: World) -> None:
+    world.start("a")
+    world.instances.request_stop("a", by="test", reason="", policy=StopPolicy())
+    world.sweep()
+    assert (world.published.cleanups, world.published.revoked) == ([("a", 1)], [])
+
+
+def test_an_instance_whose_record_is_broken_does_not_stop_the_others(world: World) -> None:
+    world.start("broken")
+    world.client.hdel(keys.record("broken"), "due")
+    world.clock.advance(1)
+    world.start("b")
+    assert world.sweep() == 1
+    assert [each.instance_id for each in world.published.iterations] == ["b"]

@@ -1,0 +1,80 @@
+"""The thread that sweeps: it outlives every failure and tells that its worker lives."""
+
+from __future__ import annotations
+
+import threading
+from types import SimpleNamespace
+
+import pytest
+import redis
+from kombu.exceptions import OperationalError
+
+from tasks import sweep
+from tests.support import wait_until
+
+
+class World:
+    """A context in memory, and a sweep whose failures a test chooses."""
+
+    def __init__(self) -> None:
+        self.now_ms = 0
+        self.failures: list[Exception] = []
+        self.sweeps = 0
+        self.beats: list[tuple[str, tuple[str, ...], int]] = []
+        self.forgotten: list[str] = []
+        self.pause = threading.Event()
+        self.context = SimpleNamespace(
+            instances=SimpleNamespace(now_ms=lambda: self.now_ms),
+            events=SimpleNamespace(
+                heartbeat=lambda *beat: self.beats.append(beat), forget_worker=self.forgotten.append
+            ),
+            due=SimpleNamespace(wait=lambda timeout_s: self.pause.wait(0.001)),
+        )
+
+    def sweep(self, *_: object) -> int:
+        """Fail, or count."""
+        if self.failures:
+            raise self.failures.pop()
+        self.sweeps += 1
+        return 0
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    """A world without Redis and without a broker."""
+    world = World()
+    monkeypatch.setattr(sweep, "open_context", lambda _: world.context)
+    monkeypatch.setattr(sweep, "sweep", world.sweep)
+    monkeypatch.setattr(sweep, "RETRY_S", 0.001)
+    return world
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        redis.ConnectionError("down"),
+        OperationalError("broker down"),
+        OSError("reset"),
+        ValueError("a bug"),
+        AttributeError("another, in a library"),
+    ],
+)
+def test_no_failure_ends_the_sweep(world: World, failure: Exception) -> None:
+    world.failures = [failure] * 3
+    sweeper = sweep.Sweeper("worker", ("iterate",))
+    sweeper.start()
+    wait_until(lambda: world.sweeps >= 2)
+    sweeper.stop()
+    assert world.failures == []
+
+
+def test_a_worker_is_on_the_list_as_long_as_it_sweeps(world: World) -> None:
+    world.now_ms = 10_000
+    sweeper = sweep.Sweeper("worker", ("iterate", "cleanup"))
+    sweeper.start()
+    wait_until(lambda: world.sweeps >= 5)
+    assert world.beats == [("worker", ("iterate", "cleanup"), 10_000)]
+    world.now_ms += sweep.HEARTBEAT_MS
+    wait_until(lambda: len(world.beats) == 2)
+    sweeper.stop()
+    assert world.forgotten == ["worker"]
