@@ -1,4 +1,4 @@
--- Prolong the cleanup lease and read what the cleanup waits for.
+-- Prolong the cleanup lease and read what the cleanup waits for; end an iteration whose lease is over.
 -- KEYS: 1 record, 2 due set
 -- ARGV: 1 instance, 2 token, 3 lease ms, 4 grace ms,
 --   5 settled ('1': every order the cleanup itself sent got its answer, so `fence` goes back to what it was)
@@ -21,5 +21,12 @@ if ARGV[5] == '1' and r[6] then
   redis.call('HDEL', KEYS[1], 'cleanup_fence_base')
 end
 local live = 0
-if r[2] and tonumber(r[3]) > now then live = tonumber(r[3]) end
+if r[2] then
+  if tonumber(r[3]) > now then
+    live = tonumber(r[3])
+  else
+    -- Taken over: a commit that comes after all must not lower a fence that has become this cleanup's.
+    redis.call('HDEL', KEYS[1], 'lease_token', 'lease_until', 'lease_kind', 'running_task_id')
+  end
+end
 return {'ok', now, live, r[4] or '', fence, r[8] or ''}
