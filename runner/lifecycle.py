@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 from runner.access import access
@@ -10,7 +11,7 @@ from runner.context import Context
 from runner.loaded import LoadedInstance, from_config
 from state.client_ids import allocate_slot
 from state.connection import require_safe
-from state.instances import Phase, StartResult, StopPolicy
+from state.instances import Phase, Record, StartResult, StopPolicy
 
 
 class StartRefused(Exception):
@@ -48,6 +49,8 @@ def start_instance(context: Context, instance_id: str, *, by: str, force: bool =
         )
     loaded = _runnable(found)
     account = access(loaded.config, settings).account
+    if record is not None:
+        _require_same_place(context, record, loaded, account)
     venue = context.venues.of(loaded.config)
     symbol = loaded.config.metadata.symbol
     context.venues.instrument(loaded.config)
@@ -103,6 +106,27 @@ def check_policy(loaded: LoadedInstance, policy: StopPolicy) -> None:
         )
     if not policy.cancel_orders:
         raise StartRefused(f"{instance_id}: a position cannot be closed while orders are kept; choose one")
+
+
+def _require_same_place(context: Context, last: Record, loaded: LoadedInstance, account: str) -> None:
+    """Raise `StartRefused` where orders of the last run may rest that the new one never looks at."""
+    kept = _kept_order_ids(last.outcome)
+    if last.phase is not Phase.FAILED and not kept:
+        return
+    old = json.loads(context.instances.config_json(last.instance_id) or "{}")
+    place = (last.account, old.get("metadata", {}).get("symbol"))
+    if place == (account, loaded.config.metadata.symbol):
+        return
+    left = f"kept orders {', '.join(kept)}" if kept else "may have left orders"
+    raise StartRefused(
+        f"{last.instance_id}: run {last.epoch} {left} in {place[1]} of account {place[0]}, and a run in "
+        f"{loaded.config.metadata.symbol} of account {account} would lose sight of them; "
+        "start it where it was and stop it clean first, or give the new configuration another instance id"
+    )
+
+
+def _kept_order_ids(outcome_json: str) -> list[str]:
+    return [order["order_id"] for order in json.loads(outcome_json or "{}").get("orders_kept", ())]
 
 
 def _runnable(found: LoadedConfig) -> LoadedInstance:
