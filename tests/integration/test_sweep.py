@@ -12,84 +12,27 @@ from cli.stack.valkey import ValkeyServer
 from state import due, keys
 from state.connection import SOCKET_TIMEOUT_S, connect
 from state.due import LONGEST_RESEND_MS, RESEND_MS, CleanUp, Due, IterateAgain
-from state.instances import Instances, StopPolicy
-from state.leases import CleanupLease, Lease, Leases
 from state.scripts import Scripts
+from tests.integration.state_bench import (
+    CLEANUP_LEASE_MS,
+    GRACE_MS,
+    INTERVAL_MS,
+    LEASE_MS,
+    NAME,
+    RETRY_MS,
+    StateBench,
+)
 from tests.store_clock import START_MS, StoreClock
-
-NAME = "mm_01"
-LEASE_MS = 2_000
-CLEANUP_LEASE_MS = 3_000
-GRACE_MS = 500
-
-
-class Bench:
-    """A started instance and a sweeper."""
-
-    def __init__(self, client: redis.Redis) -> None:
-        self.client = client
-        self.clock = StoreClock(client)
-        scripts = self.clock.scripts
-        self.instances = Instances(client, scripts)
-        self.due = Due(client, scripts, grace_ms=GRACE_MS)
-        self.leases = Leases(
-            client,
-            scripts,
-            lease_ms=LEASE_MS,
-            cleanup_lease_ms=CLEANUP_LEASE_MS,
-            grace_ms=GRACE_MS,
-            fence_margin_ms=0,
-        )
-        self.start(NAME)
-
-    def start(self, name: str) -> None:
-        """Begin a run."""
-        self.instances.start(name, config_version="v", config_json="{}", slot=1, account="a", by="test")
-
-    def stop(self) -> None:
-        """Close the gate."""
-        self.instances.request_stop(NAME, by="test", reason="", policy=StopPolicy())
-
-    def claim(self, tick: int) -> Lease:
-        """Take the iteration lease."""
-        claimed = self.leases.claim(NAME, epoch=1, tick=tick, task_id="t")
-        assert isinstance(claimed, Lease)
-        return claimed
-
-    def iterate(self, tick: int, *, interval_ms: int) -> None:
-        """Run one iteration."""
-        self.leases.commit(
-            self.claim(tick), resolved=True, state_json="", interval_ms=interval_ms, next_task_id="scheduled"
-        )
-
-    def claim_cleanup(self) -> CleanupLease:
-        """Take the cleanup lease."""
-        claimed = self.leases.claim_cleanup(NAME, epoch=1, by="test")
-        assert isinstance(claimed, CleanupLease)
-        return claimed
-
-    def sweep(self) -> IterateAgain | CleanUp | None:
-        """Do what a worker does for an instance that is due."""
-        if NAME not in self.due.ids(now_ms=self.clock.now_ms):
-            return None
-        return self.due.sweep(NAME, task_id="swept")
-
 
 ITERATE = IterateAgain(instance_id=NAME, epoch=1, tick=0, task_id="swept")
 
 
-@pytest.fixture
-def bench(redis_client: redis.Redis) -> Bench:
-    """A running instance at tick 0, due now."""
-    return Bench(redis_client)
-
-
-def test_a_start_is_published_at_once(bench: Bench) -> None:
+def test_a_start_is_published_at_once(bench: StateBench) -> None:
     assert bench.sweep() == ITERATE
     assert bench.sweep() is None
 
 
-def test_an_iteration_nobody_claims_is_sent_again_ever_more_rarely(bench: Bench) -> None:
+def test_an_iteration_nobody_claims_is_sent_again_ever_more_rarely(bench: StateBench) -> None:
     waits = []
     assert bench.sweep() == ITERATE
     for _ in range(8):
@@ -101,7 +44,7 @@ def test_an_iteration_nobody_claims_is_sent_again_ever_more_rarely(bench: Bench)
     assert waits[-1] == LONGEST_RESEND_MS
 
 
-def test_a_claim_makes_the_repeats_quick_again(bench: Bench) -> None:
+def test_a_claim_makes_the_repeats_quick_again(bench: StateBench) -> None:
     for _ in range(6):
         bench.sweep()
         bench.clock.advance(LONGEST_RESEND_MS)
@@ -112,18 +55,18 @@ def test_a_claim_makes_the_repeats_quick_again(bench: Bench) -> None:
     assert bench.sweep() == ITERATE
 
 
-def test_an_iteration_in_flight_or_ahead_is_left_alone(bench: Bench) -> None:
+def test_an_iteration_in_flight_or_ahead_is_left_alone(bench: StateBench) -> None:
     lease = bench.claim(0)
     bench.clock.advance(LEASE_MS - 1)
     assert bench.due.sweep(NAME, task_id="swept") is None
-    bench.leases.commit(lease, resolved=True, state_json="", interval_ms=60_000, next_task_id="n")
+    bench.commit(lease)
     bench.client.zadd(keys.DUE, {NAME: 0})
     assert bench.sweep() is None
-    due_ms = START_MS + 60_000
+    due_ms = START_MS + INTERVAL_MS
     assert bench.client.zscore(keys.DUE, NAME) == due_ms + GRACE_MS
 
 
-def test_a_dead_iteration_is_sent_again_once_its_lease_and_grace_are_over(bench: Bench) -> None:
+def test_a_dead_iteration_is_sent_again_once_its_lease_and_grace_are_over(bench: StateBench) -> None:
     bench.claim(0)
     bench.clock.advance(LEASE_MS + GRACE_MS - 1)
     assert bench.sweep() is None
@@ -132,28 +75,28 @@ def test_a_dead_iteration_is_sent_again_once_its_lease_and_grace_are_over(bench:
     bench.claim(0)
 
 
-def test_a_scheduled_message_that_was_lost_is_sent_again(bench: Bench) -> None:
-    bench.iterate(0, interval_ms=10_000)
-    bench.clock.advance(10_000 + GRACE_MS - 1)
+def test_a_scheduled_message_that_was_lost_is_sent_again(bench: StateBench) -> None:
+    bench.iterate(0)
+    bench.clock.advance(INTERVAL_MS + GRACE_MS - 1)
     assert bench.sweep() is None
     bench.clock.advance(1)
     assert bench.sweep() == IterateAgain(instance_id=NAME, epoch=1, tick=1, task_id="swept")
 
 
-def test_a_stop_is_published_at_once_with_the_message_to_revoke(bench: Bench) -> None:
-    bench.iterate(0, interval_ms=60_000)
+def test_a_stop_is_published_at_once_with_the_message_to_revoke(bench: StateBench) -> None:
+    bench.iterate(0)
     bench.stop()
-    assert bench.sweep() == CleanUp(instance_id=NAME, epoch=1, pending_task_id="scheduled")
+    assert bench.sweep() == CleanUp(instance_id=NAME, epoch=1, pending_task_id="next")
     assert bench.sweep() is None
 
 
-def test_a_message_that_the_sweep_sent_is_the_one_to_revoke(bench: Bench) -> None:
+def test_a_message_that_the_sweep_sent_is_the_one_to_revoke(bench: StateBench) -> None:
     bench.sweep()
     bench.stop()
     assert bench.sweep() == CleanUp(instance_id=NAME, epoch=1, pending_task_id="swept")
 
 
-def test_a_dead_cleanup_is_sent_again_once_its_lease_and_grace_are_over(bench: Bench) -> None:
+def test_a_dead_cleanup_is_sent_again_once_its_lease_and_grace_are_over(bench: StateBench) -> None:
     bench.stop()
     bench.sweep()
     bench.claim_cleanup()
@@ -164,7 +107,7 @@ def test_a_dead_cleanup_is_sent_again_once_its_lease_and_grace_are_over(bench: B
     bench.claim_cleanup()
 
 
-def test_a_cleanup_at_work_is_looked_at_again_after_its_lease(bench: Bench) -> None:
+def test_a_cleanup_at_work_is_looked_at_again_after_its_lease(bench: StateBench) -> None:
     bench.stop()
     lease = bench.claim_cleanup()
     bench.client.zadd(keys.DUE, {NAME: 0})
@@ -172,33 +115,29 @@ def test_a_cleanup_at_work_is_looked_at_again_after_its_lease(bench: Bench) -> N
     assert bench.client.zscore(keys.DUE, NAME) == lease.claimed_at_ms + CLEANUP_LEASE_MS + GRACE_MS
 
 
-def test_a_failed_instance_is_cleaned_up_again(bench: Bench) -> None:
+def test_a_failed_instance_is_cleaned_up_again(bench: StateBench) -> None:
     bench.stop()
-    bench.leases.finish(
-        bench.claim_cleanup(), clean=False, outcome_json="", retry_after_ms=5_000, attempts_until_failed=1
-    )
+    bench.finish(bench.claim_cleanup(), clean=False, attempts_until_failed=1)
     assert bench.sweep() is None
-    bench.clock.advance(5_000)
+    bench.clock.advance(RETRY_MS)
     assert isinstance(bench.sweep(), CleanUp)
 
 
-def test_a_stopped_instance_leaves_the_list(bench: Bench) -> None:
+def test_a_stopped_instance_leaves_the_list(bench: StateBench) -> None:
     bench.stop()
-    bench.leases.finish(
-        bench.claim_cleanup(), clean=True, outcome_json="", retry_after_ms=1, attempts_until_failed=1
-    )
+    bench.finish(bench.claim_cleanup(), clean=True, attempts_until_failed=1)
     bench.client.zadd(keys.DUE, {NAME: 0})
     assert bench.sweep() is None
     assert bench.client.zcard(keys.DUE) == 0
 
 
-def test_the_most_overdue_comes_first(bench: Bench) -> None:
+def test_the_most_overdue_comes_first(bench: StateBench) -> None:
     bench.client.zadd(keys.DUE, {"late": 5, "later": 3, "latest": 1, "ahead": START_MS + 1})
     assert bench.due.ids(now_ms=START_MS) == ("latest", "later", "late", NAME)
     assert bench.due.ids(now_ms=START_MS, limit=2) == ("latest", "later")
 
 
-def test_of_many_sweepers_one_gets_the_work(bench: Bench, valkey_server: ValkeyServer) -> None:
+def test_of_many_sweepers_one_gets_the_work(bench: StateBench, valkey_server: ValkeyServer) -> None:
     names = [f"mm_{number:02}" for number in range(50)]
     for name in names:
         bench.start(name)
@@ -215,7 +154,7 @@ def test_of_many_sweepers_one_gets_the_work(bench: Bench, valkey_server: ValkeyS
     assert sorted(found) == names
 
 
-def test_a_start_wakes_a_sweeper_and_one_sweep_answers_all_calls(bench: Bench) -> None:
+def test_a_start_wakes_a_sweeper_and_one_sweep_answers_all_calls(bench: StateBench) -> None:
     bench.stop()
     assert bench.client.llen(keys.WAKE) == 2
     # With nothing there this would wait for ever, and the test's own time limit would end it.
