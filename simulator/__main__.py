@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import math
 import signal
 import sys
 import time
@@ -23,6 +24,7 @@ from simulator.markets import MARKETS
 from simulator.order_request import parse_order
 from simulator.rate_limit import RateLimit
 from simulator.server import create_app
+from simulator.signature import KeyRing
 
 #: How far from the start price the third party's own orders rest, as multiples.
 OTHERS = (("Bid", Decimal("0.9")), ("Ask", Decimal("1.1")))
@@ -42,47 +44,85 @@ def main() -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m simulator", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8900, help="0 takes a free one")
+    parser.add_argument("--port", type=_port, default=8900, help="0 takes a free one")
     parser.add_argument("--port-file", type=Path, help="the port is written here once it listens")
     parser.add_argument("--accounts", type=Path, help="JSON list of further accounts")
     parser.add_argument("--flow", choices=("synthetic", "still", "none"), default="synthetic")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--tape", type=Path, help="a recorded stream dump, plain or .gz")
     parser.add_argument("--tape-symbol", choices=sorted(MARKETS), help="market the tape is mapped to")
-    parser.add_argument("--speed", type=float, default=1.0, help="how many times faster the tape is played")
+    parser.add_argument("--speed", type=_speed, default=1.0, help="how many times faster the tape is played")
     parser.add_argument("--journal", type=Path, help="append-only JSON lines")
-    parser.add_argument("--rate-per-min", type=int, default=2000)
-    parser.add_argument("--latency-ms", type=int, default=0)
-    parser.add_argument("--cancel-202-ms", type=int, help="cancels answer 202 and happen this much later")
+    parser.add_argument("--rate-per-min", type=_above_zero, default=2000, help="per account")
+    parser.add_argument("--latency-ms", type=_from_zero, default=0, help="added to every request")
+    parser.add_argument("--cancel-202-ms", type=_from_zero, help="cancels answer 202, happen this later")
     parser.add_argument(
         "--cancel-202", dest="cancel_202_ms", action="store_const", const=50, help="the same with 50 ms"
     )
-    parser.add_argument("--taker-hold-ms", type=int, default=0)
+    parser.add_argument("--taker-hold-ms", type=_from_zero, default=0, help="delay of what may take")
     parser.add_argument("--post-only-answer", choices=("refuse", "expire"), default="refuse")
     parser.add_argument("--window-check", choices=("engine", "gateway"), default="engine")
+    parser.add_argument("--client-id-text", choices=("accept", "refuse"), default="accept")
     return parser
 
 
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
+def _from_zero(text: str) -> int:
+    return _number(text, int(text), at_least=0)
+
+
+def _above_zero(text: str) -> int:
+    return _number(text, int(text), at_least=1)
+
+
+def _port(text: str) -> int:
+    if int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text} is no port")
+    return _number(text, int(text), at_least=0)
+
+
+def _number(text: str, number: int, *, at_least: int) -> int:
+    if number < at_least:
+        raise argparse.ArgumentTypeError(f"{text} is below {at_least}")
+    return number
+
+
+def _speed(text: str) -> float:
+    if not 0 < float(text) < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is no speed above 0")
+    return float(text)
+
+
+class Clock:
+    """The wall clock in ms, which does not go back: histories are in the order of their times."""
+
+    def __init__(self) -> None:
+        self._last_ms = 0
+
+    def now_ms(self) -> int:
+        """Return the time since the epoch, ms."""
+        self._last_ms = max(self._last_ms, time.time_ns() // 1_000_000)
+        return self._last_ms
 
 
 def _exchange(options: argparse.Namespace) -> Exchange:
+    now_ms = Clock().now_ms
     known = accounts.load(options.accounts) if options.accounts else accounts.built_in()
-    journal = Journal(_now_ms, options.journal)
-    engine = Engine(_now_ms, journal, known, post_only_expires=options.post_only_answer == "expire")
+    journal = Journal(now_ms, options.journal)
+    engine = Engine(now_ms, journal, known, post_only_expires=options.post_only_answer == "expire")
     # Also with a tape: the markets the tape does not move have a touch all the same.
     flow = None if options.flow == "none" else SyntheticFlow(engine, options.seed)
     exchange = Exchange(
-        now_ms=_now_ms,
+        now_ms=now_ms,
         engine=engine,
+        keys=KeyRing(known.values()),
         journal=journal,
         faults=Faults(options.seed),
-        rate_limit=RateLimit(_now_ms, options.rate_per_min),
+        rate_limit=RateLimit(now_ms, options.rate_per_min),
         latency_ms=options.latency_ms,
         cancel_202_ms=options.cancel_202_ms,
         taker_hold_ms=options.taker_hold_ms,
         window_check_on_arrival=options.window_check == "gateway",
+        strict_client_ids=options.client_id_text == "refuse",
         flow=flow,
     )
     if options.tape:
@@ -112,8 +152,8 @@ def _place_others(exchange: Exchange) -> None:
             exchange.engine.place(
                 exchange.engine.accounts["other"],
                 parse_order(body),
-                signed_at_ms=_now_ms(),
-                window_ms=60_000,
+                signed_at_ms=exchange.now_ms(),
+                window_ms=None,
             )
 
 

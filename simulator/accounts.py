@@ -42,8 +42,8 @@ class Account:
     spot_taker_bps: Decimal = Decimal(10)
     perp_maker_bps: Decimal = Decimal(2)
     perp_taker_bps: Decimal = Decimal(5)
+    #: What `PATCH /api/v1/account` sets: this one decides the margin, the switches are only shown.
     leverage_limit: Decimal = Decimal(20)
-    #: What `PATCH /api/v1/account` sets; shown, without effect.
     switches: dict[str, bool] = field(
         default_factory=lambda: {"autoBorrowSettlements": True, "autoLend": False, "autoRepayBorrows": True}
     )
@@ -52,6 +52,11 @@ class Account:
     def available(self, asset: str) -> Decimal:
         """Return what is not held by open orders."""
         return self.balances.get(asset, Decimal(0)) - self.locked.get(asset, Decimal(0))
+
+    def net(self, symbol: str) -> Decimal:
+        """Return the position in a perpetual, signed; zero when there is none."""
+        position = self.positions.get(symbol)
+        return position.net if position else Decimal(0)
 
     def add(self, asset: str, amount: Decimal) -> None:
         """Change a balance."""

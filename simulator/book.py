@@ -70,6 +70,10 @@ class OutsideBook:
                     del levels[price]
         self._changed()
 
+    def touched(self) -> None:
+        """Count a change that an account's order made."""
+        self.update_id += 1
+
     def _changed(self) -> None:
         self.update_id += 1
         self._shown.clear()

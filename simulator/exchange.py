@@ -12,6 +12,7 @@ from simulator.faults import Faults
 from simulator.flow import SyntheticFlow
 from simulator.journal import Journal
 from simulator.rate_limit import RateLimit
+from simulator.signature import KeyRing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,13 +21,17 @@ class Exchange:
 
     now_ms: Callable[[], int]
     engine: Engine
+    keys: KeyRing
     journal: Journal
     faults: Faults
     rate_limit: RateLimit
     latency_ms: int
     cancel_202_ms: int | None
     taker_hold_ms: int
+    #: True: a request is late by when it arrived, False: by when it is processed.
     window_check_on_arrival: bool
+    #: True: a client order id in a body has to be a number.
+    strict_client_ids: bool
     flow: SyntheticFlow | None
 
 

@@ -18,6 +18,12 @@ KINDS = frozenset(
         "cancel_202",  # answers 202 and cancels `delay_ms` later
     }
 )
+METHODS = frozenset({"GET", "POST", "DELETE", "PATCH"})
+#: Kinds that change an answer need an endpoint that gives such an answer.
+ONLY_ON = {
+    "stale_list": ("GET /api/v1/orders",),
+    "cancel_202": ("DELETE /api/v1/order", "DELETE /api/v1/orders"),
+}
 #: What a rule may say, and the types of it.
 FIELDS: dict[str, tuple[type, ...]] = {
     "endpoint": (str,),
@@ -81,7 +87,25 @@ def parse(rules: Any) -> list[Fault]:
             if not isinstance(value, FIELDS[name]) or (isinstance(value, bool) and name != "plain"):
                 raise FaultError(f"{name!r} cannot be {value!r}")
         faults.append(Fault(**rule))
+        _check(faults[-1])
     return faults
+
+
+def _check(fault: Fault) -> None:
+    method, _, path = fault.endpoint.partition(" ")
+    # A mistyped endpoint would never hit, and its test would pass for the wrong reason.
+    if fault.endpoint != "*" and (method not in METHODS or not path.startswith("/") or "?" in path):
+        raise FaultError(f"'endpoint' is '*' or a method and a path, not {fault.endpoint!r}")
+    if not 0 <= fault.probability <= 1:
+        raise FaultError("'probability' is between 0 and 1")
+    if fault.count is not None and fault.count < 1:
+        raise FaultError("'count' is at least 1; leave it out for a rule that stays")
+    if not 200 <= fault.status <= 599:
+        raise FaultError("'status' is an HTTP status from 200 to 599")
+    if min(fault.latency_ms, fault.spread_ms, fault.delay_ms) < 0:
+        raise FaultError("times cannot be negative")
+    if fault.kind in ONLY_ON and fault.endpoint not in {"*", *ONLY_ON[fault.kind]}:
+        raise FaultError(f"{fault.kind!r} has an effect on {', '.join(ONLY_ON[fault.kind])} only")
 
 
 class Faults:

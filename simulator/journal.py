@@ -9,8 +9,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
-#: Lines kept in memory for `GET /sim/journal`.
-KEPT = 500_000
+#: Lines kept in memory for `GET /sim/journal`; the file keeps all.
+KEPT = 300_000
 
 
 class Journal:
@@ -19,22 +19,28 @@ class Journal:
     def __init__(self, now_ms: Callable[[], int], path: Path | None = None) -> None:
         self._now_ms = now_ms
         self._file: TextIO | None = path.open("a", encoding="utf-8") if path else None
-        self._entries: deque[dict[str, Any]] = deque(maxlen=KEPT)
+        # Text takes a fraction of the memory of what it says.
+        self._lines: deque[str] = deque(maxlen=KEPT)
         self._count = 0
 
     def write(self, event: str, **fields: Any) -> None:
         """Append one entry."""
         self._count += 1
         entry = {"n": self._count, "at_ms": self._now_ms(), "event": event, **fields}
-        self._entries.append(entry)
+        line = json.dumps(entry, separators=(",", ":"))
+        self._lines.append(line)
         if self._file:
-            self._file.write(json.dumps(entry, separators=(",", ":")) + "\n")
+            self._file.write(line + "\n")
             self._file.flush()
 
+    def lines_since(self, number: int) -> list[str]:
+        """Return the entries behind `number` as JSON, oldest first; the oldest of all may be forgotten."""
+        forgotten = self._count - len(self._lines)
+        return list(islice(self._lines, max(0, number - forgotten), None))
+
     def since(self, number: int) -> list[dict[str, Any]]:
-        """Return the entries behind `number`, oldest first; the oldest may be forgotten."""
-        forgotten = self._count - len(self._entries)
-        return list(islice(self._entries, max(0, number - forgotten), None))
+        """Return the entries behind `number`, oldest first; the oldest of all may be forgotten."""
+        return [json.loads(line) for line in self.lines_since(number)]
 
     def close(self) -> None:
         """Close the file; what is written later is only remembered."""

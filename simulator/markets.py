@@ -24,6 +24,10 @@ class Market:
     max_multiplier: Decimal = Decimal("1.25")
     min_multiplier: Decimal = Decimal("0.75")
 
+    def in_steps(self, quantity: Decimal) -> Decimal:
+        """Return a quantity rounded down to the market's steps."""
+        return quantity // self.step * self.step
+
     def wire(self) -> dict[str, Any]:
         """Return the market as `GET /api/v1/market` shows it."""
         sqrt = {"type": "sqrt", "base": "0.02", "factor": "0.000075"} if self.perp else None

@@ -1,11 +1,13 @@
-"""What an incoming order can take: other accounts' resting orders and the outside market's levels. Pure."""
+"""What an incoming order can take: other orders at rest and the outside market's levels. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from heapq import merge
 
+from simulator.accounts import Account
 from simulator.book import OutsideBook
 from simulator.errors import Refusal
 from simulator.orders import Order, Wanted
@@ -18,56 +20,66 @@ class Offer:
     price: Decimal
     quantity: Decimal
     #: None: the outside market's.
-    order: Order | None
+    order: Order | None = None
 
 
-def offers(wanted: Wanted, book: OutsideBook, resting: Iterable[Order]) -> list[Offer]:
-    """Return what `wanted` may take: best price first, at one price oldest first.
+def offers(wanted: Wanted, book: OutsideBook, resting: Sequence[Order]) -> list[Offer]:
+    """Return what `wanted` may take, best price first, at one price oldest first.
 
-    What the outside market displays at a price counts as older than any account's order there.
+    `resting` is the other side in price-time priority. What the outside market displays at a price counts as
+    older than any account's order there.
     """
-    outside = [
-        Offer(price=price, quantity=quantity, order=None)
-        for price, quantity in book.levels(bids=not wanted.buys)
-    ]
-    accounts = [
-        Offer(price=order.price, quantity=order.remaining, order=order)
-        for order in resting
-        if order.wanted.buys != wanted.buys
-    ]
-    found = [*outside, *accounts]
-    limit = wanted.price
-    if limit is not None:
-        found = [offer for offer in found if (offer.price <= limit if wanted.buys else offer.price >= limit)]
+    outside = (Offer(price=price, quantity=quantity) for price, quantity in book.levels(bids=not wanted.buys))
+    accounts = (Offer(price=order.price, quantity=order.remaining, order=order) for order in resting)
     sign = 1 if wanted.buys else -1
-    return sorted(found, key=lambda offer: (sign * offer.price, offer.order.order_id if offer.order else 0))
+    found = []
+    for offer in merge(outside, accounts, key=lambda offer: sign * offer.price):
+        if wanted.price is not None and sign * offer.price > sign * wanted.price:
+            break
+        found.append(offer)
+    return found
 
 
-def fillable(wanted: Wanted, owner: object, found: Sequence[Offer]) -> Decimal:
-    """Return how much would be executed before self-trade prevention stops it."""
+def takeable(wanted: Wanted, owner: Account, found: Sequence[Offer]) -> Iterator[Offer]:
+    """Yield the offers that can fill `wanted` before self-trade prevention ends it."""
+    for offer in found:
+        if offer.order is None or offer.order.account is not owner:
+            yield offer
+        elif wanted.self_trade_prevention != "RejectMaker":
+            return
+
+
+def fillable(wanted: Wanted, owner: Account, found: Sequence[Offer]) -> Decimal:
+    """Return how much could be executed at once."""
+    return sum((offer.quantity for offer in takeable(wanted, owner, found)), Decimal(0))
+
+
+def cost(quantity: Decimal, found: Sequence[Offer]) -> Decimal:
+    """Return what taking `quantity` costs in quote units."""
     total = Decimal(0)
     for offer in found:
-        if offer.order is not None and offer.order.account is owner:
-            if wanted.self_trade_prevention == "RejectMaker":
-                continue
-            break
-        total += offer.quantity
+        part = min(quantity, offer.quantity)
+        total += part * offer.price
+        quantity -= part
     return total
 
 
 def wanted_quantity(wanted: Wanted, found: Sequence[Offer]) -> Decimal:
-    """Return the quantity in base units; a market order may give it in quote units. Raises `Refusal`."""
+    """Return the quantity in base units, rounded down to a step where a market order gives it in quote units.
+
+    Raises:
+        Refusal: the quote quantity buys less than the smallest order.
+    """
     if wanted.quantity is not None:
         return wanted.quantity
-    budget = wanted.quote_quantity or Decimal(0)
-    quantity = Decimal(0)
+    budget, quantity = wanted.quote_quantity or Decimal(0), Decimal(0)
     for offer in found:
         part = min(offer.quantity, budget / offer.price)
         quantity += part
         budget -= part * offer.price
-        if part < offer.quantity:
+        if budget <= 0:
             break
-    quantity = quantity // wanted.market.step * wanted.market.step
-    if found and quantity < wanted.market.min_quantity:
+    quantity = wanted.market.in_steps(quantity)
+    if quantity < wanted.market.min_quantity:
         raise Refusal("INVALID_CLIENT_REQUEST", "Quantity is below the minimum allowed value")
     return quantity

@@ -13,8 +13,15 @@ from simulator.markets import Market
 
 def text(value: Decimal) -> str:
     """Return a decimal as the exchange writes it: no exponent, no trailing zeros."""
+    if value == 0:
+        return "0"
     written = f"{value:f}"
     return written.rstrip("0").rstrip(".") if "." in written else written
+
+
+def rounded(value: Decimal) -> Decimal:
+    """Return a derived figure (an average, a profit) with as many decimals as are worth showing."""
+    return round(value, 8)
 
 
 def iso(at_ms: int) -> str:
@@ -47,6 +54,17 @@ class Wanted:
         """Tell the side."""
         return self.side == "Bid"
 
+    def witness(self) -> dict[str, Any]:
+        """Return what the journal says of a request that became no order."""
+        return {
+            "symbol": self.market.symbol,
+            "client_id": self.client_id,
+            "side": self.side,
+            "price": None if self.price is None else text(self.price),
+            "quantity": None if self.quantity is None else text(self.quantity),
+            "post_only": self.post_only,
+        }
+
 
 @dataclass(kw_only=True, eq=False)
 class Order:
@@ -75,8 +93,18 @@ class Order:
         return self.quantity - self.executed
 
     @property
+    def symbol(self) -> str:
+        """Return the market's symbol."""
+        return self.wanted.market.symbol
+
+    @property
+    def resting_status(self) -> str:
+        """Return the status it has, or had, while on the book."""
+        return "PartiallyFilled" if self.executed else "New"
+
+    @property
     def rests(self) -> bool:
-        """Tell whether it is on the book."""
+        """Tell whether it has not ended."""
         return self.ended_at_ms is None
 
     @property
@@ -118,7 +146,7 @@ class Order:
         return self.wire() | {
             "createdAt": iso(self.created_at_ms),
             "expiryReason": self.expiry_reason,
-            "quoteQuantity": None,
+            "quoteQuantity": text(self.wanted.quote_quantity) if self.wanted.quote_quantity else None,
         }
 
     def witness(self) -> dict[str, Any]:
@@ -169,4 +197,16 @@ class Fill:
             "systemOrderType": None,
             "timestamp": iso(self.at_ms),
             "tradeId": self.trade_id,
+        }
+
+    def witness(self) -> dict[str, Any]:
+        """Return what the journal says of the fill."""
+        return self.order.witness() | {
+            "price": text(self.price),
+            "quantity": text(self.quantity),
+            "order_quantity": text(self.order.quantity),
+            "trade_id": self.trade_id,
+            "fee": text(self.fee),
+            "fee_asset": self.fee_asset,
+            "maker": self.maker,
         }

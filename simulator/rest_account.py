@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
 from aiohttp import web
 
 from simulator.accounts import Account, Position
-from simulator.checks import INITIAL_MARGIN
-from simulator.errors import BadRequest, Refusal
-from simulator.exchange import EXCHANGE, Exchange
+from simulator.engine import Engine
+from simulator.errors import Refusal
+from simulator.exchange import EXCHANGE
+from simulator.margin import largest_order, required, unrealized
 from simulator.markets import MARKETS
-from simulator.order_request import decimal_of, one_of
-from simulator.orders import text
-from simulator.signed_request import fits, signed_object, signed_query, symbol_of
+from simulator.order_request import boolean_of, decimal_of, one_of
+from simulator.orders import rounded, text
+from simulator.signed_request import fits, signed_object, signed_query, symbol_asked_for, symbol_of
+
+#: What the simulator takes as a leverage limit; the real exchange's bound was not verified.
+LARGEST_LEVERAGE = 50
 
 routes = web.RouteTableDef()
 
@@ -32,7 +35,7 @@ async def account(request: web.Request) -> web.Response:
             "futuresMakerFee": text(owner.perp_maker_bps),
             "futuresTakerFee": text(owner.perp_taker_bps),
             "leverageLimit": text(owner.leverage_limit),
-            "limitOrders": len(request.app[EXCHANGE].engine.open_orders(owner)),
+            "limitOrders": len(request.app[EXCHANGE].engine.resting.of_account(owner)),
             "liquidating": False,
             "positionLimit": "100000",
             "spotMakerFee": text(owner.spot_maker_bps),
@@ -44,16 +47,17 @@ async def account(request: web.Request) -> web.Response:
 
 @routes.patch("/api/v1/account")
 async def account_update(request: web.Request) -> web.Response:
-    """Change switches and leverage limit; the answer has no body. Neither changes how orders are checked."""
+    """Change switches and leverage limit; the answer has no body. The limit decides the margin."""
     signed, body = await signed_object(request, "accountUpdate")
     owner = signed.account
-    for name in owner.switches:
-        if not isinstance(body.get(name, False), bool):
-            raise BadRequest(f'parse request payload error: failed to parse "{name}": expected a boolean')
+    given = {name: boolean_of(body, name) for name in owner.switches}
     limit = decimal_of(body, "leverageLimit")
-    owner.switches |= {name: body[name] for name in owner.switches if name in body}
-    if limit is not None:
-        owner.leverage_limit = limit
+    if limit is not None and not 0 < limit <= LARGEST_LEVERAGE:
+        raise Refusal(
+            "MAX_LEVERAGE_REACHED", f"Leverage limit must be above 0 and at most {LARGEST_LEVERAGE}"
+        )
+    owner.switches |= {name: value for name, value in given.items() if value is not None}
+    owner.leverage_limit = limit or owner.leverage_limit
     return web.Response()
 
 
@@ -67,15 +71,30 @@ async def order_limit(request: web.Request) -> web.Response:
     price = decimal_of(query, "price") or (book.ask if side == "Bid" else book.bid)
     if price <= 0:
         raise Refusal("INVALID_PRICE", "There is no price to reckon with")
-    owner = signed.account
-    if market.perp:
-        most = owner.available(market.quote) / (price * INITIAL_MARGIN)
-    elif side == "Bid":
+    owner, buys, reduces = signed.account, side == "Bid", query.get("reduceOnly") == "true"
+    net = owner.net(market.symbol)
+    if reduces:
+        most = abs(net) if net != 0 and (net > 0) != buys else Decimal(0)
+    elif market.perp:
+        engine = request.app[EXCHANGE].engine
+        orders = engine.resting.of_account(owner)
+        most = largest_order(owner, market, buys=buys, price=price, orders=orders, marks=engine.mark)
+    elif buys:
         most = owner.available(market.quote) / price
     else:
         most = owner.available(market.base)
-    most = max(Decimal(0), most) // market.step * market.step
-    return web.json_response({"maxOrderQuantity": text(most), "side": side, "symbol": market.symbol})
+    return web.json_response(
+        {
+            "symbol": market.symbol,
+            "side": side,
+            "maxOrderQuantity": text(market.in_steps(max(Decimal(0), most))),
+            "price": query.get("price"),
+            "reduceOnly": reduces,
+            "autoBorrow": None,
+            "autoBorrowRepay": None,
+            "autoLendRedeem": None,
+        }
+    )
 
 
 @routes.get("/api/v1/capital")
@@ -98,11 +117,12 @@ async def capital(request: web.Request) -> web.Response:
 async def collateral(request: web.Request) -> web.Response:
     """Return the margin summary; USDC alone counts as collateral here."""
     owner = signed_query(request, "collateralQuery")[0].account
-    exchange = request.app[EXCHANGE]
+    engine = request.app[EXCHANGE].engine
     total, free = owner.balances.get("USDC", Decimal(0)), owner.available("USDC")
-    unrealized = _sum(_unrealized(exchange, symbol, held) for symbol, held in owner.positions.items())
-    exposure = _sum(abs(held.net) * _mark(exchange, symbol) for symbol, held in owner.positions.items())
-    equity = total + unrealized
+    profit = unrealized(owner, engine.mark)
+    held = required(owner, engine.resting.of_account(owner), engine.mark)
+    exposure = sum((abs(p.net) * engine.mark(symbol) for symbol, p in owner.positions.items()), Decimal(0))
+    net_equity = total + profit
     return web.json_response(
         {
             "assetsValue": text(total),
@@ -120,16 +140,16 @@ async def collateral(request: web.Request) -> web.Response:
                     "availableQuantity": text(free),
                 }
             ],
-            "imf": text(INITIAL_MARGIN),
+            "imf": text(rounded(1 / owner.leverage_limit)),
             "unsettledEquity": "0",
             "liabilitiesValue": "0",
-            "marginFraction": text(round(equity / exposure, 6)) if exposure else None,
-            "mmf": "0.03",
-            "netEquity": text(equity),
-            "netEquityAvailable": text(free + unrealized - exposure * INITIAL_MARGIN),
-            "netEquityLocked": text(total - free),
-            "netExposureFutures": text(exposure),
-            "pnlUnrealized": text(unrealized),
+            "marginFraction": text(rounded(net_equity / exposure)) if exposure else None,
+            "mmf": text(rounded(1 / owner.leverage_limit / 2)),
+            "netEquity": text(rounded(net_equity)),
+            "netEquityAvailable": text(rounded(free + profit - held)),
+            "netEquityLocked": text(rounded(total - free + held)),
+            "netExposureFutures": text(rounded(exposure)),
+            "pnlUnrealized": text(rounded(profit)),
         }
     )
 
@@ -145,9 +165,10 @@ async def borrow_lend(request: web.Request) -> web.Response:
 async def position(request: web.Request) -> web.Response:
     """Return the positions; 404 when a symbol is given and there is none."""
     signed, query = signed_query(request, "positionQuery")
-    exchange = request.app[EXCHANGE]
+    symbol_asked_for(query)
+    engine = request.app[EXCHANGE].engine
     found = [
-        _position(exchange, signed.account, name, held)
+        _position(engine, signed.account, name, held)
         for name, held in signed.account.positions.items()
         if held.net != 0 and fits(query, name)
     ]
@@ -156,34 +177,22 @@ async def position(request: web.Request) -> web.Response:
     return web.json_response(found)
 
 
-def _mark(exchange: Exchange, symbol: str) -> Decimal:
-    return exchange.engine.books[symbol].mid
-
-
-def _unrealized(exchange: Exchange, symbol: str, held: Position) -> Decimal:
-    return (_mark(exchange, symbol) - held.entry) * held.net
-
-
-def _sum(values: Iterable[Decimal]) -> Decimal:
-    return sum(values, Decimal(0))
-
-
-def _position(exchange: Exchange, owner: Account, symbol: str, held: Position) -> dict[str, Any]:
-    mark = _mark(exchange, symbol)
+def _position(engine: Engine, owner: Account, symbol: str, held: Position) -> dict[str, Any]:
+    mark = engine.mark(symbol)
     margins = MARKETS[symbol].wire()
     return {
         "symbol": symbol,
         "positionId": held.position_id,
         "netQuantity": text(held.net),
-        "entryPrice": text(held.entry),
-        "breakEvenPrice": text(held.entry),
+        "entryPrice": text(rounded(held.entry)),
+        "breakEvenPrice": text(rounded(held.entry)),
         "markPrice": text(mark),
         "estLiquidationPrice": "0",
-        "netCost": text(held.net * held.entry),
+        "netCost": text(rounded(held.net * held.entry)),
         "netExposureQuantity": text(abs(held.net)),
         "netExposureNotional": text(abs(held.net) * mark),
-        "pnlRealized": text(held.realized),
-        "pnlUnrealized": text(_unrealized(exchange, symbol, held)),
+        "pnlRealized": text(rounded(held.realized)),
+        "pnlUnrealized": text(rounded((mark - held.entry) * held.net)),
         "cumulativeFundingPayment": "0",
         "cumulativeInterest": "0",
         "imf": margins["imfFunction"]["base"],

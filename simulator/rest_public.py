@@ -156,7 +156,7 @@ async def depth(request: web.Request) -> web.Response:
 
 def _levels(exchange: Exchange, symbol: str, *, bids: bool) -> dict[Decimal, Decimal]:
     levels = dict(exchange.engine.books[symbol].levels(bids=bids))
-    for order in exchange.engine.resting(symbol):
+    for order in exchange.engine.resting.of_symbol(symbol):
         if order.wanted.buys is bids:
             levels[order.price] = levels.get(order.price, Decimal(0)) + order.remaining
     return levels

@@ -38,9 +38,10 @@ def _rules(request: web.Request) -> web.Response:
 async def set_faults(request: web.Request) -> web.Response:
     """Replace all rules."""
     try:
-        request.app[EXCHANGE].faults.rules = parse(await request.json())
+        rules = parse(await request.json())
     except (FaultError, ValueError) as error:
         return web.json_response({"code": "INVALID_FAULT", "message": str(error)}, status=400)
+    request.app[EXCHANGE].faults.rules = rules
     return _rules(request)
 
 
@@ -54,7 +55,8 @@ async def clear_faults(request: web.Request) -> web.Response:
 @routes.get("/sim/journal")
 async def journal(request: web.Request) -> web.Response:
     """Return the witness's entries behind `since`."""
-    return web.json_response(request.app[EXCHANGE].journal.since(integer_of(request.query, "since", 0)))
+    lines = request.app[EXCHANGE].journal.lines_since(integer_of(request.query, "since", 0))
+    return web.Response(text=f"[{','.join(lines)}]", content_type="application/json")
 
 
 @routes.get("/sim/orders")
@@ -67,7 +69,7 @@ async def orders(request: web.Request) -> web.Response:
             order.witness()
             for account in engine.accounts.values()
             if name in {None, account.name}
-            for order in engine.open_orders(account)
+            for order in engine.resting.of_account(account)
         ]
     )
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-from collections.abc import Awaitable, Callable, Iterable
+import socket
+import struct
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
 from simulator import rest_account, rest_history, rest_orders, rest_public, rest_sim
-from simulator.accounts import Account
 from simulator.errors import BadRequest, Refusal
 from simulator.exchange import EXCHANGE, Exchange
 from simulator.faults import Fault
@@ -50,6 +51,9 @@ async def with_errors(request: web.Request, handler: Handler) -> web.StreamRespo
         response = web.Response(text=message, status=400)
     except (web.HTTPNotFound, web.HTTPMethodNotAllowed):
         response = web.Response(text="404 not found", status=404)
+    except web.HTTPException as error:
+        message = error.reason
+        response = web.Response(text=message, status=error.status)
     if not _is_operator(request):
         _witness(request, "request", status=response.status, code=code, message=message)
     return response
@@ -61,21 +65,21 @@ def _is_operator(request: web.Request) -> bool:
 
 def _witness(request: web.Request, event: str, **fields: object) -> None:
     signed_at = request.headers.get("X-Timestamp", "")
+    readable = signed_at.isascii() and signed_at.isdigit() and len(signed_at) < 16
     request.app[EXCHANGE].journal.write(
         event,
         account=_account_name(request),
         method=request.method,
         path=request.path,
         **fields,
-        signed_at_ms=int(signed_at) if signed_at.isascii() and signed_at.isdigit() else None,
+        signed_at_ms=int(signed_at) if readable else None,
         arrived_at_ms=request[ARRIVED_AT_MS],
     )
 
 
 def _account_name(request: web.Request) -> str | None:
-    key = request.headers.get("X-API-Key")
-    accounts: Iterable[Account] = request.app[EXCHANGE].engine.accounts.values()
-    return next((account.name for account in accounts if account.public_key == key), None)
+    owner = request.app[EXCHANGE].keys.owner(request.headers.get("X-API-Key", ""))
+    return owner.name if owner else None
 
 
 @web.middleware
@@ -134,6 +138,10 @@ async def _until_left(request: web.Request) -> None:
 
 def _reset(request: web.Request) -> web.Response:
     if request.transport is not None:
+        connection = request.transport.get_extra_info("socket")
+        if connection is not None:
+            # Without lingering the kernel sends RST instead of an orderly FIN.
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         request.transport.abort()
     return web.Response(status=500)
 

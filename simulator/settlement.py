@@ -52,11 +52,11 @@ def settle(order: Order, price: Decimal, quantity: Decimal, *, maker: bool) -> t
 
 
 def _move_position(account: Account, order: Order, price: Decimal, quantity: Decimal) -> None:
-    position = account.positions.setdefault(
-        order.wanted.market.symbol, Position(position_id=str(order.order_id))
-    )
+    position = account.positions.setdefault(order.symbol, Position())
     change = quantity if order.wanted.buys else -quantity
     old = position.net
+    if old == 0:
+        position.position_id = str(order.order_id)
     if old == 0 or (old > 0) == (change > 0):
         position.entry = (position.entry * abs(old) + price * quantity) / (abs(old) + quantity)
         position.net = old + change

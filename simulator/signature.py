@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,28 +46,51 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-def verify(
-    headers: Mapping[str, str],
-    instruction: str,
-    payload: Fields | Sequence[Fields],
-    accounts: Mapping[str, Account],
-) -> Signed:
-    """Return who signed. Raises `Refusal`; whether the time fits is judged by the engine."""
-    public_key = headers.get("X-API-Key", "")
-    account = next((a for a in accounts.values() if a.public_key == public_key), None)
-    if account is None:
-        raise Refusal("UNAUTHORIZED", "Unknown API key", 401)
-    try:
-        at_ms = int(headers["X-Timestamp"])
-        window_ms = int(headers.get("X-Window", DEFAULT_WINDOW_MS))
-        signature = base64.b64decode(headers["X-Signature"], validate=True)
-    except (KeyError, ValueError, binascii.Error):
-        raise Refusal("INVALID_CLIENT_REQUEST", "Invalid X-Signature header") from None
-    if not 0 < window_ms <= LONGEST_WINDOW_MS:
-        raise Refusal("INVALID_CLIENT_REQUEST", "Invalid X-Window header")
-    message = signing_string(instruction, payload, at_ms, window_ms).encode()
-    try:
-        Ed25519PublicKey.from_public_bytes(base64.b64decode(public_key)).verify(signature, message)
-    except InvalidSignature:
-        raise Refusal("INVALID_CLIENT_REQUEST", "Invalid signature") from None
-    return Signed(account=account, at_ms=at_ms, window_ms=window_ms)
+class KeyRing:
+    """The accounts by their public keys."""
+
+    def __init__(self, accounts: Iterable[Account]) -> None:
+        self._known = {
+            account.public_key: (
+                account,
+                Ed25519PublicKey.from_public_bytes(base64.b64decode(account.public_key)),
+            )
+            for account in accounts
+        }
+
+    def owner(self, public_key: str) -> Account | None:
+        """Return the account of a key."""
+        return self._known.get(public_key, (None, None))[0]
+
+    def verify(
+        self, headers: Mapping[str, str], instruction: str, payload: Fields | Sequence[Fields]
+    ) -> Signed:
+        """Return who signed. Raises `Refusal`; whether the time fits is judged by the engine."""
+        known = self._known.get(headers.get("X-API-Key", ""))
+        if known is None:
+            raise Refusal("UNAUTHORIZED", "Unknown API key", 401)
+        account, public_key = known
+        at_ms = _integer(headers, "X-Timestamp")
+        window_ms = _integer(headers, "X-Window", DEFAULT_WINDOW_MS)
+        if not 0 < window_ms <= LONGEST_WINDOW_MS:
+            raise Refusal("INVALID_CLIENT_REQUEST", "Invalid X-Window header")
+        try:
+            signature = base64.b64decode(headers.get("X-Signature", ""), validate=True)
+        except (ValueError, binascii.Error):
+            raise Refusal("INVALID_CLIENT_REQUEST", "Invalid X-Signature header") from None
+        message = signing_string(instruction, payload, at_ms, window_ms).encode("utf-8", "surrogatepass")
+        try:
+            public_key.verify(signature, message)
+        except InvalidSignature:
+            raise Refusal("INVALID_CLIENT_REQUEST", "Invalid signature") from None
+        return Signed(account=account, at_ms=at_ms, window_ms=window_ms)
+
+
+def _integer(headers: Mapping[str, str], name: str, default: int | None = None) -> int:
+    given = headers.get(name)
+    if given is None and default is not None:
+        return default
+    # Longer than any time in milliseconds; int() itself refuses thousands of digits in its own way.
+    if given is None or not (given.isascii() and given.isdigit()) or len(given) > 15:
+        raise Refusal("INVALID_CLIENT_REQUEST", f"Invalid {name} header")
+    return int(given)

@@ -145,9 +145,11 @@ class TapePlayer:
             if 0 < bid < ask:
                 self._engine.outside_quote(symbol, bid, event.bid_quantity, ask, event.ask_quantity)
         elif isinstance(event, TapeTrade):
-            if event.price > 0 and event.quantity > 0:
+            # On coarser ticks a trade falls on the level that shows the quantity it took.
+            price = self._down(event.price) if event.aggressor_sells else self._up(event.price)
+            if price > 0 and event.quantity > 0:
                 self._engine.outside_trade(
-                    symbol, event.price, event.quantity, aggressor_sells=event.aggressor_sells
+                    symbol, price, event.quantity, aggressor_sells=event.aggressor_sells
                 )
         elif self._fits_ticks(event):
             self._engine.books[symbol].record_depth(event.bids, event.asks, snapshot=event.snapshot)

@@ -19,7 +19,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 pytest.importorskip("backpack_exchange_sdk", reason="the independent client is not installed")
 
-from backpack_exchange_sdk._base.errors import BackpackAPIError
+from backpack_exchange_sdk._base.errors import (
+    BackpackAPIError,
+    BackpackInsufficientFundsError,
+    BackpackInvalidRequestError,
+    BackpackMaintenanceError,
+    BackpackNotFoundError,
+    BackpackRateLimitError,
+    BackpackRequestError,
+    BackpackUnauthorizedError,
+)
 from backpack_exchange_sdk.authenticated import AuthenticationClient
 from backpack_exchange_sdk.public import PublicClient
 
@@ -167,19 +176,58 @@ def test_account_queries(demo: AuthenticationClient) -> None:
 
 
 def test_refusals_reach_the_client_as_its_own_errors(demo: AuthenticationClient, base_url: str) -> None:
-    with pytest.raises(BackpackAPIError) as crossing:
+    with pytest.raises(BackpackInvalidRequestError) as crossing:
         demo.execute_order("Limit", "Bid", SYMBOL, postOnly=True, price="151", quantity="0.5")
-    assert "Order would immediately match and take" in str(crossing.value)
+    assert (crossing.value.code, crossing.value.status_code) == ("INVALID_ORDER", 400)
+    assert crossing.value.message == "Order would immediately match and take"
+    with pytest.raises(BackpackInsufficientFundsError):
+        demo.execute_order("Limit", "Bid", SYMBOL, price="140", quantity="1000000")
+    with pytest.raises(BackpackInvalidRequestError, match="too far"):
+        demo.execute_order("Limit", "Bid", SYMBOL, price="1", quantity="1")
+    with pytest.raises(BackpackNotFoundError):
+        demo.cancel_open_order(SYMBOL, orderId="1")
+    with pytest.raises(BackpackNotFoundError):
+        demo.get_users_open_orders(SYMBOL, clientId=123456)
+    # What cannot be decoded is plain text, which the client hands on without a code.
     with pytest.raises(BackpackAPIError) as undecodable:
         demo.execute_order("Limit", "Bid", "NO_SUCH", price="151", quantity="0.5")
-    assert undecodable.value.status_code == 400
+    assert (undecodable.value.status_code, undecodable.value.code) == (400, None)
+    assert "Invalid market symbol" in str(undecodable.value)
+
+
+def test_a_client_id_is_taken_while_it_rests(demo: AuthenticationClient) -> None:
+    first = demo.execute_order("Limit", "Bid", SYMBOL, clientId=9, price="140", quantity="1")
+    with pytest.raises(BackpackInvalidRequestError):
+        demo.execute_order("Limit", "Bid", SYMBOL, clientId=9, price="141", quantity="1")
+    demo.cancel_open_order(SYMBOL, orderId=first["id"])
+    demo.execute_order("Limit", "Bid", SYMBOL, clientId=9, price="141", quantity="1")
+    assert [order["price"] for order in demo.get_open_orders(SYMBOL)] == ["141"]
+
+
+def test_strangers_and_forgers_are_told_apart(base_url: str) -> None:
     stranger = client_of(base_url, b"\x77" * 32)
-    with pytest.raises(BackpackAPIError):
+    with pytest.raises(BackpackUnauthorizedError):
         stranger.get_balances()
     stranger.session.close()
-    wrong = client_of(base_url, b"\x01" * 32)
-    wrong.private_key_obj = Ed25519PrivateKey.from_private_bytes(b"\x05" * 32)
-    with pytest.raises(BackpackAPIError) as forged:
-        wrong.get_balances()
-    assert "Invalid signature" in str(forged.value)
-    wrong.session.close()
+    forger = client_of(base_url, b"\x01" * 32)
+    forger.private_key_obj = Ed25519PrivateKey.from_private_bytes(b"\x05" * 32)
+    with pytest.raises(BackpackInvalidRequestError, match="Invalid signature"):
+        forger.get_balances()
+    forger.session.close()
+
+
+def test_faults_reach_the_client_as_its_own_errors(demo: AuthenticationClient, base_url: str) -> None:
+    def fault(kind: str, **fields: Any) -> None:
+        rule = {"endpoint": "GET /api/v1/capital", "kind": kind, "count": 1, **fields}
+        demo.session.post(f"{base_url}sim/faults", json=[rule], timeout=5).raise_for_status()
+
+    fault("error", status=429, code="TOO_MANY_REQUESTS", message="Too many requests")
+    with pytest.raises(BackpackRateLimitError):
+        demo.get_balances()
+    fault("error", status=503, code="MAINTENANCE", message="Maintenance")
+    with pytest.raises(BackpackMaintenanceError):
+        demo.get_balances()
+    fault("reset_after")
+    with pytest.raises(BackpackRequestError):
+        demo.get_balances()
+    assert "USDC" in demo.get_balances()

@@ -23,7 +23,7 @@ from simulator.flow import SyntheticFlow
 from simulator.journal import Journal
 from simulator.rate_limit import RateLimit
 from simulator.server import create_app
-from simulator.signature import signing_string
+from simulator.signature import KeyRing, signing_string
 
 BID: dict[str, Any] = {
     "symbol": "SOL_USDC",
@@ -127,6 +127,7 @@ def running(**changed: Any) -> Iterator[Client]:
     fields: dict[str, Any] = {
         "now_ms": now_ms,
         "engine": engine,
+        "keys": KeyRing(engine.accounts.values()),
         "journal": journal,
         "faults": Faults(1),
         "rate_limit": RateLimit(now_ms, 100_000),
@@ -135,6 +136,7 @@ def running(**changed: Any) -> Iterator[Client]:
         "taker_hold_ms": 0,
         "window_check_on_arrival": False,
         "flow": SyntheticFlow(engine, 1),
+        "strict_client_ids": False,
     }
     loop = asyncio.new_event_loop()
     started = threading.Event()

@@ -10,7 +10,7 @@ from simulator.accounts import Account
 from simulator.engine import Engine
 from simulator.journal import Journal
 from simulator.order_request import parse_order
-from simulator.orders import Order
+from simulator.orders import Fill, Order
 
 SPOT = "SOL_USDC"
 PERP = "SOL_USDC_PERP"
@@ -64,6 +64,11 @@ class SmallExchange:
         return self.engine.place(
             account, parse_order(body | fields), signed_at_ms=self.now_ms, window_ms=5_000
         )
+
+    def fills(self) -> list[Fill]:
+        """Return everybody's fills in the order of their trades, of one trade the taker's first."""
+        found = [fill for name in self.engine.accounts for fill in self.engine.fills.rows(name)]
+        return sorted(found, key=lambda fill: (fill.trade_id, fill.maker))
 
     def events(self, event: str) -> list[dict[str, Any]]:
         """Return the journal's entries of one kind."""

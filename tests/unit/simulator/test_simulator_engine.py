@@ -38,14 +38,14 @@ def test_what_is_not_taken_rests_at_its_price(exchange: SmallExchange) -> None:
     exchange.place(exchange.other, "Ask", "101")
     taker = exchange.place(exchange.demo, "Bid", "101", "3")
     assert (taker.status, taker.remaining) == ("PartiallyFilled", Decimal(2))
-    assert exchange.engine.open_orders(exchange.demo) == [taker]
+    assert exchange.engine.resting.of_account(exchange.demo) == [taker]
 
 
 def test_both_sides_of_a_trade_carry_its_number_and_no_other_trade_does(exchange: SmallExchange) -> None:
     exchange.place(exchange.other, "Ask", "101", "2")
     exchange.place(exchange.demo, "Bid", "101")
     exchange.place(exchange.demo, "Bid", "101")
-    numbers = [fill.trade_id for fill in exchange.engine.fills]
+    numbers = [fill.trade_id for fill in exchange.fills()]
     assert numbers[0] == numbers[1] != numbers[2] == numbers[3]
     assert [trade.trade_id for trade in exchange.engine.books[SPOT].trades] == [numbers[0], numbers[2]]
 
@@ -82,7 +82,7 @@ def test_post_only_that_would_take_is_refused_and_leaves_nothing(exchange: Small
     with pytest.raises(Refusal, match="Order would immediately match and take") as caught:
         exchange.place(exchange.demo, "Bid", "101", postOnly=True)
     assert (caught.value.code, caught.value.status) == ("INVALID_ORDER", 400)
-    assert exchange.engine.open_orders(exchange.demo) == []
+    assert exchange.engine.resting.of_account(exchange.demo) == []
     assert exchange.place(exchange.demo, "Bid", "100.99", postOnly=True).rests
 
 
@@ -165,7 +165,7 @@ def test_filters_and_funds(exchange: SmallExchange, fields: dict[str, Any], code
     with pytest.raises(Refusal, match=message) as caught:
         exchange.place(exchange.demo, **{"price": "99", **fields})
     assert caught.value.code == code
-    assert exchange.engine.open_orders(exchange.demo) == []
+    assert exchange.engine.resting.of_account(exchange.demo) == []
     assert exchange.events("order_refused")[0]["code"] == code
 
 
@@ -246,5 +246,5 @@ def test_a_list_can_be_asked_for_as_it_was(exchange: SmallExchange) -> None:
     exchange.now_ms += 100
     exchange.engine.cancel(first)
     second = exchange.place(exchange.demo)
-    assert exchange.engine.open_orders_at(exchange.demo, START_MS + 50) == [first]
-    assert exchange.engine.open_orders_at(exchange.demo, START_MS + 100) == [second]
+    assert exchange.engine.resting.of_account_at(exchange.demo, START_MS + 50) == [first]
+    assert exchange.engine.resting.of_account_at(exchange.demo, START_MS + 100) == [second]

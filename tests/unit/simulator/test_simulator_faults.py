@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import time
 from collections.abc import Iterator
 
@@ -53,6 +54,19 @@ def test_a_reset_before_processing_does_nothing(client: Client) -> None:
         client.place()
     assert client.witnessed_ids() == []
     assert client.journal("order_accepted") == []
+
+
+@pytest.mark.parametrize("kind", ["reset_before", "reset_after", "late"])
+def test_a_reset_is_the_kernels_and_no_orderly_end(client: Client, kind: str) -> None:
+    client.fault("GET /api/v1/ping", kind)
+    connection = http.client.HTTPConnection(client.url.removeprefix("http://"), timeout=5)
+    # Without a body: a reset between headers and body would be met by the sending, not by the reading.
+    connection.request("GET", "/api/v1/ping")
+    with pytest.raises(ConnectionResetError) as caught:
+        connection.getresponse()
+    # http.client words an orderly end as a subclass.
+    assert caught.type is ConnectionResetError
+    connection.close()
 
 
 def test_a_reset_after_processing_leaves_the_order_on_the_book(client: Client) -> None:
@@ -115,7 +129,9 @@ def test_a_stale_list_shows_what_was(client: Client) -> None:
     client.fault(LIST, "stale_list", delay_ms=1_000)
     eventually(lambda: client.open_ids() == [order_id], "the list never caught up")
     client.cancel(orderId=order_id)
-    assert client.open_ids() == [order_id]
+    shown = client.call("GET", "/api/v1/orders", "orderQueryAll").json()
+    # As it was then, not as it ended since.
+    assert [(order["id"], order["status"]) for order in shown] == [(order_id, "New")]
     eventually(lambda: client.open_ids() == [], "the list never caught up")
 
 
@@ -173,6 +189,15 @@ def test_clearing_the_faults_is_enough(client: Client) -> None:
         [{"endpoint": "*", "kind": "error", "chance": 1}],
         [{"endpoint": "*", "kind": "error", "probability": "often"}],
         [{"endpoint": "*", "kind": "error", "count": True}],
+        [{"endpoint": "*", "kind": "error", "count": 0}],
+        [{"endpoint": "*", "kind": "error", "probability": 1.5}],
+        [{"endpoint": "*", "kind": "error", "status": 99}],
+        [{"endpoint": "*", "kind": "latency", "latency_ms": -1}],
+        [{"endpoint": "/api/v1/order", "kind": "error"}],
+        [{"endpoint": "PUT /api/v1/order", "kind": "error"}],
+        [{"endpoint": "GET /api/v1/orders?symbol=SOL_USDC", "kind": "error"}],
+        [{"endpoint": "POST /api/v1/orders", "kind": "stale_list"}],
+        [{"endpoint": "GET /api/v1/orders", "kind": "cancel_202"}],
     ],
 )
 def test_a_rule_that_is_not_understood_is_refused_and_changes_nothing(client: Client, rules: object) -> None:

@@ -12,6 +12,7 @@ import pytest
 from simulator import tape
 from simulator.flow import SyntheticFlow
 from simulator.markets import MARKETS
+from simulator.orders import text
 from tests.unit.simulator.small_exchange import SPOT, SmallExchange
 
 ROOT = Path(__file__).parents[3]
@@ -57,8 +58,8 @@ def test_a_trade_through_the_price_fills_whatever_stood_before(exchange: SmallEx
     exchange.trade("99.99", "0.01", sells=True)
     exchange.trade("100.05", "0.01", sells=False)
     assert (bid.status, ask.status) == ("Filled", "Filled")
-    assert {fill.price for fill in exchange.engine.fills} == {Decimal(100), Decimal("100.04")}
-    assert all(fill.maker for fill in exchange.engine.fills)
+    assert {fill.price for fill in exchange.fills()} == {Decimal(100), Decimal("100.04")}
+    assert all(fill.maker for fill in exchange.fills())
 
 
 def test_a_touch_that_moves_over_an_order_fills_it_at_its_own_price(exchange: SmallExchange) -> None:
@@ -113,8 +114,8 @@ def play(path: Path, symbol: str = ETH) -> SmallExchange:
 def test_a_tape_fills_at_the_touch_after_the_queue_and_below_it_when_traded_through() -> None:
     exchange = play(TINY)
     # Of 3 displayed the first trade takes 1, the second 2 and then 0.5 of ours; the third goes through both.
-    fills = [(fill.at_ms, str(fill.price), str(fill.quantity)) for fill in exchange.engine.fills]
-    assert fills == [(30, "100.00", "0.5"), (50, "100.00", "0.5"), (50, "99.98", "1")]
+    fills = [(fill.at_ms, text(fill.price), text(fill.quantity)) for fill in exchange.fills()]
+    assert fills == [(30, "100", "0.5"), (50, "100", "0.5"), (50, "99.98", "1")]
 
 
 def test_a_tape_shows_its_recorded_depth_and_takers_pay_it() -> None:

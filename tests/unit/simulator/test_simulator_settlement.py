@@ -27,7 +27,7 @@ def test_spot_fees_are_taken_from_what_is_received(exchange: SmallExchange) -> N
     # Taker 10 bps of 10 SOL; maker 8 bps of 1000 USDC.
     assert buyer == {"SOL": Decimal("9.99"), "USDC": Decimal(-1000)}
     assert seller == {"SOL": Decimal(-10), "USDC": Decimal("999.2")}
-    assert [(fill.fee_asset, fill.maker) for fill in exchange.engine.fills] == [
+    assert [(fill.fee_asset, fill.maker) for fill in exchange.fills()] == [
         ("SOL", False),
         ("USDC", True),
     ]
@@ -104,24 +104,24 @@ def test_nothing_is_made_or_lost_and_the_book_never_crosses(
     for name, side, price, quantity, kind, rule in chosen:
         account = engine.accounts[name]
         if kind == "cancel":
-            for order in engine.open_orders(account, SPOT)[:1]:
+            for order in engine.resting.of_account(account, SPOT)[:1]:
                 engine.cancel(order)
         else:
             exchange.place(
                 account, side, str(price), str(quantity), timeInForce=kind, selfTradePrevention=rule
             )
-        resting = engine.resting(SPOT)
+        resting = engine.resting.of_symbol(SPOT)
         bids = [order.price for order in resting if order.wanted.buys]
         asks = [order.price for order in resting if not order.wanted.buys]
         assert not bids or not asks or max(bids) < min(asks)
         for owner in engine.accounts.values():
             held = sum(
-                (o.price * o.remaining for o in engine.open_orders(owner) if o.wanted.buys), Decimal(0)
+                (o.price * o.remaining for o in engine.resting.of_account(owner) if o.wanted.buys), Decimal(0)
             )
             assert owner.locked.get("USDC", Decimal(0)) == held
             assert owner.available("USDC") >= 0
     fees = {"SOL": Decimal(0), "USDC": Decimal(0)}
-    for fill in engine.fills:
+    for fill in exchange.fills():
         fees[fill.fee_asset] += fill.fee
     after = _totals(exchange)
     assert {asset: after[asset] + fees[asset] for asset in fees} == {asset: before[asset] for asset in fees}
