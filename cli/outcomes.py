@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from runner.outcome import Outcome
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from runner.outcome import Outcome
 
 
 def read_outcome(text: str) -> Outcome | None:
     """Return the outcome in `text`, None when there is none that this version understands."""
     if not text:
         return None
+    # Here, because its models are slow to import: a stop closes the gate before it needs them.
+    from runner.outcome import Outcome
+
     try:
         return Outcome.model_validate_json(text)
     except ValueError:

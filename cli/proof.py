@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cli.outcomes import read_outcome
 from cli.output import Output, clock, iso, seconds
 from cli.stop_progress import Ending, StopProgress
-from runner.outcome import OpenOrderSeen, Outcome
+
+if TYPE_CHECKING:
+    from runner.outcome import OpenOrderSeen, Outcome
 
 #: Endings after which no own order is left.
 CLEAN_ENDINGS = frozenset({Ending.CLEAN, Ending.ALREADY_STOPPED, Ending.NEVER_STARTED})
