@@ -80,7 +80,7 @@ class OwnOrders:
         That saves the time of a list on the usual path, and reaches orders that a lagging list hides.
         """
         if self._exclusive:
-            self._cancel_symbol()
+            self._cancel_symbol(known_order_ids)
         elif known_order_ids:
             self._cancel(known_order_ids)
 
@@ -128,10 +128,11 @@ class OwnOrders:
         else:
             self._unsure.add(order_id)
 
-    def _cancel_symbol(self) -> None:
+    def _cancel_symbol(self, known_order_ids: tuple[str, ...]) -> None:
         try:
             self._exchange.cancel_all(self._symbol)
         except ExchangeError as error:
+            self._unsure.update(known_order_ids)
             self._cleanup.note_trouble(f"cancel-all not confirmed: {error}")
 
 
