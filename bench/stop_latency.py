@@ -4,41 +4,49 @@
 
 Real Valkey, real workers, the simulated exchange over sockets with a fixed latency. Beside each stop the
 floor is measured in the same run: one round of cancels and two lists, sent straight through the adapter.
-Ends with one line of JSON.
+Stops by request and stops by the whole command take turns, so that both meet the same load. Progress goes to
+standard error; standard output ends with one line of JSON.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
-import statistics
+import os
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from cli.stack.stack import Stack, StackOptions  # noqa: E402 - the checkout is put on the path first
+from bench.figures import median, nearest_rank, table  # noqa: E402 - the checkout is put on the path first
+from cli.stack.stack import Stack, StackOptions  # noqa: E402
 from exchanges.base import Authorization  # noqa: E402
 from market.orders import NewOrder, OrderType, Side  # noqa: E402
 from runner.config import load_instance  # noqa: E402
 from runner.context import Context, open_context  # noqa: E402
 from runner.execution import cancel_orders  # noqa: E402
 from runner.lifecycle import start_instance  # noqa: E402
+from runner.outcome import Outcome  # noqa: E402
 from state.client_ids import owns  # noqa: E402
-from state.instances import StopPolicy  # noqa: E402
+from state.instances import Record, StopPolicy  # noqa: E402
 
-INSTANCE = "bench_sol_01"
+INSTANCE = "bp_sol_01"
 ORDERS = 6
 #: Iterations before a stop, so that every connection is warm and the ladder stands.
 SETTLED = 3
 DEADLINE_S = 20.0
+#: A stop is asked for this long before the next iteration, by turns: idle, but at no fixed moment.
+IDLE_MS = (350, 500, 650, 800)
+#: What is asked of the whole process `manage.py stop`.
+CLI_BOUND_S = 1.5
 CONFIG = {
     "metadata": {
         "instance_id": INSTANCE,
@@ -53,7 +61,7 @@ CONFIG = {
         "max_orders": ORDERS // 2,
         "quantity": "0.5",
         "enable_rebalance": False,
-        # Long beside an iteration, so that the chain is idle when it is stopped.
+        # Long beside an iteration, so that there is a moment to stop the chain while it is idle.
         "interval": 1,
     },
     "live": False,
@@ -61,14 +69,31 @@ CONFIG = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stop:
-    """One measured stop, ms from the request."""
+class Phases:
+    """One stop, ms from its request by the state server's clock."""
 
-    claimed_ms: int
-    cancels_sent_ms: int
-    finished_ms: int
-    #: The same work straight through the adapter.
-    floor_ms: float
+    claimed_ms: float
+    cancels_sent_ms: float
+    orders_cancelled_ms: float
+    finished_ms: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Floor:
+    """The work that no proven stop can do without, through the adapter alone, ms from its beginning."""
+
+    cancels_ms: float
+    whole_ms: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """One `manage.py stop` from outside."""
+
+    phases: Phases
+    wall_ms: float
+    #: A Python that imports what the command imports, less one that does nothing.
+    imports_ms: float
 
 
 class NotSettled(RuntimeError):
@@ -82,10 +107,10 @@ def main() -> int:
     )
     parser.add_argument("--quick", action="store_true", help="under 40 s")
     parser.add_argument("--stops", type=int, default=20)
-    parser.add_argument("--cli-stops", type=int, default=5)
+    parser.add_argument("--cli-stops", type=int, default=20)
     parser.add_argument("--latency-ms", type=int, default=20)
     options = parser.parse_args()
-    stops, cli_stops = (5, 2) if options.quick else (options.stops, options.cli_stops)
+    stops, cli_stops = (5, 3) if options.quick else (options.stops, options.cli_stops)
     with tempfile.TemporaryDirectory() as folder:
         config_dir = Path(folder) / "config"
         config_dir.mkdir()
@@ -96,53 +121,95 @@ def main() -> int:
             fresh=True,
             simulator_arguments=("--flow", "still", "--latency-ms", str(options.latency_ms)),
         )
+        _say("starting server, simulator and workers")
+        measured: list[Phases] = []
+        floors: list[Floor] = []
+        commands: list[Command] = []
         with Stack(stack_options) as stack:
             context = open_context(stack.settings())
-            measured = [_measure(context, number, stops) for number in range(1, stops + 1)]
-            walls = [_measure_cli(context, folder, config_dir) for _ in range(cli_stops)]
-    _report(measured, walls, options.latency_ms)
+            idle_ms = itertools.cycle(IDLE_MS)
+            for number in range(1, max(stops, cli_stops) + 1):
+                if number <= stops:
+                    measured.append(_measure(context, next(idle_ms)))
+                    floors.append(_floor(context))
+                    finished_ms, floor_ms = measured[-1].finished_ms, floors[-1].whole_ms
+                    _say(f"stop {number}/{stops}: {finished_ms:.0f} ms, floor {floor_ms:.0f} ms")
+                if number <= cli_stops:
+                    commands.append(_measure_cli(context, folder, config_dir, next(idle_ms)))
+                    _say(f"manage.py stop {number}/{cli_stops}: {commands[-1].wall_ms:.0f} ms")
+    _report(measured, floors, commands, options.latency_ms)
     return 0
 
 
-def _measure(context: Context, number: int, of: int) -> Stop:
-    _start_and_settle(context)
-    position = context.events.last_id()
-    request = context.instances.request_stop(INSTANCE, by="bench", reason="bench", policy=StopPolicy())
-    seen: dict[str, int] = {}
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _measure(context: Context, idle_ms: int) -> Phases:
+    """Stop as the command does, without the command."""
+    position = _start_and_settle(context, idle_ms)
+    context.instances.request_stop(INSTANCE, by="bench", reason="bench", policy=StopPolicy())
+    return _phases(context, position)
+
+
+def _phases(context: Context, position: str) -> Phases:
+    """Follow a stop to its end and return its phases; it has to be the stop that was meant."""
+    at_ms: dict[str, int] = {}
+    outcome: Outcome | None = None
     deadline = time.monotonic() + DEADLINE_S
-    while "stopped" not in seen:
+    while outcome is None:
         if time.monotonic() > deadline:
-            raise NotSettled("the stop did not finish clean")
+            raise NotSettled(f"the stop did not finish; seen: {', '.join(at_ms)}")
         for event in context.events.read(position, block_ms=1000):
             position = event.stream_id
-            name = event.fields.get("step") or event.fields.get("result") or event.event
-            seen.setdefault(name, event.at_ms - request.at_ms)
-    stop = Stop(
-        claimed_ms=seen["cleanup_claimed"],
-        cancels_sent_ms=seen["cancels_sent"],
-        finished_ms=seen["stopped"],
-        floor_ms=_floor(context),
+            at_ms.setdefault(event.fields.get("step") or event.event, event.at_ms)
+            if event.event == "finished":
+                outcome = Outcome.model_validate_json(event.fields["outcome"])
+    left = _own(context, _record(context).slot)
+    cancelled = len(outcome.cancelled_order_ids)
+    if not outcome.is_clean or outcome.had_unresolved or outcome.attempt != 1 or cancelled != ORDERS or left:
+        raise NotSettled(f"not a stop of an idle chain with {ORDERS} orders: {outcome}; {left} orders left")
+
+    def after(name: str) -> float:
+        return float(at_ms[name] - at_ms["stop_requested"])
+
+    return Phases(
+        claimed_ms=after("cleanup_claimed"),
+        cancels_sent_ms=after("cancels_sent"),
+        orders_cancelled_ms=after("orders_cancelled"),
+        finished_ms=after("finished"),
     )
-    print(f"stop {number}/{of}: {stop.finished_ms} ms, floor {stop.floor_ms:.0f} ms", file=sys.stderr)
-    return stop
 
 
-def _start_and_settle(context: Context) -> None:
+def _start_and_settle(context: Context, idle_ms: int) -> str:
+    """Start, and return the position in the event stream when the chain is idle with all its orders.
+
+    That is `idle_ms` before its next iteration.
+    """
     if not start_instance(context, INSTANCE, by="bench").result.started:
         raise NotSettled("the instance is not stopped")
     deadline = time.monotonic() + DEADLINE_S
     pause = threading.Event()
     while time.monotonic() < deadline:
-        record = context.instances.read(INSTANCE)
-        if (
-            record
-            and record.seq >= SETTLED
-            and not record.lease_until_ms
-            and _own(context, record.slot) == ORDERS
-        ):
-            return
-        pause.wait(0.02)
-    raise NotSettled(f"no {ORDERS} open orders after {SETTLED} iterations within {DEADLINE_S:g} s")
+        record = _record(context)
+        until_due_ms = (record.due_at_ms or 0) - context.instances.now_ms()
+        # `tick` counts the iterations that are committed.
+        if record.tick >= SETTLED and not record.lease_until_ms and until_due_ms > idle_ms + 100:
+            if record.errors or _own(context, record.slot) != ORDERS:
+                raise NotSettled(
+                    f"not {ORDERS} open orders after {record.tick} iterations; {record.last_error}"
+                )
+            position = context.events.last_id()
+            pause.wait(max(0, (record.due_at_ms or 0) - context.instances.now_ms() - idle_ms) / 1000)
+            return position
+        pause.wait(0.01)
+    raise NotSettled(f"not idle after {SETTLED} iterations within {DEADLINE_S:g} s")
+
+
+def _record(context: Context) -> Record:
+    record = context.instances.read(INSTANCE)
+    assert record is not None  # it was started
+    return record
 
 
 def _own(context: Context, slot: int) -> int:
@@ -151,8 +218,8 @@ def _own(context: Context, slot: int) -> int:
     return sum(owns(slot, order.client_order_id) for order in orders)
 
 
-def _floor(context: Context) -> float:
-    """Return the ms of one round of cancels and two lists through the same adapter, nothing else."""
+def _floor(context: Context) -> Floor:
+    """Time one round of cancels and two lists through the same adapter, nothing else."""
     config = load_instance(INSTANCE, context.settings.config_dir, context.settings.environ).config
     symbol = config.metadata.symbol
     venue = context.venues.of(config)
@@ -178,47 +245,71 @@ def _floor(context: Context) -> float:
         raise NotSettled(f"the floor's orders were not accepted: {placed}")
     began_s = time.perf_counter()
     cancel_orders(venue, symbol, ids)
-    venue.open_orders(symbol)
-    venue.open_orders(symbol)
-    return (time.perf_counter() - began_s) * 1000
+    cancelled_s = time.perf_counter()
+    lists = venue.open_orders(symbol), venue.open_orders(symbol)
+    ended_s = time.perf_counter()
+    if any(lists):
+        raise NotSettled(f"the floor's orders are still there: {lists}")
+    return Floor(cancels_ms=(cancelled_s - began_s) * 1000, whole_ms=(ended_s - began_s) * 1000)
 
 
-def _measure_cli(context: Context, run_dir: str, config_dir: Path) -> float:
-    """Return the wall time (s) of the whole process `manage.py stop`."""
-    _start_and_settle(context)
+def _measure_cli(context: Context, run_dir: str, config_dir: Path, idle_ms: int) -> Command:
+    """Stop with the whole process `manage.py stop`."""
+    environ = {
+        **context.settings.environ,
+        "BROKER_URL": context.settings.broker_url,
+        "CLEANBOOK_RUN_DIR": run_dir,
+        "CLEANBOOK_CONFIG_DIR": str(config_dir),
+        "CLEANBOOK_SIMULATOR_URL": context.settings.simulator_url,
+    }
+    position = _start_and_settle(context, idle_ms)
+    wall_ms = _python(environ, str(ROOT / "manage.py"), "stop", INSTANCE)
+    phases = _phases(context, position)
+    imports_ms = _python(environ, "-c", "import cli.main, cli.stop") - _python(environ, "-c", "pass")
+    return Command(phases=phases, wall_ms=wall_ms, imports_ms=imports_ms)
+
+
+def _python(environ: Mapping[str, str], *arguments: str) -> float:
+    """Run Python to its end and return the ms that took. Raises `NotSettled` when it failed."""
     began_s = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, str(ROOT / "manage.py"), "stop", INSTANCE, "--json"],
-        env={
-            **context.settings.environ,
-            "BROKER_URL": context.settings.broker_url,
-            "CLEANBOOK_RUN_DIR": run_dir,
-            "CLEANBOOK_CONFIG_DIR": str(config_dir),
-            "CLEANBOOK_SIMULATOR_URL": context.settings.simulator_url,
-        },
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env=dict(environ),
         capture_output=True,
         text=True,
+        timeout=DEADLINE_S,
         check=False,
     )
-    wall_s = time.perf_counter() - began_s
+    wall_ms = (time.perf_counter() - began_s) * 1000
     if done.returncode != 0:
-        raise NotSettled(f"manage.py stop ended with {done.returncode}: {done.stderr[-500:]}")
-    print(f"manage.py stop: {wall_s:.2f} s", file=sys.stderr)
-    return wall_s
+        raise NotSettled(
+            f"{arguments} ended with {done.returncode}: {done.stdout[-300:]}{done.stderr[-300:]}"
+        )
+    return wall_ms
 
 
-def _report(stops: Sequence[Stop], walls_s: Sequence[float], latency_ms: int) -> None:
+def _report(
+    stops: Sequence[Phases], floors: Sequence[Floor], commands: Sequence[Command], latency_ms: int
+) -> None:
+    by_command = [command.phases for command in commands]
     rows = {
-        "request to cleanup claimed": [float(stop.claimed_ms) for stop in stops],
-        "request to cancels answered": [float(stop.cancels_sent_ms) for stop in stops],
-        "request to finish": [float(stop.finished_ms) for stop in stops],
-        "floor: cancels and two lists": [stop.floor_ms for stop in stops],
+        "request → cleanup claimed": [stop.claimed_ms for stop in stops],
+        "request → cancels answered": [stop.cancels_sent_ms for stop in stops],
+        "request → orders gone, two lists": [stop.orders_cancelled_ms for stop in stops],
+        "request → finished": [stop.finished_ms for stop in stops],
+        "floor: cancels": [floor.cancels_ms for floor in floors],
+        "floor: cancels and two lists": [floor.whole_ms for floor in floors],
+        "command: request → claimed": [phases.claimed_ms for phases in by_command],
+        "command: request → finished": [phases.finished_ms for phases in by_command],
+        "command: imports": [command.imports_ms for command in commands],
+        "command: whole process": [command.wall_ms for command in commands],
     }
-    print(f"{'ms':30} {'p50':>7} {'p90':>7} {'max':>7}")
-    for name, values in rows.items():
-        print(f"{name:30} {statistics.median(values):7.0f} {_p90(values):7.0f} {max(values):7.0f}")
-    finish_ms = statistics.median(rows["request to finish"])
-    floor_ms = statistics.median(rows["floor: cancels and two lists"])
+    print(table(rows))
+    finish_ms = median(rows["request → finished"])
+    command_finish_ms = median(rows["command: request → finished"])
+    floor_ms = median(rows["floor: cancels and two lists"])
+    walls_ms = rows["command: whole process"]
     bound_ms = 5 * latency_ms + 50
     print(
         json.dumps(
@@ -226,23 +317,28 @@ def _report(stops: Sequence[Stop], walls_s: Sequence[float], latency_ms: int) ->
                 "bench": "stop_latency",
                 "stops": len(stops),
                 "latency_ms": latency_ms,
-                "claimed_p50_ms": statistics.median(rows["request to cleanup claimed"]),
+                "load_1_min": round(os.getloadavg()[0], 2),
+                "claimed_p50_ms": median(rows["request → cleanup claimed"]),
+                "cancels_sent_p50_ms": median(rows["request → cancels answered"]),
+                "orders_cancelled_p50_ms": median(rows["request → orders gone, two lists"]),
                 "finish_p50_ms": finish_ms,
-                "finish_p90_ms": _p90(rows["request to finish"]),
-                "finish_max_ms": max(rows["request to finish"]),
+                "finish_p90_ms": nearest_rank(rows["request → finished"], 0.9),
+                "finish_max_ms": max(rows["request → finished"]),
+                "finish_first_ms": stops[0].finished_ms,
                 "floor_p50_ms": round(floor_ms, 1),
                 "ratio_to_floor": round(finish_ms / floor_ms, 2),
                 "bound_ms": bound_ms,
-                "within_bound": finish_ms <= bound_ms,
-                "cli_p50_s": round(statistics.median(walls_s), 3),
-                "cli_max_s": round(max(walls_s), 3),
+                "within_bound": finish_ms <= bound_ms and command_finish_ms <= bound_ms,
+                "cli_stops": len(commands),
+                "cli_finish_p50_ms": command_finish_ms,
+                "cli_import_p50_ms": round(median(rows["command: imports"]), 1),
+                "cli_p50_s": round(median(walls_ms) / 1000, 3),
+                "cli_max_s": round(max(walls_ms) / 1000, 3),
+                "cli_bound_s": CLI_BOUND_S,
+                "cli_within_bound": max(walls_ms) / 1000 < CLI_BOUND_S,
             }
         )
     )
-
-
-def _p90(values: Sequence[float]) -> float:
-    return sorted(values)[min(len(values) - 1, int(len(values) * 0.9))]
 
 
 if __name__ == "__main__":
