@@ -13,20 +13,18 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import os
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from bench.figures import median, nearest_rank, table  # noqa: E402 - the checkout is put on the path first
+from bench.stop_report import Command, Floor, Phases, report  # noqa: E402 - the checkout is put on the path first
 from cli.stack.stack import Stack, StackOptions  # noqa: E402
 from exchanges.base import Authorization  # noqa: E402
 from market.orders import NewOrder, OrderType, Side  # noqa: E402
@@ -45,8 +43,6 @@ SETTLED = 3
 DEADLINE_S = 20.0
 #: A stop is asked for this long before the next iteration, by turns: idle, but at no fixed moment.
 IDLE_MS = (350, 500, 650, 800)
-#: What is asked of the whole process `manage.py stop`.
-CLI_BOUND_S = 1.5
 CONFIG = {
     "metadata": {
         "instance_id": INSTANCE,
@@ -66,34 +62,6 @@ CONFIG = {
     },
     "live": False,
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Phases:
-    """One stop, ms from its request by the state server's clock."""
-
-    claimed_ms: float
-    cancels_sent_ms: float
-    orders_cancelled_ms: float
-    finished_ms: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Floor:
-    """The work that no proven stop can do without, through the adapter alone, ms from its beginning."""
-
-    cancels_ms: float
-    whole_ms: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Command:
-    """One `manage.py stop` from outside."""
-
-    phases: Phases
-    wall_ms: float
-    #: A Python that imports what the command imports, less one that does nothing.
-    imports_ms: float
 
 
 class NotSettled(RuntimeError):
@@ -137,7 +105,7 @@ def main() -> int:
                 if number <= cli_stops:
                     commands.append(_measure_cli(context, folder, config_dir, next(idle_ms)))
                     _say(f"manage.py stop {number}/{cli_stops}: {commands[-1].wall_ms:.0f} ms")
-    _report(measured, floors, commands, options.latency_ms)
+    report(measured, floors, commands, options.latency_ms)
     return 0
 
 
@@ -287,58 +255,6 @@ def _python(environ: Mapping[str, str], *arguments: str) -> float:
             f"{arguments} ended with {done.returncode}: {done.stdout[-300:]}{done.stderr[-300:]}"
         )
     return wall_ms
-
-
-def _report(
-    stops: Sequence[Phases], floors: Sequence[Floor], commands: Sequence[Command], latency_ms: int
-) -> None:
-    by_command = [command.phases for command in commands]
-    rows = {
-        "request → cleanup claimed": [stop.claimed_ms for stop in stops],
-        "request → cancels answered": [stop.cancels_sent_ms for stop in stops],
-        "request → orders gone, two lists": [stop.orders_cancelled_ms for stop in stops],
-        "request → finished": [stop.finished_ms for stop in stops],
-        "floor: cancels": [floor.cancels_ms for floor in floors],
-        "floor: cancels and two lists": [floor.whole_ms for floor in floors],
-        "command: request → claimed": [phases.claimed_ms for phases in by_command],
-        "command: request → finished": [phases.finished_ms for phases in by_command],
-        "command: imports": [command.imports_ms for command in commands],
-        "command: whole process": [command.wall_ms for command in commands],
-    }
-    print(table(rows))
-    finish_ms = median(rows["request → finished"])
-    command_finish_ms = median(rows["command: request → finished"])
-    floor_ms = median(rows["floor: cancels and two lists"])
-    walls_ms = rows["command: whole process"]
-    bound_ms = 5 * latency_ms + 50
-    print(
-        json.dumps(
-            {
-                "bench": "stop_latency",
-                "stops": len(stops),
-                "latency_ms": latency_ms,
-                "load_1_min": round(os.getloadavg()[0], 2),
-                "claimed_p50_ms": median(rows["request → cleanup claimed"]),
-                "cancels_sent_p50_ms": median(rows["request → cancels answered"]),
-                "orders_cancelled_p50_ms": median(rows["request → orders gone, two lists"]),
-                "finish_p50_ms": finish_ms,
-                "finish_p90_ms": nearest_rank(rows["request → finished"], 0.9),
-                "finish_max_ms": max(rows["request → finished"]),
-                "finish_first_ms": stops[0].finished_ms,
-                "floor_p50_ms": round(floor_ms, 1),
-                "ratio_to_floor": round(finish_ms / floor_ms, 2),
-                "bound_ms": bound_ms,
-                "within_bound": finish_ms <= bound_ms and command_finish_ms <= bound_ms,
-                "cli_stops": len(commands),
-                "cli_finish_p50_ms": command_finish_ms,
-                "cli_import_p50_ms": round(median(rows["command: imports"]), 1),
-                "cli_p50_s": round(median(walls_ms) / 1000, 3),
-                "cli_max_s": round(max(walls_ms) / 1000, 3),
-                "cli_bound_s": CLI_BOUND_S,
-                "cli_within_bound": max(walls_ms) / 1000 < CLI_BOUND_S,
-            }
-        )
-    )
 
 
 if __name__ == "__main__":
