@@ -52,6 +52,10 @@ class SimulatedExchange:
         """Put `rules` in force, and no others."""
         self._call("POST", "/sim/faults", json=list(rules))
 
+    def hits(self, endpoint: str) -> int:
+        """Return how many requests a rule in force for `endpoint` has met."""
+        return sum(rule["hits"] for rule in self._call("GET", "/sim/faults") if rule["endpoint"] == endpoint)
+
     def clear_faults(self) -> None:
         """Be well-behaved again."""
         self._call("DELETE", "/sim/faults")

@@ -87,7 +87,7 @@ def test_an_iteration_killed_in_the_middle_runs_again_once_its_lease_is_over(wor
     world.configure("cut_01")
     world.exchange.set_faults(fault(DEPTH, "hang"))
     world.start("cut_01")
-    eventually(lambda: world.record("cut_01").lease_until_ms > 0, what="an iteration in flight")
+    world.wait_for_request(DEPTH)
     killed_at_ms = world.context.instances.now_ms()
     world.stack.processes["iterate"].kill()
     world.exchange.clear_faults()

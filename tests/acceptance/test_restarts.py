@@ -10,7 +10,7 @@ from celery import Celery
 
 from state.leases import EARLY_MS
 from tests.acceptance.simulated_exchange import DEPTH, fault
-from tests.acceptance.world import World, assert_one_chain, holds_for, tell
+from tests.acceptance.world import World, assert_one_chain, eventually, holds_for, tell
 
 pytestmark = pytest.mark.acceptance
 
@@ -27,7 +27,7 @@ def test_fifty_starts_and_stops_in_a_row_end_clean_each_time(world: World) -> No
         if number % 3 == 1:
             world.wait_for_orders(instance_id, 2)
         elif number % 3 == 2:
-            world.wait_for_event(instance_id, "started")
+            eventually(lambda: world.record(instance_id).seq > 0, what="the first iteration")
         outcome = world.stop(instance_id)
         took_s.append(time.monotonic() - began_s)
         assert outcome.is_clean

@@ -161,14 +161,9 @@ class World:
         self.request_stop(instance_id)
         return self.wait_stopped(instance_id, deadline_s)
 
-    def wait_until_authorised(self, instance_id: str) -> None:
-        """Return once an iteration in flight was allowed to place orders and has no answer yet."""
-
-        def is_placing() -> bool:
-            record = self.record(instance_id)
-            return record.fence_ms > 0 and record.lease_until_ms > 0
-
-        eventually(is_placing, what=f"{instance_id} placing orders")
+    def wait_for_request(self, endpoint: str) -> None:
+        """Return once a request has met the fault that is set for `endpoint`."""
+        eventually(lambda: self.exchange.hits(endpoint) > 0, what=f"a request {endpoint}")
 
     def wait_for_event(self, instance_id: str, event: str, *, step: str = "") -> Event:
         """Return the first lifecycle event of its kind."""
