@@ -207,6 +207,13 @@ def test_an_unclean_end_is_tried_again_and_from_the_given_attempt_on_called_fail
     assert bench.client.exists(keys.stop(NAME))
 
 
+def test_a_failed_instance_stays_failed_until_it_is_clean(bench: StateBench) -> None:
+    bench.stop()
+    bench.finish(bench.claim_cleanup(), clean=False, attempts_until_failed=1)
+    assert bench.finish(bench.claim_cleanup(), clean=False, attempts_until_failed=100) == "failed"
+    assert bench.record.phase is Phase.FAILED
+
+
 def test_a_failed_instance_can_still_end_clean(bench: StateBench) -> None:
     bench.stop()
     for _ in range(ATTEMPTS):

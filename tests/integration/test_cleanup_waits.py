@@ -9,11 +9,11 @@ import pytest
 import redis
 
 from cli.stack.valkey import ValkeyServer
-from market.orders import OpenOrder
+from market.orders import CancelOutcome, OpenOrder
 from runner import cleanup
 from runner.outcome import Result
 from state.instances import Phase, StopPolicy
-from tests.factories import loaded_instance, open_order
+from tests.factories import INSTANCE_ID, loaded_instance, open_order
 from tests.integration.cleanup_bench import SETTINGS, WINDOW_MS
 from tests.integration.runner_bench import RunnerBench
 
@@ -47,14 +47,14 @@ def test_half_a_second_is_what_an_iteration_gets_to_end_by_itself() -> None:
 
 def test_an_iteration_that_does_not_end_is_interrupted_once_by_its_task_id(bench: RunnerBench) -> None:
     interrupted: list[str] = []
-    waits: list[float] = []
+    at_each_wait: list[int] = []
     lease = bench.claim()
     wait = bench.context.leases.wait_released
 
     def wait_and_end_at_last(*args: object, timeout_s: float) -> None:
-        waits.append(timeout_s)
+        at_each_wait.append(len(interrupted))
         wait(*args, timeout_s=timeout_s)  # type: ignore[arg-type]
-        if len(waits) == 3:
+        if len(at_each_wait) == 4:
             bench.commit(lease)
 
     bench.context.leases.wait_released = wait_and_end_at_last  # type: ignore[method-assign, assignment]
@@ -63,6 +63,7 @@ def test_an_iteration_that_does_not_end_is_interrupted_once_by_its_task_id(bench
     assert outcome is not None
     assert outcome.is_clean
     assert interrupted == ["its-task"]
+    assert (at_each_wait[0], at_each_wait[-1]) == (0, 1)
     assert ("iteration_released", "interrupted") in [(step.step, step.detail) for step in outcome.steps]
 
 
@@ -106,6 +107,23 @@ def test_orders_that_the_iteration_in_flight_still_placed_are_cancelled(bench: R
     assert (outcome.is_clean, outcome.cancelled_order_ids) == (True, ("its last",))
 
 
+def test_orders_that_the_iteration_in_flight_still_placed_are_cancelled_though_no_list_shows_them(
+    bench: RunnerBench,
+) -> None:
+    bench.venue.always["open_orders"] = lambda _: ()
+    lease = bench.claim()
+
+    def end(_: str) -> None:
+        bench.venue.rest(open_order("its last"))
+        bench.commit(lease, order_ids=("its last",))
+
+    bench.stop()
+    outcome = bench.clean_up(interrupt=end)
+    assert outcome is not None
+    assert outcome.is_clean
+    assert bench.venue.resting == {}
+
+
 def test_a_dead_iteration_is_waited_for_until_its_lease_is_over(make: Callable[..., RunnerBench]) -> None:
     bench = make(lease_ms=300)
     lease = bench.claim()
@@ -123,18 +141,27 @@ def test_nothing_is_called_clean_before_the_fence_and_what_arrives_meanwhile_is_
     bench: RunnerBench,
 ) -> None:
     fence_ms = bench.leave_unresolved(window_ms=LONG_WINDOW_MS)
+    steps_before_cancel: list[list[str]] = []
 
     def arrive(_: str) -> tuple[OpenOrder, ...]:
         bench.venue.rest(open_order("late"))
-        return ()
+        return tuple(bench.venue.resting.values())
+
+    def cancel(order_id: str) -> CancelOutcome:
+        events = bench.context.events.of_instance(INSTANCE_ID)
+        steps_before_cancel.append([event.fields.get("step", "") for event in events])
+        del bench.venue.resting[order_id]
+        return CancelOutcome.CANCELLED
 
     bench.venue.faults["open_orders"].append(arrive)
+    bench.venue.always["cancel"] = cancel
     outcome = bench.stop_and_clean_up()
     assert outcome.is_clean
     assert (outcome.fence_ms, outcome.had_unresolved) == (fence_ms, True)
     assert len(outcome.last_lists) == 2
     assert all(each.at_ms >= fence_ms and not each.own_orders for each in outcome.last_lists)
     assert outcome.cancelled_order_ids == ("late",)
+    assert all("fence_passed" not in steps for steps in steps_before_cancel)
 
 
 def test_a_policy_that_keeps_orders_waits_for_the_fence_too(bench: RunnerBench) -> None:

@@ -125,3 +125,11 @@ def test_an_instance_whose_record_is_broken_does_not_stop_the_others(world: Worl
     world.start("b")
     assert world.sweep() == 1
     assert [each.instance_id for each in world.published.iterations] == ["b"]
+
+
+def test_an_instance_that_another_sweeper_got_first_is_left_to_it(world: World) -> None:
+    world.start("a")
+    due = world.context.due
+    due.ids = lambda **_: ("a", "a")  # type: ignore[method-assign]
+    assert world.sweep() == 1
+    assert len(world.published.iterations) == 1
