@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import redis
+import structlog
 
 from cli.stack.processes import StackError
 from cli.stack.valkey import ValkeyServer
@@ -31,6 +32,13 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
             monkeypatch.delenv(name)
     # A stack that runs in this checkout is none of a test's business.
     monkeypatch.setenv("CLEANBOOK_RUN_DIR", str(tmp_path / "run"))
+
+
+@pytest.fixture(autouse=True)
+def _forget_logging() -> Iterator[None]:
+    yield
+    # A command run in a test sends the log to that test's standard error, which is closed afterwards.
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")
