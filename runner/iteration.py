@@ -30,6 +30,8 @@ log = structlog.get_logger(__name__)
 
 #: Pace of an instance whose configuration cannot be read; its back-off is longer anyway.
 UNKNOWN_INTERVAL_MS = 1000
+#: For this long an accepted order may be missing from the exchange's list and rest all the same.
+LONGEST_LIST_LAG_MS = 10_000
 
 
 @dataclass(kw_only=True)
@@ -47,17 +49,25 @@ class _Work:
     def report(self) -> ExecutionReport:
         return self.executor.report if self.executor else ExecutionReport()
 
-    @property
-    def open_order_ids(self) -> list[str] | None:
-        """Own orders that may be open now, for a cleanup whose list lags; None when nothing was read."""
+    def unlisted(self, lease: Lease) -> dict[str, int]:
+        """Return the own orders that were accepted lately and that no list has shown, with when, ms."""
+        listed = {own.order.order_id for own in self.snapshot.open_orders} if self.snapshot else set()
+        oldest_ms = lease.claimed_at_ms - LONGEST_LIST_LAG_MS
+        earlier = {
+            order_id: at_ms
+            for order_id, at_ms in lease.unlisted.items()
+            if order_id not in listed and at_ms >= oldest_ms
+        }
+        new = {o.order_id: lease.claimed_at_ms for o in self.report.accepted if o.status.is_open}
+        return earlier | new
+
+    def open_order_ids(self, lease: Lease) -> list[str] | None:
+        """Return own orders that may be open, for a cleanup whose list lags; None when nothing was read."""
         if self.snapshot is None:
             return None
         gone = set(self.report.cancelled)
-        before = [own.order.order_id for own in self.snapshot.open_orders]
-        return [
-            *(order_id for order_id in before if order_id not in gone),
-            *(order.order_id for order in self.report.accepted if order.status.is_open),
-        ]
+        listed = (own.order.order_id for own in self.snapshot.open_orders)
+        return [*(order_id for order_id in listed if order_id not in gone), *self.unlisted(lease)]
 
 
 def run_iteration(
@@ -173,7 +183,8 @@ def _end(context: Context, lease: Lease, work: _Work) -> tuple[Iteration, ...]:
             next_task_id=task_id(lease.instance_id, lease.epoch, lease.tick + 1),
             error=work.error[:500],
             error_delay_ms=error_delay_ms(lease.errors + 1) if work.error else 0,
-            order_ids=work.open_order_ids,
+            order_ids=work.open_order_ids(lease),
+            unlisted=work.unlisted(lease),
         )
     except LeaseLost:
         log.warning("lease was taken over", instance=lease.instance_id, epoch=lease.epoch, seq=lease.seq)

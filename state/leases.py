@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import secrets
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import cast
 
 import redis
@@ -49,6 +50,8 @@ class Lease:
     config_version: str
     #: The strategy's state as last committed (JSON), empty at first.
     state_json: str
+    #: Own orders that were accepted and that no list has shown yet: their ids, and when, ms.
+    unlisted: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +161,7 @@ class Leases:
             return Refusal(reason="early", wait_ms=int(rest[0]))
         if kind != "claimed":
             return Refusal(reason=str(kind), detail=str(rest[0]) if rest else "")
-        now, seq, current_tick, due, started_at, errors, slot, version, account, state_json = rest
+        now, seq, current_tick, due, started_at, errors, slot, version, account, state_json, unlisted = rest
         return Lease(
             instance_id=instance_id,
             epoch=epoch,
@@ -173,6 +176,7 @@ class Leases:
             account=str(account),
             config_version=str(version),
             state_json=str(state_json),
+            unlisted=json.loads(str(unlisted) or "{}"),
         )
 
     def authorize(self, lease: Lease, *, window_ms: int, orders: Sequence[tuple[int, Role]]) -> Granted:
@@ -202,10 +206,12 @@ class Leases:
         error: str = "",
         error_delay_ms: int = 0,
         order_ids: Sequence[str] | None = None,
+        unlisted: Mapping[str, int] | None = None,
     ) -> Committed:
         """Save the state, release the lease, and return what to publish. Raises `LeaseLost`.
 
-        `order_ids` are the own orders believed open now; None keeps what the last iteration said.
+        `order_ids` are the own orders believed open now, `unlisted` those of them that no list has shown
+        yet; without `order_ids` both stay what the last iteration said.
         """
         kind, *rest = self._scripts.call(
             "commit",
@@ -226,6 +232,7 @@ class Leases:
                 error_delay_ms,
                 self._grace_ms,
                 "-" if order_ids is None else ",".join(order_ids),
+                json.dumps(dict(unlisted or {})),
             ],
         )
         if kind == "lost":

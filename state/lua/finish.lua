@@ -14,7 +14,8 @@ redis.call('HSET', KEYS[1], 'outcome', ARGV[4])
 local result = 'stopped'
 if ARGV[3] == 'clean' then
   redis.call('HSET', KEYS[1], 'phase', 'stopped', 'stopped_at', now)
-  redis.call('HDEL', KEYS[1], 'lease_token', 'lease_until', 'lease_kind', 'running_task_id', 'pending_task_id', 'again', 'order_ids')
+  redis.call('HDEL', KEYS[1], 'lease_token', 'lease_until', 'lease_kind', 'running_task_id', 'pending_task_id', 'again',
+    'order_ids', 'unlisted')
   redis.call('DEL', KEYS[2])
   redis.call('ZREM', KEYS[3], ARGV[1])
 else

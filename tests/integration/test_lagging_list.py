@@ -1,0 +1,78 @@
+"""A list of open orders that lags by more than an iteration hides no order from the stop."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import redis
+
+from cli.stack.valkey import ValkeyServer
+from market.orders import OpenOrder, Quote, Side
+from market.snapshot import Snapshot
+from runner import iteration
+from strategies.base import Decision, State
+from tests.factories import loaded_instance, quote
+from tests.integration.cleanup_bench import SETTINGS, WINDOW_MS
+from tests.integration.runner_bench import RunnerBench
+
+ONE_BID = (quote(Side.BUY, "99"),)
+
+
+class Trader:
+    """An instance whose quotes a test sets."""
+
+    def __init__(self, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.quotes: tuple[Quote, ...] = ONE_BID
+        instance = replace(loaded_instance(decide=self._decide, window_ms=WINDOW_MS), interval_ms=1)
+        self.bench = RunnerBench(url, monkeypatch, instance, SETTINGS)
+        self.venue = self.bench.venue
+
+    def _decide(self, _: Snapshot, state: State) -> Decision[State]:
+        return Decision(quotes=self.quotes, state=state)
+
+    def list_shows(self, *orders: OpenOrder) -> None:
+        """Let the exchange's list be this one from now on."""
+        self.venue.always["open_orders"] = lambda _: orders
+
+
+@pytest.fixture
+def trader(redis_client: redis.Redis, valkey_server: ValkeyServer, monkeypatch: pytest.MonkeyPatch) -> Trader:
+    """A started instance."""
+    return Trader(valkey_server.url, monkeypatch)
+
+
+def test_orders_that_no_list_has_shown_yet_are_cancelled_however_many_iterations_ago(trader: Trader) -> None:
+    # Given a list that stays empty while three iterations place orders, or want none any more
+    trader.list_shows()
+    trader.bench.run(0)
+    trader.bench.run(1)
+    trader.quotes = ()
+    trader.bench.run(2)
+    assert len(trader.venue.resting) == 2
+    # When it is stopped, and the list is empty still
+    assert trader.bench.stop_and_clean_up().is_clean
+    # Then nothing rests
+    assert trader.venue.resting == {}
+
+
+def test_an_order_that_was_listed_and_is_no_more_is_not_asked_for(trader: Trader) -> None:
+    trader.bench.run(0)
+    trader.bench.run(1)
+    trader.venue.resting.clear()  # filled
+    trader.quotes = ()
+    trader.bench.run(2)
+    trader.bench.stop_and_clean_up()
+    assert trader.venue.names("cancel") == []
+
+
+def test_an_order_that_no_list_ever_shows_is_given_up_in_time(
+    trader: Trader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(iteration, "LONGEST_LIST_LAG_MS", -1)
+    trader.list_shows()
+    trader.bench.run(0)
+    trader.quotes = ()
+    trader.bench.run(1)
+    trader.bench.stop_and_clean_up()
+    assert trader.venue.names("cancel") == []
