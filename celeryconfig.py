@@ -58,6 +58,12 @@ worker_prefetch_multiplier = 1
 broker_transport_options = {
     # Longer than any countdown (longer ones are split into hops of a third), or they would run twice.
     "visibility_timeout": _settings.visibility_timeout_s,
+    # Publishing gives up at once when the broker is away: the sweep repeats it, and kombu's own six seconds
+    # would outlast an iteration's soft limit and a cleanup's lease. Consumers: see tasks/reconnect.py.
+    "max_retries": 1,
+    "interval_start": 0.0,
+    "interval_step": 0.05,
+    "interval_max": 0.1,
     # A frozen server must not block publishing for ever.
     "socket_timeout": 5.0,
     "socket_connect_timeout": 2.0,

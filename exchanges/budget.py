@@ -43,14 +43,15 @@ class UnlimitedBudget:
 
 
 class CleanupBudget:
-    """A view of a budget for cleanups: reads reach into the part that is reserved for cancels.
+    """A view of a budget for cleanups: all of it reaches into the part that is reserved for cancels.
 
-    A cleanup that may cancel but may not list cannot prove that it is done.
+    A cleanup that may cancel but may not list cannot prove that it is done, and all it places closes.
     """
 
     def __init__(self, budget: RateBudget) -> None:
         self._budget = budget
 
     def take(self, kind: RequestKind, count: int = 1) -> None:
-        """Take `count` requests; reads count as cancels. Raises `RateLimited` like the inner budget."""
-        self._budget.take(RequestKind.CANCEL if kind is RequestKind.READ else kind, count)
+        """Take `count` requests as cancels. Raises `RateLimited` like the inner budget."""
+        del kind
+        self._budget.take(RequestKind.CANCEL, count)

@@ -131,3 +131,5 @@ class CancelOutcome(Enum):
     ACCEPTED = "accepted"
     #: No such resting order: filled, cancelled or expired before.
     ALREADY_GONE = "already_gone"
+    #: The exchange will not cancel it, for a reason that is not the order's state.
+    REFUSED = "refused"

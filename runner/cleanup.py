@@ -200,8 +200,11 @@ class Cleanup:
         """Return the slot that own client order ids carry."""
         return self._lease.slot
 
+    def _last_list(self) -> tuple[OpenOrderSeen, ...] | None:
+        return self._lists[-1].own_orders if self._lists else None
+
     def _what_is_left(self) -> Result:
-        return Result.ORDERS_LEFT if self._lists and self._lists[-1].own_orders else Result.UNVERIFIED
+        return Result.ORDERS_LEFT if self._last_list() else Result.UNVERIFIED
 
     def _step(self, step: str, detail: str = "") -> None:
         at_ms = self._context.instances.now_ms()
@@ -222,7 +225,7 @@ class Cleanup:
             steps=tuple(self._steps),
             cancelled_order_ids=tuple(self._cancelled),
             last_lists=tuple(self._lists),
-            orders_left=self._lists[-1].own_orders if self._lists and not self._kept else None,
+            orders_left=None if result is Result.UNVERIFIED or self._kept else self._last_list(),
             orders_kept=self._kept,
             fence_ms=self._fence_ms,
             had_unresolved=self._had_unresolved,
@@ -236,6 +239,7 @@ class Cleanup:
             outcome_json=outcome.model_dump_json(),
             retry_after_ms=min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** min(lease.attempt - 1, 10)),
             attempts_until_failed=ATTEMPTS_UNTIL_FAILED,
+            keeps_orders=bool(outcome.orders_kept),
         )
         if kept == "early":
             # The script knows better: something is in flight after all. The sweep tries again.

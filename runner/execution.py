@@ -9,7 +9,13 @@ from dataclasses import dataclass, field, replace
 import structlog
 
 from exchanges.base import Authorization, Exchange
-from exchanges.errors import ExchangeError, OutcomeUnknown, PostOnlyWouldCross, Refused
+from exchanges.errors import (
+    ExchangeError,
+    OutcomeUnknown,
+    PostOnlyWouldCross,
+    Refused,
+    RequestExpired,
+)
 from exchanges.registry import Venue
 from market.orders import (
     CancelOutcome,
@@ -109,15 +115,19 @@ class Executor:
         # Counted before sending: whatever interrupts this leaves them counted as unresolved.
         self.report.unresolved += len(orders)
         results = self._exchange.place(orders, authorization)
+        unanswered = []
         for order, result in zip(orders, results, strict=True):
             if isinstance(result.error, OutcomeUnknown):
-                self._resolve(order, authorization)
+                unanswered.append(order)
                 continue
             self.report.unresolved -= 1
             if result.error is not None:
                 self._note_refusal(order, result.error)
             elif result.order is not None:
                 self.report.accepted.append(result.order)
+        # Afterwards: it asks the exchange, and an interruption there must not lose the answers that came.
+        for order in unanswered:
+            self._resolve(order, authorization)
 
     def _resolve(self, order: NewOrder, authorization: Authorization) -> None:
         try:
@@ -192,6 +202,12 @@ def cancel_orders(
     def cancel(order_id: str) -> CancelOutcome | None:
         try:
             return exchange.cancel(symbol, order_id)
+        except RequestExpired as error:  # a matter of time, not of the order
+            log.warning("cancel not confirmed", order_id=order_id, error=str(error))
+            return None
+        except Refused as error:
+            log.warning("cancel refused", order_id=order_id, code=error.code, error=str(error))
+            return CancelOutcome.REFUSED
         except ExchangeError as error:
             log.warning("cancel not confirmed", order_id=order_id, error=str(error))
             return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -135,6 +135,11 @@ def _work(
         authorize=authorize,
         signing_time_ms=lambda authorised_at_ms: venue.clock.signing_time_ms(authorised_at_ms, reading),
     )
+    if lease.fence_ms > lease.claimed_at_ms:
+        # A placement without an answer may still arrive: a new one beside it could double the exposure.
+        log.info("nothing placed while an earlier placement is unresolved", instance=lease.instance_id)
+        work.executor.carry_out(replace(plan, places=()), None)
+        return
     # Kept also when carrying out is interrupted: what it had sent by then was decided with this state.
     work.state_json = decision.state.model_dump_json()
     work.executor.carry_out(plan, decision.taker)
@@ -166,14 +171,6 @@ def _end(context: Context, lease: Lease, work: _Work) -> tuple[Iteration, ...]:
     report = work.report
     if work.error and lease.errors + 1 >= context.settings.max_consecutive_errors:
         work.stop_reason = f"{lease.errors + 1} iterations failed in a row, the last with {work.error}"
-    if work.stop_reason:
-        context.instances.request_stop(
-            lease.instance_id,
-            by="strategy",
-            reason=work.stop_reason,
-            policy=work.instance.stop_policy if work.instance else StopPolicy(),
-            epoch=lease.epoch,
-        )
     try:
         committed = context.leases.commit(
             lease,
@@ -202,6 +199,16 @@ def _end(context: Context, lease: Lease, work: _Work) -> tuple[Iteration, ...]:
         unresolved=report.unresolved,
         failed=bool(work.error),
     )
+    if work.stop_reason:
+        # After the commit: a task whose lease was taken over has no say in the run any more.
+        context.instances.request_stop(
+            lease.instance_id,
+            by="strategy",
+            reason=work.stop_reason,
+            policy=work.instance.stop_policy if work.instance else StopPolicy(),
+            epoch=lease.epoch,
+        )
+        return ()
     return _next(context, lease, committed)
 
 

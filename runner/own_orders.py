@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Protocol
 
 from exchanges.base import Exchange
@@ -15,6 +16,8 @@ from state.leases import InFlight
 #: Between two tries while the exchange does not answer or still shows orders.
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 1.0
+#: An order whose cancel was refused this often, and that no list shows, is not asked for again.
+REFUSALS_BELIEVED = 5
 
 
 class Witness(Protocol):
@@ -56,6 +59,7 @@ class OwnOrders:
         self._exclusive = exclusive
         #: Cancels that are not known to have happened; asked for again until they are, listed or not.
         self._unsure: set[str] = set()
+        self._refusals: Counter[str] = Counter()
 
     def list(self) -> tuple[OpenOrderSeen, ...]:
         """Return own open orders by the exchange's word, asking until it answers."""
@@ -125,7 +129,11 @@ class OwnOrders:
             self._cleanup.note_cancelled(order_id)
         if outcome in {CancelOutcome.CANCELLED, CancelOutcome.ALREADY_GONE}:
             self._unsure.discard(order_id)
+        elif outcome is CancelOutcome.REFUSED and self._refusals[order_id] >= REFUSALS_BELIEVED:
+            # It will never be cancelled by its id: whether it rests is for the lists to say.
+            self._unsure.discard(order_id)
         else:
+            self._refusals[order_id] += outcome is CancelOutcome.REFUSED
             self._unsure.add(order_id)
 
     def _cancel_symbol(self, known_order_ids: tuple[str, ...]) -> None:

@@ -32,6 +32,8 @@ TRANSITIONS: Mapping[tuple[Phase, Phase], str] = {
     (Phase.STOPPED, Phase.RUNNING): "start",
     (Phase.FAILED, Phase.RUNNING): "start",
     (Phase.RUNNING, Phase.STOPPING): "request_stop",
+    # Only where a stop kept orders, and another one asks for them to be cancelled.
+    (Phase.STOPPED, Phase.STOPPING): "request_stop",
     (Phase.STOPPING, Phase.STOPPED): "finish",
     (Phase.STOPPING, Phase.FAILED): "finish",
     (Phase.FAILED, Phase.STOPPED): "finish",

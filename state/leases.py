@@ -50,6 +50,8 @@ class Lease:
     config_version: str
     #: The strategy's state as last committed (JSON), empty at first.
     state_json: str
+    #: Until then a request of an earlier iteration whose answer is missing can still be accepted, ms.
+    fence_ms: int = 0
     #: Own orders that were accepted and that no list has shown yet: their ids, and when, ms.
     unlisted: Mapping[str, int] = field(default_factory=dict)
 
@@ -161,7 +163,8 @@ class Leases:
             return Refusal(reason="early", wait_ms=int(rest[0]))
         if kind != "claimed":
             return Refusal(reason=str(kind), detail=str(rest[0]) if rest else "")
-        now, seq, current_tick, due, started_at, errors, slot, version, account, state_json, unlisted = rest
+        now, seq, current_tick, due, started_at, errors, slot, version, account, state_json, *more = rest
+        unlisted, fence = more
         return Lease(
             instance_id=instance_id,
             epoch=epoch,
@@ -176,6 +179,7 @@ class Leases:
             account=str(account),
             config_version=str(version),
             state_json=str(state_json),
+            fence_ms=int(fence),
             unlisted=json.loads(str(unlisted) or "{}"),
         )
 
@@ -233,6 +237,7 @@ class Leases:
                 self._grace_ms,
                 "-" if order_ids is None else ",".join(order_ids),
                 json.dumps(dict(unlisted or {})),
+                EARLY_MS,
             ],
         )
         if kind == "lost":
@@ -318,6 +323,7 @@ class Leases:
         outcome_json: str,
         retry_after_ms: int,
         attempts_until_failed: int,
+        keeps_orders: bool = False,
     ) -> str:
         """End the cleanup; return ``stopped``, ``retry``, ``failed`` or ``early``. Raises `LeaseLost`."""
         result = str(
@@ -331,6 +337,7 @@ class Leases:
                     outcome_json,
                     retry_after_ms,
                     attempts_until_failed,
+                    "1" if keeps_orders else "0",
                 ],
             )[0]
         )

@@ -2,7 +2,7 @@
 -- KEYS: 1 record, 2 due set, 3 trace
 -- ARGV: 1 instance, 2 epoch, 3 tick ('-1' for a wake-up), 4 token, 5 task id, 6 lease ms, 7 grace ms, 8 early ms
 -- Returns {'claimed', now, seq, tick, due, started_at, errors, slot, config version, account, strategy state or '',
---   unlisted orders (JSON) or ''},
+--   unlisted orders (JSON) or '', fence},
 --   {'busy'} (a live lease: `again` is set), {'early', ms to wait} (a hop of a long countdown), {'stale', why}.
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
@@ -27,4 +27,4 @@ redis.call('ZADD', KEYS[2], lease_until + tonumber(ARGV[7]), ARGV[1])
 redis.call('XADD', KEYS[3], 'MAXLEN', '~', 1000, '*', 'event', 'claimed', 'epoch', ARGV[2], 'tick', r[3], 'seq', seq,
   'kind', ARGV[3] == '-1' and 'wake' or 'tick', 'token', ARGV[4], 'at_ms', now)
 return {'claimed', now, seq, tonumber(r[3]), tonumber(r[4]), tonumber(r[8]), tonumber(r[9]), tonumber(r[10]), r[11],
-  r[12], r[13] or '', r[14] or ''}
+  r[12], r[13] or '', r[14] or '', tonumber(r[7] or '0')}

@@ -3,7 +3,7 @@
 -- ARGV: 1 instance, 2 token, 3 resolved ('1': every request got its answer), 4 strategy state ('' keeps the old one),
 --   5 interval ms, 6 task id of the next scheduled iteration, 7 error ('' for none), 8 delay ms after an error, 9 grace ms,
 --   10 ids of the own orders believed open now, comma separated ('-' keeps the old list),
---   11 those of them that no list has shown yet (JSON)
+--   11 those of them that no list has shown yet (JSON), 12 how much before it is due an iteration may run, ms
 -- Returns {'running', epoch, tick, countdown ms (-1: the pending message stands), wake-up wanted 0|1, errors},
 --   {'stopping'} (also for failed or stopped) or {'lost'}: another task holds the lease, nothing changed.
 local t = redis.call('TIME')
@@ -39,7 +39,7 @@ if r[3] == 'tick' then
   if due < now then due = now + tonumber(ARGV[5]) end
   if ARGV[7] ~= '' then due = math.max(due, now + tonumber(ARGV[8])) end
   countdown = due - now
-elseif due <= now then
+elseif due <= now + tonumber(ARGV[12]) then
   -- The scheduled message may have met this wake-up's lease and gone: send it again.
   if ARGV[7] ~= '' then due = now + tonumber(ARGV[8]) end
   countdown = math.max(0, due - now)

@@ -1,6 +1,7 @@
 -- End a cleanup: stopped when it is clean, otherwise tried again later (and failed from the given attempt on).
 -- KEYS: 1 record, 2 stop key, 3 due set, 4 events
--- ARGV: 1 instance, 2 token, 3 'clean' or 'unclean', 4 outcome JSON, 5 retry after ms, 6 attempts until failed
+-- ARGV: 1 instance, 2 token, 3 'clean' or 'unclean', 4 outcome JSON, 5 retry after ms, 6 attempts until failed,
+--   7 '1' when own orders stay because the policy says so
 -- Returns {'stopped'|'retry'|'failed', now}, {'lost'}, or {'early', now} when something can still arrive.
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
@@ -13,7 +14,7 @@ redis.call('HDEL', KEYS[1], 'cleanup_token', 'cleanup_until')
 redis.call('HSET', KEYS[1], 'outcome', ARGV[4])
 local result = 'stopped'
 if ARGV[3] == 'clean' then
-  redis.call('HSET', KEYS[1], 'phase', 'stopped', 'stopped_at', now)
+  redis.call('HSET', KEYS[1], 'phase', 'stopped', 'stopped_at', now, 'kept', ARGV[7])
   redis.call('HDEL', KEYS[1], 'lease_token', 'lease_until', 'lease_kind', 'running_task_id', 'pending_task_id', 'again',
     'order_ids', 'unlisted')
   redis.call('DEL', KEYS[2])

@@ -16,7 +16,7 @@ epoch = epoch + 1
 -- `fence` stays: a forced start may follow a run whose last request can still arrive.
 redis.call('HDEL', KEYS[1], 'lease_token', 'lease_until', 'lease_kind', 'running_task_id', 'pending_task_id', 'again',
   'cleanup_token', 'cleanup_until', 'attempts', 'outcome', 'state', 'last_error', 'stop_by', 'stop_reason',
-  'stop_policy', 'stop_requested_at', 'stopped_at')
+  'stop_policy', 'kept', 'stop_requested_at', 'stopped_at')
 redis.call('HSET', KEYS[1], 'phase', 'running', 'epoch', epoch, 'tick', 0, 'seq', 0, 'due', now, 'resends', 0, 'errors', 0,
   'started_at', now, 'config_version', ARGV[2], 'slot', ARGV[4], 'account', ARGV[5])
 redis.call('DEL', KEYS[2], KEYS[4])

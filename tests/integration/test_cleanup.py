@@ -10,11 +10,12 @@ import redis
 from celery.exceptions import SoftTimeLimitExceeded
 
 from cli.stack.valkey import ValkeyServer
-from exchanges.errors import OutcomeUnknown, RateLimited, Refused, Unavailable
+from exchanges.errors import OutcomeUnknown, RateLimited, Refused, RequestExpired, Unavailable
 from market.orders import CancelOutcome, OpenOrder
 from runner.cleanup import ATTEMPTS_UNTIL_FAILED, FIRST_RETRY_MS
 from runner.execution import PARALLEL_CANCELS
 from runner.outcome import Outcome, Result
+from runner.own_orders import REFUSALS_BELIEVED
 from state import keys
 from state.instances import Phase, StopPolicy
 from tests.factories import INSTANCE_ID, SLOT, client_order_id, loaded_instance, open_order
@@ -79,6 +80,24 @@ def test_a_known_order_whose_cancel_is_uncertain_is_cancelled_again_though_no_li
     bench.knows("hidden")
     assert bench.stop_and_clean_up().is_clean
     assert bench.venue.about("cancel") == ["hidden"] * 3
+    assert bench.venue.resting == {}
+
+
+def test_a_cancel_that_is_refused_for_good_is_no_reason_never_to_end_where_no_list_shows_the_order(
+    bench: RunnerBench,
+) -> None:
+    bench.venue.always["cancel"] = Refused("not this one", code="INVALID_ORDER", status=400)
+    bench.knows("gone")
+    assert bench.stop_and_clean_up().is_clean
+    assert bench.venue.about("cancel") == ["gone"] * (REFUSALS_BELIEVED + 1)
+
+
+def test_a_cancel_that_came_too_late_is_repeated_however_often(bench: RunnerBench) -> None:
+    bench.venue.rest(open_order("hidden"))
+    bench.venue.always["open_orders"] = lambda _: ()
+    bench.venue.faults["cancel"] += [RequestExpired("Request has expired")] * (REFUSALS_BELIEVED + 1)
+    bench.knows("hidden")
+    assert bench.stop_and_clean_up().is_clean
     assert bench.venue.resting == {}
 
 

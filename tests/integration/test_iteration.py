@@ -282,6 +282,19 @@ def test_a_placement_that_nobody_answers_leaves_the_fence_without_being_an_error
     assert bench.record.errors == 0
 
 
+def test_nothing_is_placed_beside_a_placement_that_may_still_arrive(bench: RunnerBench) -> None:
+    """The same quote twice would be twice the exposure."""
+    unknown = PlaceResult(error=OutcomeUnknown("no answer"))
+    bench.venue.faults["place"].append(lambda orders: (unknown,) * len(orders))
+    bench.run(0)
+    bench.run(1)
+    assert bench.venue.names("place") == ["place"]
+
+    bench.set_field("fence", bench.context.instances.now_ms())  # its window is over
+    bench.run(2)
+    assert bench.venue.names("place") == ["place", "place"]
+
+
 def test_the_state_of_a_decision_is_kept_even_when_carrying_it_out_is_interrupted(bench: RunnerBench) -> None:
     """A market action may have traded: forgetting that it was wanted would trade twice."""
     bench.venue.faults["place"].append(TimeoutError("soft limit"))

@@ -18,6 +18,8 @@ from state.scripts import Scripts
 from tests.store_clock import StoreClock
 
 NAME = "mm_01"
+#: The one change that takes orders kept by an earlier stop.
+KEPT_AFTER_ALL = (Phase.STOPPED, Phase.STOPPING)
 
 
 class World:
@@ -165,7 +167,62 @@ def changes_seen(client: redis.Redis) -> dict[tuple[Phase, Phase], set[str]]:
 
 
 def test_the_table_of_transitions_tells_what_the_scripts_do(client: redis.Redis) -> None:
-    assert changes_seen(client) == {change: {name} for change, name in TRANSITIONS.items()}
+    usual = {change: {name} for change, name in TRANSITIONS.items() if change != KEPT_AFTER_ALL}
+    assert changes_seen(client) == usual
+
+
+def test_only_a_stop_that_kept_orders_can_be_asked_for_more(
+    client: redis.Redis, scripts: Scripts, clock: StoreClock
+) -> None:
+    world = World(client, scripts, clock)
+    keep = StopPolicy(cancel_orders=False)
+    world.start()
+    world.instances.request_stop(NAME, by="test", reason="", policy=keep)
+    world.claim_cleanup()
+    assert world.cleanup is not None
+    world.leases.finish(
+        world.cleanup,
+        clean=True,
+        outcome_json="{}",
+        retry_after_ms=1,
+        attempts_until_failed=3,
+        keeps_orders=True,
+    )
+
+    again = world.instances.request_stop(NAME, by="test", reason="", policy=keep)
+    assert (again.result, world.phase) == ("stopped", Phase.STOPPED)
+
+    more = world.instances.request_stop(NAME, by="test", reason="", policy=StopPolicy())
+    assert (more.result, world.phase) == ("stopping", Phase.STOPPING)
+    assert TRANSITIONS[KEPT_AFTER_ALL] == "request_stop"
+    world.claim_cleanup()
+    assert world.cleanup is not None
+    assert world.cleanup.policy == StopPolicy()
+    world.finish_clean()
+    assert world.instances.request_stop(NAME, by="test", reason="", policy=StopPolicy()).result == "stopped"
+
+
+def test_a_joined_stop_may_ask_for_more_but_not_for_less(
+    client: redis.Redis, scripts: Scripts, clock: StoreClock
+) -> None:
+    world = World(client, scripts, clock)
+    world.bring_to(Phase.STOPPING)
+    world.claim_cleanup()
+    first = world.cleanup
+    assert first is not None
+
+    less = StopPolicy(cancel_orders=False)
+    assert world.instances.request_stop(NAME, by="test", reason="", policy=less).result == "joined"
+    world.renew_cleanup()  # goes on
+
+    more = StopPolicy(close_position=True)
+    assert world.instances.request_stop(NAME, by="test", reason="", policy=more).result == "joined"
+    with pytest.raises(LeaseLost):
+        world.renew_cleanup()  # it followed the old policy
+    world.claim_cleanup()
+    assert world.cleanup is not None
+    assert world.cleanup is not first
+    assert world.cleanup.policy == StopPolicy(cancel_orders=True, close_position=True)
 
 
 def test_no_permission_survives_into_a_phase_that_does_not_give_it(
