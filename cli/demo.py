@@ -63,7 +63,7 @@ def run_demo(options: DemoOptions, settings: Settings, output: Output) -> ExitCo
     # With --json, standard output holds the result alone.
     console = Console(highlight=False, markup=False, soft_wrap=True, stderr=output.as_json)
     stack = Stack(_stack_options(options, settings, console))
-    with ending_politely():
+    with ending_politely(), contextlib.ExitStack() as ending:
         try:
             console.print("starting Valkey, the simulated exchange, two workers and Flower …")
             started_s = time.monotonic()
@@ -72,7 +72,7 @@ def run_demo(options: DemoOptions, settings: Settings, output: Output) -> ExitCo
                 console.print(
                     f"Flower: {stack.flower_url} (user {FLOWER_USER}, password {stack.flower_password})"
                 )
-                stop = _run_instance(stack.settings(), options, console, output)
+                stop = _run_instance(stack.settings(), options, console, output, ending)
         except StackError as error:
             raise CliError(str(error)) from error
     return _end(stack, stop, console, output)
@@ -118,8 +118,17 @@ def _stack_options(options: DemoOptions, settings: Settings, console: Console) -
     )
 
 
-def _run_instance(settings: Settings, options: DemoOptions, console: Console, output: Output) -> StopProgress:
-    """Start the instance, watch it for a while, and return how its stop went."""
+def _run_instance(
+    settings: Settings,
+    options: DemoOptions,
+    console: Console,
+    output: Output,
+    ending: contextlib.ExitStack,
+) -> StopProgress:
+    """Start the instance, watch it for a while, and return how its stop went.
+
+    What protects the end from a further Ctrl-C is left to `ending`, until everything is down.
+    """
     context = open_full_context(settings)
     with contextlib.closing(context.client):
         started = start_instance(context, options.instance_id, by="demo")
@@ -133,14 +142,14 @@ def _run_instance(settings: Settings, options: DemoOptions, console: Console, ou
         )
         with contextlib.suppress(KeyboardInterrupt):
             _watch(DemoWatch(context, options.instance_id, CONFIG_DIR), options.seconds, console)
-        # From here on a further Ctrl-C must not leave orders behind.
-        with finishing_first():
-            (stop,) = stop_instances(
-                open_session(settings),
-                [options.instance_id],
-                StopOptions(reason="the demo is over"),
-                output,
-            )
+        # From here on a further Ctrl-C must not leave orders or processes behind.
+        ending.enter_context(finishing_first())
+        (stop,) = stop_instances(
+            open_session(settings),
+            [options.instance_id],
+            StopOptions(reason="the demo is over"),
+            output,
+        )
         if not output.as_json:
             show_stop(output, stop)
         return stop
