@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
+
+STANDARD_ERROR = 2
 
 Handler = Callable[[int, FrameType | None], None]
 
@@ -28,7 +30,8 @@ def finishing_first() -> Iterator[None]:
     """Take note of Ctrl-C and go on: what runs inside is the ending that the user asks for."""
 
     def note(_number: int, _frame: FrameType | None) -> None:
-        sys.stderr.write("stopping already, a moment\n")
+        # Not through sys.stderr: the signal may have come in the middle of a write to it.
+        os.write(STANDARD_ERROR, b"stopping already, a moment\n")
 
     with _handling(note, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         yield

@@ -164,8 +164,15 @@ def test_a_ctrl_c_while_everything_goes_down_does_not_cut_that_short(
 ) -> None:
     command = running_demo(started, tmp_path)
     command.process.send_signal(signal.SIGINT)
-    wait_until(lambda: "own orders left" in command.out)
-    command.process.send_signal(signal.SIGINT)
+    wait_until(lambda: "stop requested" in command.err)
+
+    def impatient() -> bool:
+        command.process.send_signal(signal.SIGINT)
+        return "own orders left" in command.out
+
+    # At every moment from the stop to the beginning of the end, and some more in it.
+    wait_until(impatient)
+    wait_until(impatient)
     assert_clean_end(command)
 
 
