@@ -73,11 +73,6 @@ class Settings:
     #: The environment these settings were read from, for `${VAR}` in instance files. Holds secrets.
     environ: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
-    @property
-    def stack_file(self) -> Path:
-        """Return where a running stack writes its addresses."""
-        return self.run_dir / STACK_FILE
-
 
 def environment() -> Mapping[str, str]:
     """Return the process environment, read-only: for `${VAR}` in configs and for child processes."""

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from exchanges.errors import ExchangeError
 from market.book import OrderBook
-from market.instrument import Instrument, MarketType
+from market.instrument import Instrument
 from market.orders import CancelOutcome, NewOrder, OpenOrder
 from market.position import Balance, Fill, Position
 
@@ -89,6 +89,3 @@ class Exchange(Protocol):
     def close(self) -> None:
         """Give up pooled connections."""
         ...
-
-
-__all__ = ["Authorization", "Exchange", "MarketType", "PlaceResult"]
