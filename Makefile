@@ -73,11 +73,11 @@ $(VENV)/pyvenv.cfg:
 
 $(VENV)/.stamp-run: requirements.lock | $(VENV)/pyvenv.cfg
 	@echo "Installing from $< (under a minute)"
-	@$(PIP) install --require-hashes -r $<
+	@$(PIP) install --require-hashes --no-deps -r $<
 	@touch $@
 
 # The development lock holds the run lock's packages, at the same versions.
 $(VENV)/.stamp-dev: requirements-dev.lock | $(VENV)/pyvenv.cfg
 	@echo "Installing from $< (about a minute)"
-	@$(PIP) install --require-hashes -r $<
+	@$(PIP) install --require-hashes --no-deps -r $<
 	@touch $@ $(VENV)/.stamp-run
