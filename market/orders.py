@@ -133,3 +133,12 @@ class CancelOutcome(Enum):
     ALREADY_GONE = "already_gone"
     #: The exchange will not cancel it, for a reason that is not the order's state.
     REFUSED = "refused"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CancelAnswer:
+    """An exchange's answer to a cancel, with the order as it ended where the answer shows it."""
+
+    outcome: CancelOutcome
+    #: What was executed of the order in all; None: the answer does not say.
+    executed_quantity: Decimal | None = None

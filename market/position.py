@@ -51,3 +51,5 @@ class Fill:
     is_maker: bool
     #: Exchange time, ms since the epoch.
     filled_at_ms: int
+    #: True: the exchange made it of its own accord (liquidation, auto-deleveraging, ...), nobody's order did.
+    is_system: bool = False

@@ -22,6 +22,11 @@ class Params(BaseModel):
     #: An own order this close to the wanted price keeps its place in the queue.
     refresh_tolerance_bps: Decimal = Decimal(0)
 
+    @property
+    def position_cap(self) -> Decimal | None:
+        """Return the largest position, base units, that resting orders may lead to; None: no limit."""
+        return None
+
 
 class State(BaseModel):
     """What a strategy remembers between iterations; kept as JSON, so it survives every crash."""
@@ -59,6 +64,17 @@ class Decision(Generic[S]):
     taker: TakerOrder | None = None
     #: Ends the run through the normal stop, with this reason.
     stop_reason: str | None = None
+    #: With a stop reason: the stop also runs `Strategy.unwind` until nothing of this run is left open.
+    unwind: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preflight:
+    """What a strategy says of its parameters before it is started, in sentences for the user."""
+
+    #: Each of them keeps the instance from starting.
+    problems: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +89,18 @@ class Strategy(Generic[P, S]):
     params: type[P]
     state: type[S]
     decide: Callable[[Snapshot, S, P], Decision[S]]
+    #: One line for lists: what it does.
+    summary: str = ""
+    #: True: a level is a place of its own (a grid's interval): an order serves only the level it was placed
+    #: for, and a level whose fills are not all known gets no order.
+    fixed_levels: bool = False
+    #: Returns the next order that brings what this run opened back to where it should be left, or None when
+    #: it is there. Run by a cleanup after the orders are gone, again and again until it returns None.
+    unwind: Callable[[Snapshot, S, P], TakerOrder | None] | None = None
+    #: True: every stop unwinds (a hedge is not left half done), not only one that a decision asks for.
+    unwinds_at_stop: bool = False
+    #: Looks at the parameters and a first snapshot (with balances, also on perpetuals) before a start.
+    preflight: Callable[[Snapshot, P], Preflight] | None = None
 
 
 AnyStrategy = Strategy[Any, Any]

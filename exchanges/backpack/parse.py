@@ -251,6 +251,7 @@ def fills(body: bytes) -> list[Fill]:
             fee_asset=row.text("feeSymbol"),
             is_maker=row.flag("isMaker"),
             filled_at_ms=time_ms(row.text("timestamp")),
+            is_system=row.text_or_none("systemOrderType") is not None,
         )
         for row in load_rows(body)
     ]
