@@ -9,7 +9,7 @@ from typing import Protocol
 from exchanges.errors import ExchangeError
 from market.book import OrderBook
 from market.instrument import Instrument
-from market.orders import CancelOutcome, NewOrder, OpenOrder
+from market.orders import CancelAnswer, NewOrder, OpenOrder
 from market.position import Balance, Fill, Position
 
 
@@ -78,8 +78,11 @@ class Exchange(Protocol):
         """
         ...
 
-    def cancel(self, symbol: str, order_id: str) -> CancelOutcome:
-        """Cancel one resting order. Raises `OutcomeUnknown` when nobody knows; safe to repeat."""
+    def cancel(self, symbol: str, order_id: str) -> CancelAnswer:
+        """Cancel one resting order and return what the exchange says of it, its executed quantity included.
+
+        Raises `OutcomeUnknown` when nobody knows; safe to repeat.
+        """
         ...
 
     def cancel_all(self, symbol: str) -> None:

@@ -23,7 +23,7 @@ from exchanges.errors import (
 )
 from market.book import OrderBook
 from market.instrument import Instrument
-from market.orders import CancelOutcome, NewOrder, OpenOrder
+from market.orders import CancelAnswer, CancelOutcome, NewOrder, OpenOrder
 from market.position import Balance, Fill, Position
 
 #: Levels of the book asked for on each side; the exchange knows 5, 10, 20, 50, 100, 500 and 1000.
@@ -191,8 +191,8 @@ class BackpackExchange:
                 return (*results, *[unsent] * (len(orders) - len(results)))
         return tuple(results)
 
-    def cancel(self, symbol: str, order_id: str) -> CancelOutcome:
-        """Cancel one order.
+    def cancel(self, symbol: str, order_id: str) -> CancelAnswer:
+        """Cancel one order and return the outcome, with what was executed of it where the answer shows that.
 
         Raises:
             OutcomeUnknown: it may have been cancelled; safe to repeat.
@@ -201,8 +201,11 @@ class BackpackExchange:
         try:
             answer = self._delete("/api/v1/order", "orderCancel", {"symbol": symbol, "orderId": order_id})
         except OrderNotFound:
-            return CancelOutcome.ALREADY_GONE
-        return CancelOutcome.ACCEPTED if answer.status == 202 else CancelOutcome.CANCELLED
+            return CancelAnswer(outcome=CancelOutcome.ALREADY_GONE)
+        if answer.status == 202:
+            return CancelAnswer(outcome=CancelOutcome.ACCEPTED)
+        executed_quantity = parse.executed_at_end(order_id, answer.body)
+        return CancelAnswer(outcome=CancelOutcome.CANCELLED, executed_quantity=executed_quantity)
 
     def cancel_all(self, symbol: str) -> None:
         """Cancel every order of the account on `symbol`. It may still be under way on return: list them."""

@@ -179,6 +179,24 @@ def orders(body: bytes) -> tuple[OpenOrder, ...]:
     return tuple(order(row) for row in load_rows(body))
 
 
+def executed_at_end(order_id: str, body: bytes) -> Decimal | None:
+    """Return what was executed of an order that a cancel ended; None when the answer does not tell.
+
+    ``{…order…,"id":"4228978331","executedQuantity":"0.1","status":"Cancelled"}``
+
+    Never raises: the order is cancelled whatever its answer looks like. None too when the answer is about
+    another order, or shows one that is still open, whose quantity could yet grow.
+    """
+    try:
+        row = Row(load_json(body))
+        if row.text("id") != order_id or _status(row.text("status")).is_open:
+            return None
+        executed = row.decimal_or_none("executedQuantity")
+    except UnreadableAnswer:
+        return None
+    return executed if executed is not None and executed >= 0 else None
+
+
 def expired_by_post_only(row: Row) -> bool:
     """Tell whether an accepted post-only order ended at once for it would have taken.
 

@@ -34,7 +34,16 @@ from exchanges.errors import (
     Unavailable,
 )
 from market.instrument import Instrument
-from market.orders import CancelOutcome, NewOrder, OpenOrder, OrderStatus, OrderType, Side, TimeInForce
+from market.orders import (
+    CancelAnswer,
+    CancelOutcome,
+    NewOrder,
+    OpenOrder,
+    OrderStatus,
+    OrderType,
+    Side,
+    TimeInForce,
+)
 
 ROOT = Path(__file__).parents[2]
 SYMBOL = "SOL_USDC"
@@ -188,8 +197,9 @@ def test_an_order_is_placed_found_cancelled_and_gone(
     assert (resting.price, resting.quantity, resting.side) == (order.price, order.quantity, Side.BUY)
     assert exchange.open_orders(SYMBOL) == (resting,)
     assert exchange.find_order(SYMBOL, order.client_order_id) == resting
-    assert exchange.cancel(SYMBOL, resting.order_id) is CancelOutcome.CANCELLED
-    assert exchange.cancel(SYMBOL, resting.order_id) is CancelOutcome.ALREADY_GONE
+    cancelled = CancelAnswer(outcome=CancelOutcome.CANCELLED, executed_quantity=Decimal(0))
+    assert exchange.cancel(SYMBOL, resting.order_id) == cancelled
+    assert exchange.cancel(SYMBOL, resting.order_id) == CancelAnswer(outcome=CancelOutcome.ALREADY_GONE)
     assert exchange.find_order(SYMBOL, order.client_order_id) is None
     assert exchange.open_orders(SYMBOL) == ()
 
@@ -202,8 +212,8 @@ def test_batches_come_back_in_order_and_are_cancelled_in_parallel(
     resting = [placed(result) for result in results]
     assert [o.client_order_id for o in resting] == [o.client_order_id for o in orders]
     with ThreadPoolExecutor(8) as pool:
-        outcomes = list(pool.map(lambda order: exchange.cancel(SYMBOL, order.order_id), resting))
-    assert outcomes == [CancelOutcome.CANCELLED] * 25
+        answers = list(pool.map(lambda order: exchange.cancel(SYMBOL, order.order_id), resting))
+    assert [answer.outcome for answer in answers] == [CancelOutcome.CANCELLED] * 25
     assert exchange.open_orders(SYMBOL) == ()
 
 
@@ -348,7 +358,7 @@ def test_a_cancel_may_be_only_accepted_or_lost_and_is_safe_to_repeat(
         )
     )
     set_fault("DELETE /api/v1/order", "cancel_202")
-    assert exchange.cancel(SYMBOL, first.order_id) is CancelOutcome.ACCEPTED
+    assert exchange.cancel(SYMBOL, first.order_id) == CancelAnswer(outcome=CancelOutcome.ACCEPTED)
     eventually(
         lambda: all(order.order_id != first.order_id for order in exchange.open_orders(SYMBOL)),
         "an accepted cancel was never carried out",
@@ -356,7 +366,7 @@ def test_a_cancel_may_be_only_accepted_or_lost_and_is_safe_to_repeat(
     set_fault("DELETE /api/v1/order", "reset_after")
     with pytest.raises(OutcomeUnknown):
         exchange.cancel(SYMBOL, second.order_id)
-    assert exchange.cancel(SYMBOL, second.order_id) is CancelOutcome.ALREADY_GONE
+    assert exchange.cancel(SYMBOL, second.order_id) == CancelAnswer(outcome=CancelOutcome.ALREADY_GONE)
 
 
 def test_an_order_that_filled_at_once_is_in_the_answer_the_history_and_the_fills(

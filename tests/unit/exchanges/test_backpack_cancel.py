@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from exchanges.errors import (
     Refused,
     RequestExpired,
 )
-from market.orders import CancelOutcome
+from market.orders import CancelAnswer, CancelOutcome
 
 ORDER = "http://backpack.test/api/v1/order"
 ORDERS = "http://backpack.test/api/v1/orders"
@@ -34,7 +35,7 @@ def test_a_cancel_names_the_order_by_the_exchanges_id_alone(
     network: responses.RequestsMock, exchange: BackpackExchange, wire_order: Callable[..., dict[str, Any]]
 ) -> None:
     network.delete(ORDER, json=wire_order(7, status="Cancelled"))
-    assert exchange.cancel("SOL_USDC", "42") is CancelOutcome.CANCELLED
+    assert exchange.cancel("SOL_USDC", "42").outcome is CancelOutcome.CANCELLED
     assert json.loads(network.calls[0].request.body or "") == {"symbol": "SOL_USDC", "orderId": "42"}
 
 
@@ -57,7 +58,55 @@ def test_a_cancel_tells_done_from_accepted_from_gone(
     exchange: BackpackExchange,
 ) -> None:
     network.delete(ORDER, status=status, body=body)
-    assert exchange.cancel("SOL_USDC", "42") is outcome
+    assert exchange.cancel("SOL_USDC", "42") == CancelAnswer(outcome=outcome)
+
+
+@pytest.mark.parametrize("executed", ["0", "0.15", "0.5"])
+@pytest.mark.parametrize("status", ["Cancelled", "Filled", "Expired"])
+def test_a_cancel_tells_what_was_executed_of_the_order(
+    executed: str,
+    status: str,
+    network: responses.RequestsMock,
+    exchange: BackpackExchange,
+    wire_order: Callable[..., dict[str, Any]],
+) -> None:
+    network.delete(ORDER, json=wire_order(7, id="42", status=status, executedQuantity=executed))
+    answer = exchange.cancel("SOL_USDC", "42")
+    assert answer == CancelAnswer(outcome=CancelOutcome.CANCELLED, executed_quantity=Decimal(executed))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"executedQuantity": None},
+        {"executedQuantity": "much"},
+        {"executedQuantity": "-1"},
+        {"status": "PartiallyFilled"},
+        {"status": "New"},
+        {"status": "Vanished"},
+        {"status": None},
+        {"id": "43"},
+        {"id": None},
+    ],
+    ids=str,
+)
+def test_a_cancel_does_not_guess_what_was_executed(
+    fields: dict[str, Any],
+    network: responses.RequestsMock,
+    exchange: BackpackExchange,
+    wire_order: Callable[..., dict[str, Any]],
+) -> None:
+    order = wire_order(7, id="42", status="Cancelled", executedQuantity="0.15") | fields
+    network.delete(ORDER, json=order)
+    assert exchange.cancel("SOL_USDC", "42") == CancelAnswer(outcome=CancelOutcome.CANCELLED)
+
+
+@pytest.mark.parametrize("body", ["", "<html/>", "[]", "null", '{"id":"42","executedQuantity":"0.1'])
+def test_an_unreadable_answer_to_a_cancel_is_still_a_cancel(
+    body: str, network: responses.RequestsMock, exchange: BackpackExchange
+) -> None:
+    network.delete(ORDER, body=body)
+    assert exchange.cancel("SOL_USDC", "42") == CancelAnswer(outcome=CancelOutcome.CANCELLED)
 
 
 @pytest.mark.parametrize(

@@ -267,11 +267,14 @@ def test_threads_share_one_exchange_each_gets_its_own_answer_over_few_connection
         threading.Thread(target=server.serve_forever, daemon=True).start()
         exchange = open_backpack(f"http://127.0.0.1:{server.server_port}")
         with ThreadPoolExecutor(8) as pool:
-            outcomes = list(pool.map(lambda n: exchange.cancel("SOL_USDC", str(n)), range(400)))
+            answers = list(pool.map(lambda n: exchange.cancel("SOL_USDC", str(n)), range(400)))
         cookies = list(exchange._client._session.cookies)
         exchange.close()
         server.shutdown()
-    assert outcomes == [CancelOutcome.ALREADY_GONE, CancelOutcome.ACCEPTED] * 200
+    assert [answer.outcome for answer in answers] == [
+        CancelOutcome.ALREADY_GONE,
+        CancelOutcome.ACCEPTED,
+    ] * 200
     assert len(Handler.ports) <= 8
     assert cookies == []
 
