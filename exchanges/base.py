@@ -11,6 +11,7 @@ from market.book import OrderBook
 from market.instrument import Instrument
 from market.orders import CancelAnswer, NewOrder, OpenOrder
 from market.position import Balance, Fill, Position
+from market.terms import AccountTerms
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +58,17 @@ class Exchange(Protocol):
 
     def find_order(self, symbol: str, client_order_id: int) -> OpenOrder | None:
         """Return the resting order with this client order id, None when it is known not to rest."""
+        ...
+
+    def find_ended(self, symbol: str, order_id: str) -> OpenOrder | None:
+        """Return an order that has ended, with all that was executed of it; None when its end is not shown.
+
+        None is never final: histories lag, so an order that is gone from `open_orders` may be found later.
+        """
+        ...
+
+    def account_terms(self) -> AccountTerms:
+        """Return the fees that the account pays and its leverage limit."""
         ...
 
     def balances(self) -> Mapping[str, Balance]:

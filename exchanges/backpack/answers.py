@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from exchanges.backpack import parse
+from exchanges.backpack import parse, refusals
 from exchanges.backpack.client import BackpackClient, Request, Response
 from exchanges.backpack.rows import UnreadableAnswer, excerpt
 from exchanges.budget import RequestKind
@@ -28,10 +28,10 @@ def ask(client: BackpackClient, request: Request) -> Response:
     if status == 200 or (status == 202 and request.kind is not RequestKind.READ):
         return answer
     if status == 429:
-        raise parse.rate_limited(answer.headers.get("retry-after"))
+        raise refusals.rate_limited(answer.headers.get("retry-after"))
     # 408 is a gateway's: it does not tell how far the request had got.
-    if 400 <= status < 500 and status != 408 and not parse.is_doubtful(answer.body):
-        raise parse.refusal(status, answer.body)
+    if 400 <= status < 500 and status != 408 and not refusals.is_doubtful(answer.body):
+        raise refusals.refusal(status, answer.body)
     raise unclear(request, f"HTTP {status}: {excerpt(answer.body)}")
 
 

@@ -25,6 +25,7 @@ from market.book import OrderBook
 from market.instrument import Instrument
 from market.orders import CancelAnswer, CancelOutcome, NewOrder, OpenOrder
 from market.position import Balance, Fill, Position
+from market.terms import AccountTerms
 
 #: Levels of the book asked for on each side; the exchange knows 5, 10, 20, 50, 100, 500 and 1000.
 DEPTH_LEVELS = 50
@@ -122,6 +123,19 @@ class BackpackExchange:
             ):
                 return None
         raise Unavailable(f"the order history of {symbol} has no end; ask again with a later not_before_ms")
+
+    def find_ended(self, symbol: str, order_id: str) -> OpenOrder | None:
+        """Return an order as the history shows it after its end; None when it does not, or not yet.
+
+        The history lags, and may show orders that still rest; a status that we do not know counts as resting.
+        """
+        fields: Fields = {"symbol": symbol, "orderId": order_id}
+        answer = self._get("/wapi/v1/history/orders", "orderHistoryQueryAll", fields)
+        return answers.read(lambda body: parse.ended_order(symbol, order_id, body), answer)
+
+    def account_terms(self) -> AccountTerms:
+        """Return the account's fees and leverage limit as they are now."""
+        return answers.read(parse.account_terms, self._get("/api/v1/account", "accountQuery", {}))
 
     def balances(self) -> Mapping[str, Balance]:
         """Return the account's balances by asset. Funds that are lent out are not among them."""

@@ -1,33 +1,18 @@
-"""Backpack's messages → our values, its error codes → our errors.
-
-The only place that matches the texts of messages. Wire messages and codes: docs.backpack.exchange (OpenAPI);
-texts: captures of other clients, since the exchange documents none.
-"""
+"""Backpack's messages → our values. Source: docs.backpack.exchange (OpenAPI)."""
 
 from __future__ import annotations
 
 import logging
-import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from exchanges.backpack.rows import Row, UnreadableAnswer, excerpt, load_json, load_rows
-from exchanges.errors import (
-    AuthenticationFailed,
-    DuplicateClientOrderId,
-    ExchangeError,
-    InsufficientFunds,
-    OrderNotFound,
-    OutcomeUnknown,
-    PostOnlyWouldCross,
-    RateLimited,
-    Refused,
-    RequestExpired,
-)
+from exchanges.errors import Refused
 from market.book import BookLevel, OrderBook
 from market.instrument import Instrument, MarketType
 from market.orders import OpenOrder, OrderStatus, Side
 from market.position import Balance, Fill, Position
+from market.terms import AccountTerms
 
 logger = logging.getLogger(__name__)
 
@@ -43,53 +28,7 @@ STATUSES = {
 }
 MARKET_TYPES = {"SPOT": MarketType.SPOT, "PERP": MarketType.PERP, "IPERP": MarketType.PERP}
 
-#: (code, pattern in the message) → error class. Empty fits everything; the first that fits counts.
-ERRORS: tuple[tuple[str, str, type[Refused]], ...] = (
-    ("", "would immediately match", PostOnlyWouldCross),
-    ("INSUFFICIENT_FUNDS", "", InsufficientFunds),
-    ("INSUFFICIENT_MARGIN", "", InsufficientFunds),
-    ("", "request has expired", RequestExpired),
-    # "Invalid timestamp: must be within 10 minutes of current time"
-    ("", "invalid timestamp", RequestExpired),
-    ("INVALID_SIGNATURE", "", AuthenticationFailed),
-    ("UNAUTHORIZED", "", AuthenticationFailed),
-    ("FORBIDDEN", "", AuthenticationFailed),
-    ("", "invalid signature", AuthenticationFailed),
-    ("", "invalid x-signature", AuthenticationFailed),
-    ("", "invalid x-api-key", AuthenticationFailed),
-    ("RESOURCE_NOT_FOUND", "", OrderNotFound),
-    ("", "order not found", OrderNotFound),
-    # Undocumented: any wording that names the id and says that it is taken.
-    ("", r"client ?(order ?)?id.*(already|in use|exists|duplicate)", DuplicateClientOrderId),
-    ("", r"duplicate.*client ?(order ?)?id", DuplicateClientOrderId),
-)
-#: Codes that do not say whether something happened.
-DOUBTFUL_CODES = frozenset({"SERVER_ERROR", "TIMEOUT"})
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def refusal(status: int, body: bytes) -> Refused:
-    """Return the error for an HTTP 4xx answer, JSON or plain text.
-
-    ``{"code":"INVALID_ORDER","message":"Order would immediately match and take"}``
-
-    A plain-text "404 not found" is an unknown path, so never taken for an order that is not there.
-    """
-    code, message = _code_and_message(body)
-    if status == 404 and not body.strip():
-        return OrderNotFound("the exchange refused: not found (HTTP 404)", status=status)
-    return _refused(code, message, status)
-
-
-def is_doubtful(body: bytes) -> bool:
-    """Tell whether an error body leaves open what happened."""
-    return _code_and_message(body)[0] in DOUBTFUL_CODES
-
-
-def rate_limited(retry_after: str | None) -> RateLimited:
-    """Return the error for HTTP 429; `retry_after` is the header of that name, not seen so far."""
-    wait_s = float(retry_after) if retry_after and retry_after.isdecimal() else 1.0
-    return RateLimited("the exchange says: too many requests", retry_after_s=wait_s)
 
 
 def server_time_ms(body: bytes) -> int:
@@ -179,6 +118,20 @@ def orders(body: bytes) -> tuple[OpenOrder, ...]:
     return tuple(order(row) for row in load_rows(body))
 
 
+def ended_order(symbol: str, order_id: str, body: bytes) -> OpenOrder | None:
+    """Return the order with this id out of rows of the history when they show that it has ended.
+
+    Raises:
+        UnreadableAnswer: it is filled by its status and not by its quantity, so nobody knows how much.
+    """
+    for found in orders(body):
+        if (found.symbol, found.order_id) == (symbol, order_id) and not found.status.is_open:
+            if found.status is OrderStatus.FILLED and found.executed_quantity == 0:
+                raise UnreadableAnswer(f"order {order_id} is filled without an executed quantity")
+            return found
+    return None
+
+
 def executed_at_end(order_id: str, body: bytes) -> Decimal | None:
     """Return what was executed of an order that a cancel ended; None when the answer does not tell.
 
@@ -206,22 +159,6 @@ def expired_by_post_only(row: Row) -> bool:
     return row.text("status") == "Expired" and row.text_or_none("expiryReason") in {None, "PostOnlyTaker"}
 
 
-def batch_item_error(row: Row) -> ExchangeError | None:
-    """Return what became of one order of a batch when it was not accepted, else None.
-
-    ``{"operation":"Ok", …order…}`` or
-    ``{"operation":"Err","code":"INVALID_ORDER","message":"Order would immediately match and take"}``
-    """
-    if row.text("operation") == "Ok":
-        return None
-    code, message = row.text_or_none("code") or "", row.text_or_none("message") or ""
-    if code in DOUBTFUL_CODES:
-        return OutcomeUnknown(f"the exchange says {code}: ask for the client order id")
-    if code == "TOO_MANY_REQUESTS":
-        return rate_limited(None)
-    return _refused(code, message, 0)
-
-
 def balances(body: bytes) -> dict[str, Balance]:
     """Return balances by asset: ``{"USDC":{"available":"120","locked":"0","staked":"0"}}``."""
     return {
@@ -246,6 +183,22 @@ def position(symbol: str, body: bytes) -> Position:
                 unrealized_pnl=row.decimal_or_none("pnlUnrealized") or Decimal(0),
             )
     return Position(symbol=symbol, net_quantity=Decimal(0))
+
+
+def account_terms(body: bytes) -> AccountTerms:
+    """Return fees (basis points on the wire too) and leverage limit.
+
+    ``{"futuresMakerFee":"2","futuresTakerFee":"5","leverageLimit":"10","spotMakerFee":"8","spotTakerFee":"10",
+    …switches and limits…}``
+    """
+    row = Row(load_json(body))
+    return AccountTerms(
+        spot_maker_bps=row.decimal("spotMakerFee"),
+        spot_taker_bps=row.decimal("spotTakerFee"),
+        perp_maker_bps=row.decimal("futuresMakerFee"),
+        perp_taker_bps=row.decimal("futuresTakerFee"),
+        leverage_limit=row.decimal("leverageLimit"),
+    )
 
 
 def fills(body: bytes) -> list[Fill]:
@@ -298,22 +251,3 @@ def _status(text: str) -> OrderStatus:
         # Open is the safe reading: it keeps the order in sight until something else is proven.
         logger.warning("unknown order status %r taken as new", text)
     return STATUSES.get(text, OrderStatus.NEW)
-
-
-def _code_and_message(body: bytes) -> tuple[str, str]:
-    try:
-        row = Row(load_json(body))
-        return row.text_or_none("code") or "", row.text_or_none("message") or ""
-    except UnreadableAnswer:
-        return "", excerpt(body)
-
-
-def _refused(code: str, message: str, status: int) -> Refused:
-    known = [
-        error
-        for own, pattern, error in ERRORS
-        if own in {"", code} and re.search(pattern, message, re.IGNORECASE)
-    ]
-    error = known[0] if known else AuthenticationFailed if status in {401, 403} else Refused
-    where = f" (HTTP {status})" if status else ""
-    return error(f"the exchange refused: {code or 'no code'}: {message}{where}", code=code, status=status)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from exchanges.backpack import parse
+from exchanges.backpack import parse, refusals
 from exchanges.backpack.build import order_body
 from exchanges.backpack.client import Request, Response
 from exchanges.backpack.rows import Row, UnreadableAnswer, load_json, load_rows
@@ -56,7 +56,7 @@ def send(
 
 def _result(order: NewOrder, row: Row, *, in_batch: bool) -> PlaceResult:
     try:
-        error = parse.batch_item_error(row) if in_batch else None
+        error = refusals.batch_item_error(row) if in_batch else None
         if error is not None:
             return PlaceResult(error=error)
         if order.post_only and parse.expired_by_post_only(row):

@@ -44,6 +44,7 @@ from market.orders import (
     Side,
     TimeInForce,
 )
+from market.terms import AccountTerms
 
 ROOT = Path(__file__).parents[2]
 SYMBOL = "SOL_USDC"
@@ -367,6 +368,38 @@ def test_a_cancel_may_be_only_accepted_or_lost_and_is_safe_to_repeat(
     with pytest.raises(OutcomeUnknown):
         exchange.cancel(SYMBOL, second.order_id)
     assert exchange.cancel(SYMBOL, second.order_id) == CancelAnswer(outcome=CancelOutcome.ALREADY_GONE)
+
+
+def test_an_order_that_ended_is_found_with_what_was_executed_and_one_that_rests_is_not(
+    exchange: BackpackExchange, instrument: Instrument
+) -> None:
+    resting = placed(exchange.place([make_order(exchange, instrument)], authorize(exchange))[0])
+    assert exchange.find_ended(SYMBOL, resting.order_id) is None
+    exchange.cancel(SYMBOL, resting.order_id)
+    cancelled = exchange.find_ended(SYMBOL, resting.order_id)
+    assert cancelled is not None
+    assert (cancelled.status, cancelled.executed_quantity) == (OrderStatus.CANCELLED, Decimal(0))
+    assert cancelled.client_order_id == resting.client_order_id
+    ask = exchange.order_book(SYMBOL).best_ask
+    assert ask is not None
+    price = instrument.round_price(ask * Decimal("1.02"), Side.BUY)
+    taker = make_order(exchange, instrument, post_only=False, time_in_force=TimeInForce.IOC, price=price)
+    taken = placed(exchange.place([taker], authorize(exchange))[0])
+    filled = exchange.find_ended(SYMBOL, taken.order_id)
+    assert filled is not None
+    assert (filled.status, filled.executed_quantity) == (OrderStatus.FILLED, taker.quantity)
+    assert exchange.find_ended(PERP, taken.order_id) is None
+    assert exchange.find_ended(SYMBOL, "1") is None
+
+
+def test_the_terms_of_the_account_are_read(exchange: BackpackExchange) -> None:
+    assert exchange.account_terms() == AccountTerms(
+        spot_maker_bps=Decimal(8),
+        spot_taker_bps=Decimal(10),
+        perp_maker_bps=Decimal(2),
+        perp_taker_bps=Decimal(5),
+        leverage_limit=Decimal(20),
+    )
 
 
 def test_an_order_that_filled_at_once_is_in_the_answer_the_history_and_the_fills(

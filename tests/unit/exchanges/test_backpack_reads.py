@@ -19,6 +19,7 @@ from market.book import BookLevel
 from market.instrument import MarketType
 from market.orders import OrderStatus, Side
 from market.position import Balance
+from market.terms import AccountTerms
 
 BASE = "http://backpack.test"
 NOW_MS = 1_750_793_021_519
@@ -204,6 +205,133 @@ def test_a_history_that_cannot_be_read_does_not_count_as_not_found(
         exchange.resolve_placement("SOL_USDC", 7)
 
 
+ENDED = {
+    "id": "42",
+    "status": "Cancelled",
+    "executedQuantity": "0.15",
+    "createdAt": "2025-06-24T19:23:41.519",
+    "expiryReason": None,
+}
+
+
+@pytest.mark.parametrize(
+    ("wire_status", "status"),
+    [
+        ("Filled", OrderStatus.FILLED),
+        ("Cancelled", OrderStatus.CANCELLED),
+        ("Expired", OrderStatus.EXPIRED),
+        ("TriggerFailed", OrderStatus.TRIGGER_FAILED),
+    ],
+)
+def test_an_order_that_ended_is_found_in_the_history_by_its_id(
+    wire_status: str,
+    status: OrderStatus,
+    network: responses.RequestsMock,
+    exchange: BackpackExchange,
+    wire_order: WireOrder,
+) -> None:
+    network.get(f"{BASE}/wapi/v1/history/orders", json=[wire_order(7, **ENDED | {"status": wire_status})])
+    found = exchange.find_ended("SOL_USDC", "42")
+    assert found is not None
+    assert (found.order_id, found.client_order_id, found.status) == ("42", 7, status)
+    assert (found.executed_quantity, found.created_at_ms) == (Decimal("0.15"), NOW_MS)
+    assert query_of(network.calls[0]) == {"symbol": "SOL_USDC", "orderId": "42"}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"status": "New"},
+        {"status": "PartiallyFilled"},
+        {"status": "TriggerPending"},
+        {"status": "SomethingNew"},
+        {"id": "43"},
+        {"symbol": "ETH_USDC"},
+    ],
+    ids=str,
+)
+def test_an_order_whose_end_the_history_does_not_show_is_not_found(
+    fields: dict[str, Any],
+    network: responses.RequestsMock,
+    exchange: BackpackExchange,
+    wire_order: WireOrder,
+) -> None:
+    network.get(f"{BASE}/wapi/v1/history/orders", json=[wire_order(7, **ENDED | fields)])
+    network.get(f"{BASE}/wapi/v1/history/orders", json=[])
+    assert exchange.find_ended("SOL_USDC", "42") is None
+    assert exchange.find_ended("SOL_USDC", "42") is None
+
+
+def test_the_end_of_an_order_is_found_behind_rows_that_show_it_earlier(
+    network: responses.RequestsMock, exchange: BackpackExchange, wire_order: WireOrder
+) -> None:
+    rows = [wire_order(7, **ENDED | fields) for fields in ({"status": "PartiallyFilled"}, {"id": "41"}, {})]
+    network.get(f"{BASE}/wapi/v1/history/orders", json=rows)
+    found = exchange.find_ended("SOL_USDC", "42")
+    assert found is not None
+    assert found.status is OrderStatus.CANCELLED
+
+
+@pytest.mark.parametrize("nothing", ["0", None])
+def test_what_was_executed_of_an_ended_order_may_be_nothing_unless_it_is_filled(
+    nothing: str | None, network: responses.RequestsMock, exchange: BackpackExchange, wire_order: WireOrder
+) -> None:
+    url = f"{BASE}/wapi/v1/history/orders"
+    network.get(url, json=[wire_order(7, **ENDED | {"executedQuantity": nothing})])
+    network.get(url, json=[wire_order(7, **ENDED | {"executedQuantity": nothing, "status": "Filled"})])
+    found = exchange.find_ended("SOL_USDC", "42")
+    assert found is not None
+    assert found.executed_quantity == 0
+    with pytest.raises(Unavailable, match="filled without"):
+        exchange.find_ended("SOL_USDC", "42")
+
+
+@pytest.mark.parametrize(("status", "body"), [(500, ""), (200, "<html/>"), (202, "[]")])
+def test_a_history_that_fails_leaves_the_end_of_an_order_unknown(
+    status: int, body: str, network: responses.RequestsMock, exchange: BackpackExchange
+) -> None:
+    network.get(f"{BASE}/wapi/v1/history/orders", status=status, body=body)
+    with pytest.raises(Unavailable):
+        exchange.find_ended("SOL_USDC", "42")
+
+
+WIRE_TERMS = {
+    "futuresMakerFee": "-0.5",
+    "futuresTakerFee": "5",
+    "leverageLimit": "10",
+    "liquidating": False,
+    "spotMakerFee": "8",
+    "spotTakerFee": "9.5",
+}
+
+
+def test_the_terms_of_an_account_are_basis_points_and_a_leverage_limit(
+    network: responses.RequestsMock, exchange: BackpackExchange
+) -> None:
+    network.get(f"{BASE}/api/v1/account", json=WIRE_TERMS)
+    terms = exchange.account_terms()
+    assert terms == AccountTerms(
+        spot_maker_bps=Decimal(8),
+        spot_taker_bps=Decimal("9.5"),
+        perp_maker_bps=Decimal("-0.5"),
+        perp_taker_bps=Decimal(5),
+        leverage_limit=Decimal(10),
+    )
+    fees = [
+        terms.fee_bps(market_type, is_maker=maker) for market_type in MarketType for maker in (True, False)
+    ]
+    assert fees == [Decimal(8), Decimal("9.5"), Decimal("-0.5"), Decimal(5)]
+
+
+@pytest.mark.parametrize("name", [name for name in WIRE_TERMS if name != "liquidating"])
+def test_terms_without_one_of_their_figures_are_unknown(
+    name: str, network: responses.RequestsMock, exchange: BackpackExchange
+) -> None:
+    network.get(f"{BASE}/api/v1/account", json=WIRE_TERMS | {name: None})
+    with pytest.raises(Unavailable):
+        exchange.account_terms()
+
+
 def test_balances_come_by_asset(network: responses.RequestsMock, exchange: BackpackExchange) -> None:
     network.get(f"{BASE}/api/v1/capital", json={"USDC": {"available": "120.5", "locked": "3", "staked": "0"}})
     assert exchange.balances() == {
@@ -254,6 +382,29 @@ def test_fills_are_parsed_with_their_odd_types(
     assert first.client_order_id is None
     query = query_of(network.calls[0])
     assert (query["from"], query["sortDirection"], query["offset"]) == ("1753600000000", "Asc", "0")
+
+
+@pytest.mark.parametrize(
+    ("system_order_type", "is_system"),
+    [
+        (None, False),
+        ("LiquidatePositionOnBook", True),
+        ("LiquidatePositionOnAdl", True),
+        ("SomethingNew", True),
+    ],
+)
+def test_fills_that_the_exchange_makes_of_its_own_accord_are_told_apart(
+    system_order_type: str | None,
+    is_system: bool,
+    network: responses.RequestsMock,
+    exchange: BackpackExchange,
+) -> None:
+    row = wire_fill(None, "2025-07-27T17:39:00.092", client_id=None)
+    network.get(f"{BASE}/wapi/v1/history/fills", json=[row | {"systemOrderType": system_order_type}])
+    (fill,) = exchange.fills("ETH_USDC_PERP", since_ms=0)
+    assert fill.is_system is is_system
+    # No kind of fill is asked for: one that is named would hide the others.
+    assert "fillType" not in query_of(network.calls[0])
 
 
 @pytest.mark.parametrize("with_headers", [True, False])
