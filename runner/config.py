@@ -30,6 +30,7 @@ from runner.config_models import (
 )
 from runner.config_parse import Reading
 from runner.config_text import parse_json
+from strategies.limits import Limits
 
 __all__ = [
     "ConfigError",
@@ -56,6 +57,8 @@ class InstanceConfig(BaseModel):
     #: False: trades on the simulated exchange.
     live: bool = False
     stop: StopConfig = StopConfig()
+    #: What holds whatever the strategy decides.
+    limits: Limits = Limits()
     #: True: nothing and nobody else trades this symbol with this account.
     exclusive_symbol: bool = False
 
@@ -87,6 +90,7 @@ class InstanceConfig(BaseModel):
             },
             "live": self.live,
             "stop": self.stop.model_dump(mode="json"),
+            "limits": self.limits.model_dump(mode="json"),
             "exclusive_symbol": self.exclusive_symbol,
         }
         return json.dumps(layout, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
@@ -170,6 +174,7 @@ def _read(
         or found.exchange is None
         or found.strategy is None
         or found.stop is None
+        or found.limits is None
         or found.top is None
     ):
         raise ConfigError(source, reading.problems)
@@ -179,6 +184,7 @@ def _read(
         strategy_config=found.strategy,
         live=found.top.live,
         stop=found.stop,
+        limits=found.limits,
         exclusive_symbol=found.top.exclusive_symbol,
     )
     return config, tuple(reading.warnings)

@@ -28,11 +28,12 @@ from runner.config_models import (
 from runner.config_validation import Section, accepted_keys, validate_section
 from runner.config_variables import SecretRef, expand, secret_names
 from strategies.base import Params
+from strategies.limits import Limits
 from strategies.registry import STRATEGIES, UnknownStrategy, find
 
 M = TypeVar("M", bound=BaseModel)
 
-_SECTIONS = ("metadata", "daemon_config", "exchange_config", "strategy_config", "stop")
+_SECTIONS = ("metadata", "daemon_config", "exchange_config", "strategy_config", "stop", "limits")
 _REQUIRED = ("metadata", "strategy_config")
 
 
@@ -44,6 +45,7 @@ class Sections:
     exchange: ExchangeConfig | None
     strategy: StrategyConfig | None
     stop: StopConfig | None
+    limits: Limits | None
     top: TopLevel | None
 
 
@@ -77,7 +79,11 @@ class Reading:
         strategy = self._strategy(metadata_values)
         stop_given = self._object("stop")
         stop = self._valid("stop", StopConfig, stop_given, stop_given)
-        found = Sections(metadata=metadata, exchange=exchange, strategy=strategy, stop=stop, top=top)
+        limits_given = self._object("limits")
+        limits = self._valid("limits", Limits, limits_given, limits_given)
+        found = Sections(
+            metadata=metadata, exchange=exchange, strategy=strategy, stop=stop, limits=limits, top=top
+        )
         self._check_together(found)
         return found
 

@@ -15,6 +15,7 @@ from runner.config_legacy import LEGACY
 from runner.config_models import EXCHANGES, DaemonConfig, MetadataConfig, Pace, StopConfig, TopLevel
 from runner.config_validation import accepted_keys
 from strategies.base import Params
+from strategies.limits import Limits
 from strategies.registry import STRATEGIES
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -59,7 +60,7 @@ def json_schema() -> dict[str, Any]:
     expanding, definitions = _schemas(
         [MetadataConfig, DaemonConfig, *EXCHANGES.values()], _ExpandingGenerator
     )
-    plain, more = _schemas([Pace, StopConfig, TopLevel, *strategies.values()], _Generator)
+    plain, more = _schemas([Pace, StopConfig, Limits, TopLevel, *strategies.values()], _Generator)
     definitions.update(more)
 
     metadata = expanding[MetadataConfig]
@@ -87,6 +88,7 @@ def json_schema() -> dict[str, Any]:
             "exchange_config": {"type": "object"},
             "strategy_config": {"type": "object"},
             "stop": plain[StopConfig],
+            "limits": plain[Limits],
             **plain[TopLevel]["properties"],
         },
         "required": ["metadata", "strategy_config"],

@@ -18,12 +18,49 @@ class Limits(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    max_open_orders: int | None = Field(default=None, ge=0, description="Most orders resting at once.")
+    max_position: Decimal | None = Field(
+        default=None,
+        gt=0,
+        description="Largest position, long or short, even if every resting order of a side is filled, "
+        "base units; on spot: what the run bought more than it sold, or the reverse.",
+    )
     max_order_notional: Decimal | None = Field(
-        default=None, gt=0, description="Most that one order may be worth, quote units."
+        default=None,
+        gt=0,
+        description="Most that one order may be worth, quote units; orders that reduce are exempt.",
+    )
+    max_open_orders: int | None = Field(
+        default=None, ge=1, le=1000, description="Most orders of the instance that rest at once."
+    )
+    max_orders_per_minute: int | None = Field(
+        default=None, ge=1, le=10_000, description="Most orders placed within 60 seconds."
     )
     price_band_bps: Decimal | None = Field(
-        default=None, gt=0, description="Farthest an order may stand from the mid, basis points."
+        default=None,
+        gt=0,
+        le=10_000,
+        description="Farthest an order may stand from the mark price or, on spot, the mid, basis points.",
+    )
+    max_data_age_s: Decimal | None = Field(
+        default=None,
+        gt=0,
+        le=3600,
+        description="Oldest order book that is acted upon, seconds; an older one withdraws every order.",
+    )
+    min_balance: Decimal | None = Field(
+        default=None,
+        gt=0,
+        description="Part of the quote asset that bids do not spend, quote units; on perpetuals: with less "
+        "than this only orders that reduce the position are placed.",
+    )
+    max_daily_loss: Decimal | None = Field(
+        default=None, gt=0, description="Loss within one UTC day that ends the run, quote units."
+    )
+    max_consecutive_errors: int | None = Field(
+        default=None,
+        ge=1,
+        le=1000,
+        description="Failed iterations in a row that end the run. Null: CLEANBOOK_MAX_CONSECUTIVE_ERRORS.",
     )
 
 

