@@ -48,6 +48,8 @@ class Wanted:
     post_only: bool
     reduce_only: bool
     self_trade_prevention: str
+    #: None: its owner asked for it; else why the exchange made it of its own accord.
+    system_order_type: str | None = None
 
     @property
     def buys(self) -> bool:
@@ -129,15 +131,16 @@ class Order:
             "reduceOnly": wanted.reduce_only or None,
             "selfTradePrevention": wanted.self_trade_prevention,
             "createdAt": self.created_at_ms,
+            "systemOrderType": wanted.system_order_type,
         }
         if wanted.order_type == "Limit":
             shown |= {"price": text(self.price), "postOnly": wanted.post_only}
         else:
             shown["quoteQuantity"] = text(wanted.quote_quantity) if wanted.quote_quantity else None
         nothing = (
-            "relatedOrderId strategyId systemOrderType stopLossLimitPrice stopLossTriggerBy "
-            "stopLossTriggerPrice takeProfitLimitPrice takeProfitTriggerBy takeProfitTriggerPrice "
-            "triggerBy triggerPrice triggerQuantity triggeredAt"
+            "relatedOrderId strategyId stopLossLimitPrice stopLossTriggerBy stopLossTriggerPrice "
+            "takeProfitLimitPrice takeProfitTriggerBy takeProfitTriggerPrice triggerBy triggerPrice "
+            "triggerQuantity triggeredAt"
         )
         return shown | dict.fromkeys(nothing.split())
 
@@ -165,6 +168,7 @@ class Order:
             "reduce_only": wanted.reduce_only,
             "signed_at_ms": self.signed_at_ms,
             "status": self.status,
+            "system": wanted.system_order_type is not None,
         }
 
 
@@ -194,7 +198,7 @@ class Fill:
             "quantity": text(self.quantity),
             "side": wanted.side,
             "symbol": wanted.market.symbol,
-            "systemOrderType": None,
+            "systemOrderType": wanted.system_order_type,
             "timestamp": iso(self.at_ms),
             "tradeId": self.trade_id,
         }

@@ -7,7 +7,9 @@ from typing import Any
 
 from aiohttp import web
 
+from simulator.errors import BadRequest
 from simulator.exchange import EXCHANGE
+from simulator.liquidation import FILL_TYPES, is_of_type
 from simulator.orders import Fill, Order
 from simulator.signed_request import fits, integer_of, page, signed_query, symbol_asked_for
 
@@ -26,7 +28,10 @@ async def order_history(request: web.Request) -> web.Response:
 
 @routes.get("/wapi/v1/history/fills")
 async def fill_history(request: web.Request) -> web.Response:
-    """Return the account's fills; `from` (ms) is inclusive, `to` is not. All of them are of type `User`."""
+    """Return the account's fills; `from` (ms) is inclusive, `to` is not.
+
+    Without `fillType` those that the exchange made of its own accord are among them.
+    """
     signed, query = signed_query(request, "fillHistoryQueryAll")
     rows = request.app[EXCHANGE].engine.fills.between(
         signed.account.name,
@@ -34,9 +39,12 @@ async def fill_history(request: web.Request) -> web.Response:
         integer_of(query, "from", 0) if "from" in query else None,
         integer_of(query, "to", 0) if "to" in query else None,
     )
-    if query.get("fillType", "User") != "User":
-        rows = []
-    elif not query.keys().isdisjoint({"orderId", "marketType", "strategyId"}):
+    fill_type = query.get("fillType")
+    if fill_type is not None:
+        if fill_type not in FILL_TYPES:
+            raise BadRequest("failed to parse parameter `fillType`: Expect a valid enumeration value.")
+        rows = [fill for fill in rows if is_of_type(fill_type, fill.order.wanted.system_order_type)]
+    if not query.keys().isdisjoint({"orderId", "marketType", "strategyId"}):
         rows = [fill for fill in rows if _is_asked_for(query, fill.order)]
     return page(query, rows, Fill.wire)
 

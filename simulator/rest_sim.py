@@ -10,10 +10,12 @@ from typing import Any
 
 from aiohttp import web
 
+from simulator.accounts import Account
 from simulator.errors import BadRequest, Refusal
-from simulator.exchange import EXCHANGE
+from simulator.exchange import EXCHANGE, Exchange
 from simulator.faults import FaultError, parse
 from simulator.flow import HALF_SPREAD_TICKS
+from simulator.liquidation import liquidate
 from simulator.markets import MARKETS
 from simulator.order_request import decimal_of, one_of, parse_order
 from simulator.signed_request import integer_of, symbol_of
@@ -79,10 +81,18 @@ async def place(request: web.Request) -> web.Response:
     """Place an order for `account` (default: the third party) without a signature."""
     exchange = request.app[EXCHANGE]
     body = await _body(request)
-    account = exchange.engine.accounts.get(str(body.pop("account", "other")))
-    if account is None:
-        raise Refusal("RESOURCE_NOT_FOUND", "No such account", 404)
+    account = _account(exchange, body.pop("account", "other"))
     order = exchange.engine.place(account, parse_order(body), signed_at_ms=exchange.now_ms(), window_ms=None)
+    return web.json_response(order.wire())
+
+
+@routes.post("/sim/liquidate")
+async def liquidate_position(request: web.Request) -> web.Response:
+    """Let the exchange close part of a position: `{"account", "symbol", "quantity"}`; returns its order."""
+    exchange = request.app[EXCHANGE]
+    body = await _body(request)
+    account, market = _account(exchange, body.get("account")), MARKETS[symbol_of(body)]
+    order = liquidate(exchange.engine, account, market, _positive(body, "quantity"), at_ms=exchange.now_ms())
     return web.json_response(order.wire())
 
 
@@ -113,6 +123,13 @@ async def trade(request: web.Request) -> web.Response:
         aggressor_sells=one_of(body, "side", ("Bid", "Ask")) == "Ask",
     )
     return web.json_response({})
+
+
+def _account(exchange: Exchange, name: Any) -> Account:
+    account = exchange.engine.accounts.get(str(name))
+    if account is None:
+        raise Refusal("RESOURCE_NOT_FOUND", "No such account", 404)
+    return account
 
 
 async def _body(request: web.Request) -> dict[str, Any]:

@@ -448,6 +448,24 @@ def test_a_perpetual_position_is_flat_then_long_then_flat(exchange: BackpackExch
     assert exchange.position(PERP).net_quantity == 0
 
 
+def test_a_position_that_the_exchange_closes_is_a_fill_of_the_system(
+    exchange: BackpackExchange, simulator_url: str
+) -> None:
+    perp = exchange.instrument(PERP)
+    since_ms = exchange.clock.now_ms() - 1_000
+    buy = make_order(exchange, perp, order_type=OrderType.MARKET, price=None, post_only=False)
+    placed(exchange.place([buy], authorize(exchange))[0])
+    body = {"account": "demo", "symbol": PERP, "quantity": str(buy.quantity)}
+    with direct_session() as session:
+        session.post(f"{simulator_url}/sim/liquidate", json=body, timeout=5).raise_for_status()
+    assert exchange.position(PERP).net_quantity == 0
+    fills = exchange.fills(PERP, since_ms=since_ms)
+    own, system = fills[-2:]
+    assert (own.client_order_id, own.is_system) == (buy.client_order_id, False)
+    assert (system.client_order_id, system.is_system) == (None, True)
+    assert (system.side, system.quantity) == (Side.SELL, buy.quantity)
+
+
 def test_an_exchange_that_is_gone_is_unavailable_for_everything(
     tmp_path: Path, open_exchange: Callable[..., BackpackExchange]
 ) -> None:

@@ -236,6 +236,7 @@ def test_the_witness_names_everything_a_proof_needs(exchange: SmallExchange) -> 
         "executed": "0",
         "post_only": True,
         "reduce_only": False,
+        "system": False,
         "signed_at_ms": START_MS,
         "status": "New",
     }
