@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import math
 import signal
 import sys
 import time
 from contextlib import suppress
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
 from aiohttp import web
@@ -25,6 +27,7 @@ from simulator.order_request import parse_order
 from simulator.rate_limit import RateLimit
 from simulator.server import create_app
 from simulator.signature import KeyRing
+from simulator.stepping import Stepper
 
 #: How far from the start price the third party's own orders rest, as multiples.
 OTHERS = (("Bid", Decimal("0.9")), ("Ask", Decimal("1.1")))
@@ -47,11 +50,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=_port, default=8900, help="0 takes a free one")
     parser.add_argument("--port-file", type=Path, help="the port is written here once it listens")
     parser.add_argument("--accounts", type=Path, help="JSON list of further accounts")
-    parser.add_argument("--flow", choices=("synthetic", "still", "none"), default="synthetic")
+    parser.add_argument("--flow", choices=("synthetic", "still", "none", "manual"), default="synthetic")
+    parser.add_argument(
+        "--partial-percent", type=_percent, default=0, help="moves over an order that only take a part of it"
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--tape", type=Path, help="a recorded stream dump, plain or .gz")
     parser.add_argument("--tape-symbol", choices=sorted(MARKETS), help="market the tape is mapped to")
-    parser.add_argument("--speed", type=_speed, default=1.0, help="how many times faster the tape is played")
+    parser.add_argument("--speed", type=_speed, default=1.0, help="how many times faster the market moves")
     parser.add_argument("--journal", type=Path, help="append-only JSON lines")
     parser.add_argument("--rate-per-min", type=_above_zero, default=2000, help="per account")
     parser.add_argument("--latency-ms", type=_from_zero, default=0, help="added to every request")
@@ -86,6 +92,12 @@ def _number(text: str, number: int, *, at_least: int) -> int:
     return number
 
 
+def _percent(text: str) -> int:
+    if int(text) > 100:
+        raise argparse.ArgumentTypeError(f"{text} is above 100")
+    return _number(text, int(text), at_least=0)
+
+
 def _speed(text: str) -> float:
     if not 0 < float(text) < math.inf:
         raise argparse.ArgumentTypeError(f"{text} is no speed above 0")
@@ -110,7 +122,9 @@ def _exchange(options: argparse.Namespace) -> Exchange:
     journal = Journal(now_ms, options.journal)
     engine = Engine(now_ms, journal, known, post_only_expires=options.post_only_answer == "expire")
     # Also with a tape: the markets the tape does not move have a touch all the same.
-    flow = None if options.flow == "none" else SyntheticFlow(engine, options.seed)
+    flow = None if options.flow == "none" else SyntheticFlow(engine, options.seed, options.partial_percent)
+    if options.tape:
+        _player(engine, options).play(tape.first_quote(options.tape))
     exchange = Exchange(
         now_ms=now_ms,
         engine=engine,
@@ -124,16 +138,24 @@ def _exchange(options: argparse.Namespace) -> Exchange:
         window_check_on_arrival=options.window_check == "gateway",
         strict_client_ids=options.client_id_text == "refuse",
         flow=flow,
+        stepper=_stepper(engine, flow, options),
     )
-    if options.tape:
-        _player(exchange, options).play(tape.first_quote(options.tape))
     _place_others(exchange)
     return exchange
 
 
-def _player(exchange: Exchange, options: argparse.Namespace) -> tape.TapePlayer:
+def _player(engine: Engine, options: argparse.Namespace) -> tape.TapePlayer:
     symbol = options.tape_symbol or tape.default_symbol(options.tape)
-    return tape.TapePlayer(exchange.engine, MARKETS[symbol])
+    return tape.TapePlayer(engine, MARKETS[symbol])
+
+
+def _stepper(engine: Engine, flow: SyntheticFlow | None, options: argparse.Namespace) -> Stepper | None:
+    if options.flow != "manual" or flow is None:
+        return None
+    if not options.tape:
+        return Stepper(itertools.repeat(flow.step))
+    player = _player(engine, options)
+    return Stepper(partial(player.play, event) for event in tape.read(options.tape))
 
 
 def _place_others(exchange: Exchange) -> None:
@@ -187,10 +209,12 @@ async def _serve(options: argparse.Namespace) -> None:
 
 
 async def _flow(exchange: Exchange, options: argparse.Namespace) -> None:
+    if exchange.stepper is not None:
+        return
     if options.tape:
-        await tape.run_tape(_player(exchange, options), tape.read(options.tape), options.speed)
+        await tape.run_tape(_player(exchange.engine, options), tape.read(options.tape), options.speed)
     elif options.flow == "synthetic" and exchange.flow is not None:
-        await run_synthetic(exchange.flow)
+        await run_synthetic(exchange.flow, options.speed)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from simulator.flow import SyntheticFlow
 from simulator.journal import Journal
 from simulator.rate_limit import RateLimit
 from simulator.signature import KeyRing
+from simulator.stepping import Stepper
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,8 @@ class Exchange:
     #: True: a client order id in a body has to be a number.
     strict_client_ids: bool
     flow: SyntheticFlow | None
+    #: None: the outside market moves by itself, or not at all.
+    stepper: Stepper | None = None
 
 
 EXCHANGE: web.AppKey[Exchange] = web.AppKey("exchange", Exchange)

@@ -19,6 +19,8 @@ from simulator.liquidation import liquidate
 from simulator.markets import MARKETS
 from simulator.order_request import decimal_of, one_of, parse_order
 from simulator.signed_request import integer_of, symbol_of
+from simulator.stepping import MOST_EVENTS
+from simulator.tape import TapeError
 
 routes = web.RouteTableDef()
 
@@ -110,6 +112,22 @@ async def move_market(request: web.Request) -> web.Response:
         size = market.min_quantity * TOUCH_SIZE
         exchange.engine.outside_quote(market.symbol, centre - half, size, centre + half, size)
     return web.json_response({"symbol": market.symbol, "price": str(price)})
+
+
+@routes.post("/sim/step")
+async def step(request: web.Request) -> web.Response:
+    """Play the next `{"events"}` of a market that moves when it is told to."""
+    stepper = request.app[EXCHANGE].stepper
+    if stepper is None:
+        raise Refusal("INVALID_STEP", "Nothing to step: start the simulator with --flow manual")
+    events = (await _body(request)).get("events")
+    if isinstance(events, bool) or not isinstance(events, int) or not 0 < events <= MOST_EVENTS:
+        raise BadRequest(f"`events` must be a whole number from 1 to {MOST_EVENTS}")
+    try:
+        played = stepper.play(events)
+    except TapeError as error:
+        raise Refusal("INVALID_TAPE", str(error), 500) from None
+    return web.json_response({"played": played, "ended": stepper.ended})
 
 
 @routes.post("/sim/trade")

@@ -85,6 +85,51 @@ def test_the_same_seed_gives_the_same_market_and_another_seed_another() -> None:
     assert run(7) != run(8)
 
 
+@pytest.mark.parametrize(("side", "price"), [("Bid", "149.8"), ("Ask", "150.2")])
+def test_a_market_that_takes_parts_leaves_an_order_partly_filled_and_its_touch_apart_from_it(
+    side: str, price: str
+) -> None:
+    exchange = SmallExchange()
+    flow = SyntheticFlow(exchange.engine, 5, partial_percent=100)
+    order = exchange.place(exchange.demo, side, price, "5")
+    seen = set()
+    for _ in range(20_000):
+        flow.step()
+        seen.add(order.executed)
+        if not order.rests:
+            break
+        book = exchange.engine.books[SPOT]
+        assert book.ask > order.price if side == "Bid" else book.bid < order.price
+    assert order.status == "Filled"
+    assert len(seen) > 3
+    assert sum(fill.quantity for fill in exchange.fills()) == 5
+    assert all(fill.price == order.price and fill.maker for fill in exchange.fills())
+
+
+def test_a_market_that_takes_parts_leaves_the_order_behind_alone() -> None:
+    exchange = SmallExchange()
+    flow = SyntheticFlow(exchange.engine, 5, partial_percent=100)
+    first, second = (exchange.place(exchange.demo, "Bid", "149.8", "5") for _ in range(2))
+    while not first.executed:
+        flow.step()
+    assert 0 < first.executed < 5
+    assert second.executed == 0
+
+
+def test_only_some_moves_take_parts_when_asked_for() -> None:
+    def whole_fills(percent: int) -> int:
+        exchange = SmallExchange()
+        flow = SyntheticFlow(exchange.engine, 5, partial_percent=percent)
+        for number in range(40):
+            exchange.place(exchange.demo, "Bid", str(Decimal("149.9") - Decimal(number) / 20), "1")
+        for _ in range(1_000):
+            flow.step()
+        return sum(fill.quantity == 1 for fill in exchange.fills())
+
+    none, some, most = (whole_fills(percent) for percent in (100, 50, 0))
+    assert none < some < most
+
+
 def test_a_long_walk_stays_near_its_start_with_the_bid_below_the_ask() -> None:
     exchange = SmallExchange()
     flow = SyntheticFlow(exchange.engine, 3)

@@ -177,6 +177,7 @@ def test_a_header_that_is_no_number_is_named(client: Client) -> None:
         ("--latency-ms", "-1"),
         ("--rate-per-min", "0"),
         ("--port", "70000"),
+        ("--partial-percent", "101"),
     ],
 )
 def test_a_flag_out_of_range_is_bad_usage(arguments: tuple[str, str]) -> None:
