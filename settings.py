@@ -67,6 +67,8 @@ class Settings:
     visibility_timeout_s: int = 180
     #: This many failed iterations in a row lead to a stop with cleanup.
     max_consecutive_errors: int = 20
+    #: Requests that all instances of an account may make together. Backpack allows 2000, VIPs more.
+    requests_per_minute: int = 1800
     #: `json` (one object per line) or `console` (for people).
     log_format: str = "json"
     log_level: str = "INFO"
@@ -120,6 +122,9 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         ),
         max_consecutive_errors=read.whole(
             "CLEANBOOK_MAX_CONSECUTIVE_ERRORS", Settings.max_consecutive_errors, 1, 1000
+        ),
+        requests_per_minute=read.whole(
+            "CLEANBOOK_REQUESTS_PER_MINUTE", Settings.requests_per_minute, 60, 10_000_000
         ),
         log_format=read.one_of("CLEANBOOK_LOG_FORMAT", Settings.log_format, LOG_FORMATS),
         log_level=read.one_of("CLEANBOOK_LOG_LEVEL", Settings.log_level, LOG_LEVELS, fold=str.upper),
@@ -232,6 +237,7 @@ VARIABLES = (
     "CLEANBOOK_FENCE_MARGIN_MS",
     "CLEANBOOK_VISIBILITY_TIMEOUT_S",
     "CLEANBOOK_MAX_CONSECUTIVE_ERRORS",
+    "CLEANBOOK_REQUESTS_PER_MINUTE",
     "CLEANBOOK_LOG_FORMAT",
     "CLEANBOOK_LOG_LEVEL",
 )

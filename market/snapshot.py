@@ -11,6 +11,7 @@ from market.instrument import Instrument
 from market.orders import OpenOrder, Side
 from market.position import Balance, Fill, Position
 from market.profit import Profit
+from market.terms import AccountTerms
 
 #: Level and role of an order, as its client order id says them.
 LevelRole = tuple[int, int]
@@ -83,6 +84,8 @@ class Snapshot:
     position: Position | None = None
     #: Own fills since the last committed iteration, oldest first: each appears once in a run.
     fills: tuple[Fill, ...] = ()
+    #: What the account pays; known before a start only.
+    terms: AccountTerms | None = None
     #: All own fills of this run, `fills` included, by level and role.
     totals: Mapping[LevelRole, LevelTotals] = field(default_factory=dict)
     #: The same as profit.

@@ -5,16 +5,21 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from decimal import Decimal
 
 import structlog
 
+from exchanges.registry import Venue
 from runner.access import require_account
+from runner.closing import ClosingOrders
 from runner.context import Context
 from runner.flatten import Flattener
-from runner.loaded import LoadedInstance, load_running
+from runner.loaded import LoadedInstance, StateUnreadable, load_running
 from runner.outcome import OpenOrderSeen, OrderList, Outcome, Result, Step
 from runner.own_orders import LONGEST_PAUSE_S, OwnOrders
-from state.leases import CleanupLease, InFlight, LeaseLost, Refusal
+from runner.unwinding import LastBooks
+from state.cleanup_leases import CleanupLease, InFlight
+from state.leases import LeaseLost, Refusal
 
 log = structlog.get_logger(__name__)
 
@@ -46,7 +51,7 @@ def run_cleanup(
     `interrupt` cuts short a running iteration, given its task id. An outcome that is not clean has
     been scheduled for another attempt when this returns.
     """
-    lease = context.leases.claim_cleanup(instance_id, epoch=epoch, by=by)
+    lease = context.cleanup_leases.claim(instance_id, epoch=epoch, by=by)
     if isinstance(lease, Refusal):
         log.info(
             "cleanup not claimed", instance=instance_id, epoch=epoch, why=lease.reason, detail=lease.detail
@@ -72,7 +77,8 @@ class Cleanup:
         self._interrupt = interrupt
         self._deadline_s = time.monotonic() + context.settings.cleanup_soft_limit_s * 0.8
         self._steps: list[Step] = []
-        self._cancelled: list[str] = []
+        #: Orders this cleanup cancelled, to what was executed of them where the exchange said so.
+        self._cancelled: dict[str, Decimal | None] = {}
         self._lists: list[OrderList] = []
         self._kept: tuple[OpenOrderSeen, ...] = ()
         self._fence_ms = 0
@@ -81,6 +87,7 @@ class Cleanup:
         self._reason = ""
         self._trouble = ""
         self._requested_at_ms = lease.claimed_at_ms
+        self._books: LastBooks | None = None
 
     def run(self) -> Outcome:
         """Clean up, record the outcome, and return it. Raises `LeaseLost`."""
@@ -120,16 +127,45 @@ class Cleanup:
             return Result.CLEAN
         orders.cancel_until_gone()
         self._step("orders_cancelled", f"{len(self._cancelled)} orders")
-        if self._lease.policy.close_position:
-            flattener = Flattener(self._context, self._lease, instance, venue, pause=self.pause)
-            self._position = flattener.close_position()
-            self._step("position", f"{self._position[0]} -> {self._position[1]}")
-            self._wait_for_fence(orders, settled=flattener.settled)
+        closing = ClosingOrders(self._context, self._lease, instance, venue)
+        self._books = self._last_books(instance, venue, closing)
+        in_order = self._is_position_in_order(instance, venue, closing)
+        if self._position != (None, None):
+            self._wait_for_fence(orders, settled=closing.settled)
             orders.cancel_until_gone()
-            if flattener.position_left:
-                return Result.POSITION_LEFT
+        if not in_order:
+            return Result.POSITION_LEFT
         self._step("verified", "two lists in a row without own orders")
         return Result.CLEAN
+
+    def _last_books(self, instance: LoadedInstance, venue: Venue, closing: ClosingOrders) -> LastBooks | None:
+        try:
+            books = LastBooks(self._context, self._lease, instance, venue, closing, self)
+        except StateUnreadable as error:
+            if self._lease.policy.unwind:
+                raise
+            # Books of another version must not keep a stop from ending: the orders are gone without them.
+            self.note_trouble(str(error))
+            return None
+        books.note_cancelled(self._cancelled)
+        return books
+
+    def _is_position_in_order(self, instance: LoadedInstance, venue: Venue, closing: ClosingOrders) -> bool:
+        """Follow the position policy, complete the books; tell whether the position is where it belongs."""
+        policy, in_order = self._lease.policy, True
+        if policy.unwind and self._books is not None:
+            before, after, in_order = self._books.unwind()
+            self._position = (str(before), str(after))
+            self._step("unwound", f"net of this run {before} -> {after}")
+        if policy.close_position:
+            instrument = self._context.venues.instrument(instance.config)
+            flattener = Flattener(venue, instrument, closing, renew=self.renew, pause=self.pause)
+            self._position = flattener.close_position()
+            self._step("position", f"{self._position[0]} -> {self._position[1]}")
+            in_order = not flattener.position_left
+        if self._books is not None:
+            self._books.settle()
+        return in_order
 
     def _wait_for_iteration(self) -> InFlight:
         """Wait until no iteration is in flight, woken by its end; cut it short when it takes long.
@@ -147,7 +183,7 @@ class Cleanup:
                 self._interrupt(in_flight.running_task_id)
                 interrupted = True
             remaining_s = (in_flight.lease_until_ms - in_flight.now_ms) / 1000
-            self._context.leases.wait_released(
+            self._context.cleanup_leases.wait_released(
                 self._lease, timeout_s=max(0.01, min(INTERRUPT_AFTER_S, remaining_s))
             )
         self._step("iteration_released", "interrupted" if interrupted else "")
@@ -170,7 +206,7 @@ class Cleanup:
         """Prolong the lease and learn what is in flight. Raises `LeaseLost` or `OutOfTime`."""
         if time.monotonic() > self._deadline_s:
             raise OutOfTime
-        return self._context.leases.renew_cleanup(self._lease, settled=settled)
+        return self._context.cleanup_leases.renew(self._lease, settled=settled)
 
     def pause(self, seconds: float) -> None:
         """Wait a moment that is known to be shorter than the lease."""
@@ -183,10 +219,9 @@ class Cleanup:
             OrderList(at_ms=self._context.instances.now_ms(), own_orders=orders),
         ]
 
-    def note_cancelled(self, order_id: str) -> None:
+    def note_cancelled(self, order_id: str, executed_quantity: Decimal | None) -> None:
         """Remember an order this cleanup cancelled."""
-        if order_id not in self._cancelled:
-            self._cancelled.append(order_id)
+        self._cancelled.setdefault(order_id, executed_quantity)
 
     def note_trouble(self, trouble: str) -> None:
         """Tell those who follow the stop what holds it up, once for each trouble in a row."""
@@ -233,13 +268,15 @@ class Cleanup:
             position_after=self._position[1],
             problem=problem[:500],
         )
-        kept = self._context.leases.finish(
+        kept = self._context.cleanup_leases.finish(
             lease,
             clean=outcome.is_clean,
             outcome_json=outcome.model_dump_json(),
             retry_after_ms=min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** min(lease.attempt - 1, 10)),
             attempts_until_failed=ATTEMPTS_UNTIL_FAILED,
             keeps_orders=bool(outcome.orders_kept),
+            books_json=self._books.standing.books.model_dump_json() if self._books else "",
+            intents=self._books.standing.intents if self._books else None,
         )
         if kept == "early":
             # The script knows better: something is in flight after all. The sweep tries again.

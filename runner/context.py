@@ -8,6 +8,7 @@ import redis
 
 from runner.venues import Venues
 from settings import Settings
+from state.cleanup_leases import CleanupLeases
 from state.connection import connect
 from state.due import Due
 from state.events import Events
@@ -25,6 +26,7 @@ class Context:
     scripts: Scripts
     instances: Instances
     leases: Leases
+    cleanup_leases: CleanupLeases
     due: Due
     events: Events
     venues: Venues
@@ -43,7 +45,13 @@ def open_context(settings: Settings) -> Context:
             client,
             scripts,
             lease_ms=settings.lease_ms,
-            cleanup_lease_ms=settings.cleanup_lease_ms,
+            grace_ms=settings.sweep_grace_ms,
+            fence_margin_ms=settings.fence_margin_ms,
+        ),
+        cleanup_leases=CleanupLeases(
+            client,
+            scripts,
+            lease_ms=settings.cleanup_lease_ms,
             grace_ms=settings.sweep_grace_ms,
             fence_margin_ms=settings.fence_margin_ms,
         ),

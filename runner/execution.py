@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 
 import structlog
 
@@ -18,6 +19,7 @@ from exchanges.errors import (
 )
 from exchanges.registry import Venue
 from market.orders import (
+    CancelAnswer,
     CancelOutcome,
     NewOrder,
     OpenOrder,
@@ -51,8 +53,11 @@ class ExecutionReport:
     uncertain_cancels: list[str] = field(default_factory=list)
     accepted: list[OpenOrder] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
-    #: Placements sent whose answer is missing: they may be on the book now or later.
-    unresolved: int = 0
+    #: Client order ids of placements whose answer is missing, to when they were authorised (ms): they may be
+    #: on the book now or later.
+    unresolved: dict[int, int] = field(default_factory=dict)
+    #: Orders that are known to be cancelled, to what was executed of them in all.
+    executed_when_cancelled: dict[str, Decimal] = field(default_factory=dict)
 
 
 class Executor:
@@ -66,13 +71,15 @@ class Executor:
         window_ms: int,
         authorize: Authorize,
         signing_time_ms: SigningTime,
+        report: ExecutionReport,
     ) -> None:
         self._exchange = exchange
         self._symbol = symbol
         self._window_ms = window_ms
         self._authorize = authorize
         self._signing_time_ms = signing_time_ms
-        self.report = ExecutionReport()
+        #: Filled in as orders go out.
+        self.report = report
 
     def carry_out(self, plan: OrderPlan, taker: TakerOrder | None) -> ExecutionReport:
         """Cancel, then place. A side with a cancel that is not certain gets nothing new this time."""
@@ -80,28 +87,34 @@ class Executor:
         blocked = {own.order.side for own, sure in outcomes if not sure}
         # Self-trade prevention would refuse a taker against own orders that may still rest opposite.
         if taker is not None and not blocked:
-            self._send([(self._taker(taker), 0, Role.HEDGE)])
+            self.take(taker, Role.HEDGE)
         quotes = [quote for quote in plan.places if quote.side not in blocked]
         if quotes:
             self._send([(self._maker(quote), quote.level, quote.role) for quote in quotes])
         return self.report
 
-    def place_one(self, order: NewOrder, *, level: int, role: Role) -> None:
-        """Authorise and send one order; `client_order_id` of `order` is replaced."""
-        self._send([(order, level, role)])
+    def take(self, taker: TakerOrder, role: Role) -> None:
+        """Authorise and send one immediate-or-cancel order."""
+        self._send([(self._taker(taker), 0, role)])
 
     def _cancel(self, orders: Sequence[OwnOrder]) -> list[tuple[OwnOrder, bool]]:
         if not orders:
             return []
-        outcomes = cancel_orders(self._exchange, self._symbol, [own.order.order_id for own in orders])
-        result = []
-        for own in orders:
-            outcome = outcomes[own.order.order_id]
+        answers = cancel_orders(self._exchange, self._symbol, [own.order.order_id for own in orders])
+        return [(own, self._note_cancel(own, answers[own.order.order_id])) for own in orders]
+
+    def _note_cancel(self, own: OwnOrder, answer: CancelAnswer | None) -> bool:
+        """Book one cancel; tell whether it is certain, and the exposure what the snapshot said."""
+        order_id = own.order.order_id
+        if answer is None or answer.outcome is not CancelOutcome.CANCELLED:
             # An order that is gone already was probably filled: exposure has changed since the snapshot.
-            sure = outcome is CancelOutcome.CANCELLED
-            (self.report.cancelled if sure else self.report.uncertain_cancels).append(own.order.order_id)
-            result.append((own, sure))
-        return result
+            self.report.uncertain_cancels.append(order_id)
+            return False
+        self.report.cancelled.append(order_id)
+        if answer.executed_quantity is None:
+            return False
+        self.report.executed_when_cancelled[order_id] = answer.executed_quantity
+        return answer.executed_quantity <= own.order.executed_quantity
 
     def _send(self, batch: Sequence[tuple[NewOrder, int, Role]]) -> None:
         granted = self._authorize([(level, role) for _, level, role in batch])
@@ -112,15 +125,15 @@ class Executor:
         authorization = Authorization(
             signed_at_ms=self._signing_time_ms(granted.at_ms), window_ms=self._window_ms
         )
-        # Counted before sending: whatever interrupts this leaves them counted as unresolved.
-        self.report.unresolved += len(orders)
+        # Noted before sending: whatever interrupts this leaves them unresolved.
+        self.report.unresolved |= dict.fromkeys(granted.client_order_ids, granted.at_ms)
         results = self._exchange.place(orders, authorization)
         unanswered = []
         for order, result in zip(orders, results, strict=True):
             if isinstance(result.error, OutcomeUnknown):
                 unanswered.append(order)
                 continue
-            self.report.unresolved -= 1
+            del self.report.unresolved[order.client_order_id]
             if result.error is not None:
                 self._note_refusal(order, result.error)
             elif result.order is not None:
@@ -145,7 +158,7 @@ class Executor:
             why = "not on the book yet" if found is None else "another order has its id"
             log.warning("placement unresolved", client_order_id=order.client_order_id, error=why)
             return
-        self.report.unresolved -= 1
+        del self.report.unresolved[order.client_order_id]
         self.report.accepted.append(found)
 
     def _note_refusal(self, order: NewOrder, error: ExchangeError) -> None:
@@ -196,10 +209,10 @@ def _is_the_same(sent: NewOrder, found: OpenOrder) -> bool:
 
 def cancel_orders(
     exchange: Exchange, symbol: str, order_ids: Sequence[str]
-) -> dict[str, CancelOutcome | None]:
+) -> dict[str, CancelAnswer | None]:
     """Cancel each order by its id, in parallel; None stands for an outcome nobody knows."""
 
-    def cancel(order_id: str) -> CancelOutcome | None:
+    def cancel(order_id: str) -> CancelAnswer | None:
         try:
             return exchange.cancel(symbol, order_id)
         except RequestExpired as error:  # a matter of time, not of the order
@@ -207,7 +220,7 @@ def cancel_orders(
             return None
         except Refused as error:
             log.warning("cancel refused", order_id=order_id, code=error.code, error=str(error))
-            return CancelOutcome.REFUSED
+            return CancelAnswer(outcome=CancelOutcome.REFUSED)
         except ExchangeError as error:
             log.warning("cancel not confirmed", order_id=order_id, error=str(error))
             return None

@@ -4,34 +4,33 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import structlog
 
 from exchanges.clock import StoreClockReading
 from exchanges.errors import ExchangeError
 from exchanges.registry import Venue
-from market.instrument import MarketType
 from market.orders import Role
-from market.snapshot import OwnOrder, Snapshot
 from runner.access import require_account
+from runner.books import Books, own_order
 from runner.context import Context
+from runner.daily import advance_daily
 from runner.execution import ExecutionReport, Executor
-from runner.loaded import LoadedInstance, load_running
+from runner.gathering import Gathered, Standing, gather
+from runner.limiting import limited_plan
+from runner.loaded import LoadedInstance, load_running, parse_books
 from runner.publisher import Iteration
 from runner.schedule import error_delay_ms, hop_s, task_id
-from state.client_ids import decode, owns
 from state.instances import StopPolicy
 from state.leases import AuthorizationRefused, Committed, Granted, Lease, LeaseLost, Refusal
-from strategies.base import Decision, State
-from strategies.reconcile import reconcile
+from strategies.base import Decision, State, TakerOrder
+from strategies.reconcile import OrderPlan
 
 log = structlog.get_logger(__name__)
 
 #: Pace of an instance whose configuration cannot be read; its back-off is longer anyway.
 UNKNOWN_INTERVAL_MS = 1000
-#: For this long an accepted order may be missing from the exchange's list and rest all the same.
-LONGEST_LIST_LAG_MS = 10_000
 
 
 @dataclass(kw_only=True)
@@ -39,35 +38,29 @@ class _Work:
     """What an iteration has come to when it ends, however it ends."""
 
     instance: LoadedInstance | None = None
-    snapshot: Snapshot | None = None
-    executor: Executor | None = None
+    standing: Standing | None = None
+    report: ExecutionReport = field(default_factory=ExecutionReport)
     state_json: str = ""
+    daily_json: str = ""
     error: str = ""
     stop_reason: str = ""
+    unwind: bool = False
 
-    @property
-    def report(self) -> ExecutionReport:
-        return self.executor.report if self.executor else ExecutionReport()
-
-    def unlisted(self, lease: Lease) -> dict[str, int]:
-        """Return the own orders that were accepted lately and that no list has shown, with when, ms."""
-        listed = {own.order.order_id for own in self.snapshot.open_orders} if self.snapshot else set()
-        oldest_ms = lease.claimed_at_ms - LONGEST_LIST_LAG_MS
-        earlier = {
-            order_id: at_ms
-            for order_id, at_ms in lease.unlisted.items()
-            if order_id not in listed and at_ms >= oldest_ms
-        }
-        new = {o.order_id: lease.claimed_at_ms for o in self.report.accepted if o.status.is_open}
-        return earlier | new
-
-    def open_order_ids(self, lease: Lease) -> list[str] | None:
-        """Return own orders that may be open, for a cleanup whose list lags; None when nothing was read."""
-        if self.snapshot is None:
+    def close_books(self, lease: Lease) -> Books | None:
+        """Enter what was sent into the books and return them; None when there is nothing to save."""
+        if self.standing is None:
             return None
-        gone = set(self.report.cancelled)
-        listed = (own.order.order_id for own in self.snapshot.open_orders)
-        return [*(order_id for order_id in listed if order_id not in gone), *self.unlisted(lease)]
+        books = self.standing.books
+        for order in self.report.accepted:
+            books.add(order)
+        for order_id, executed in self.report.executed_when_cancelled.items():
+            books.end(order_id, executed)
+        books.placed_at_ms += (lease.claimed_at_ms,) * len(self.report.accepted)
+        if self.state_json:
+            books.forget_unseen()
+        books.close_what_is_over(lease.claimed_at_ms)
+        self.standing.intents |= self.report.unresolved
+        return books
 
 
 def run_iteration(
@@ -112,76 +105,112 @@ def _work(
     require_account(instance.config, context.settings, lease.account)
     venue = context.venues.of(instance.config)
     state = instance.parse_state(lease.state_json)
-    work.snapshot = snapshot = gather(context, lease, instance, venue)
-    decision: Decision[State] = instance.strategy.decide(snapshot, state, instance.params)
-    work.stop_reason = decision.stop_reason or ""
+    standing = Standing(
+        slot=lease.slot,
+        books=parse_books(lease.books_json),
+        intents=dict(lease.intents),
+        now_ms=lease.claimed_at_ms,
+        started_at_ms=lease.started_at_ms,
+        fence_ms=lease.fence_ms,
+        reading=reading,
+    )
+    # Also kept when gathering fails half-way: what was learned by then is true.
+    work.standing = standing
+    gathered = gather(
+        context, instance, venue, standing, with_balances=instance.limits.min_balance is not None
+    )
+    work.daily_json, work.stop_reason = advance_daily(lease, instance.limits, gathered.snapshot)
     if work.stop_reason:
+        return
+    decision: Decision[State] = instance.strategy.decide(gathered.snapshot, state, instance.params)
+    if decision.stop_reason:
+        work.stop_reason, work.unwind = decision.stop_reason, decision.unwind
         work.state_json = decision.state.model_dump_json()
         return
-    plan = reconcile(
-        decision.quotes,
-        snapshot.open_orders,
-        tolerance_bps=instance.refresh_tolerance_bps,
-        instrument=snapshot.instrument,
-    )
+    plan, taker = _plan(context, lease, instance, gathered, decision, standing)
+    executor = _executor(context, lease, instance, venue, reading, work.report)
+    if _must_wait(lease, gathered, standing):
+        executor.carry_out(replace(plan, places=()), None)
+        return
+    # Kept also when carrying out is interrupted: what it had sent by then was decided with this state.
+    work.state_json = decision.state.model_dump_json()
+    executor.carry_out(plan, taker)
 
+
+def _plan(
+    context: Context,
+    lease: Lease,
+    instance: LoadedInstance,
+    gathered: Gathered,
+    decision: Decision[State],
+    standing: Standing,
+) -> tuple[OrderPlan, TakerOrder | None]:
+    """Return what to send: the decision within the limits, against what rests."""
+    limited = limited_plan(instance, gathered.snapshot, decision, standing.books.placed_at_ms)
+    names = tuple(sorted({f"{cut.limit} {cut.side} {cut.level}" for cut in limited.cuts}))
+    if names != standing.books.cuts:
+        standing.books.cuts = names
+        context.events.limits_changed(
+            lease.instance_id,
+            epoch=lease.epoch,
+            at_ms=lease.claimed_at_ms,
+            cuts=[cut.sentence() for cut in limited.cuts],
+        )
+    strangers = tuple(own_order(order) for order in gathered.strangers)
+    return replace(limited.plan, cancels=(*strangers, *limited.plan.cancels)), limited.taker
+
+
+def _must_wait(lease: Lease, gathered: Gathered, standing: Standing) -> bool:
+    """Tell whether nothing may be placed now, whatever was decided."""
+    why = ""
+    if lease.fence_ms > lease.claimed_at_ms or standing.intents:
+        # A placement without an answer may still arrive: a new one beside it could double the exposure.
+        why = "an earlier placement is unresolved"
+    elif gathered.strangers:
+        why = "orders of an earlier run rest"
+    if why:
+        log.info("nothing placed", instance=lease.instance_id, epoch=lease.epoch, seq=lease.seq, why=why)
+    return bool(why)
+
+
+def _executor(
+    context: Context,
+    lease: Lease,
+    instance: LoadedInstance,
+    venue: Venue,
+    reading: StoreClockReading,
+    report: ExecutionReport,
+) -> Executor:
     def authorize(orders: Sequence[tuple[int, Role]]) -> Granted:
         return context.leases.authorize(lease, window_ms=instance.window_ms, orders=orders)
 
-    work.executor = Executor(
+    return Executor(
         venue,
         symbol=instance.config.metadata.symbol,
         window_ms=instance.window_ms,
         authorize=authorize,
         signing_time_ms=lambda authorised_at_ms: venue.clock.signing_time_ms(authorised_at_ms, reading),
-    )
-    if lease.fence_ms > lease.claimed_at_ms:
-        # A placement without an answer may still arrive: a new one beside it could double the exposure.
-        log.info("nothing placed while an earlier placement is unresolved", instance=lease.instance_id)
-        work.executor.carry_out(replace(plan, places=()), None)
-        return
-    # Kept also when carrying out is interrupted: what it had sent by then was decided with this state.
-    work.state_json = decision.state.model_dump_json()
-    work.executor.carry_out(plan, decision.taker)
-
-
-def gather(context: Context, lease: Lease, instance: LoadedInstance, venue: Venue) -> Snapshot:
-    """Read everything one decision may know. Raises `ExchangeError` when anything is unknown."""
-    symbol = instance.config.metadata.symbol
-    instrument = context.venues.instrument(instance.config)
-    orders = venue.open_orders(symbol)
-    is_perp = instrument.market_type is MarketType.PERP
-    return Snapshot(
-        taken_at_ms=lease.claimed_at_ms,
-        started_at_ms=lease.started_at_ms,
-        instrument=instrument,
-        book=venue.order_book(symbol),
-        open_orders=tuple(
-            OwnOrder(order=order, level=parts.level, role=parts.role, generation=parts.generation)
-            for order in orders
-            if order.client_order_id is not None and owns(lease.slot, order.client_order_id)
-            for parts in [decode(order.client_order_id)]
-        ),
-        balances={} if is_perp else venue.balances(),
-        position=venue.position(symbol) if is_perp else None,
+        report=report,
     )
 
 
 def _end(context: Context, lease: Lease, work: _Work) -> tuple[Iteration, ...]:
-    report = work.report
-    if work.error and lease.errors + 1 >= context.settings.max_consecutive_errors:
+    report, books, standing = work.report, work.close_books(lease), work.standing
+    if work.error and lease.errors + 1 >= _most_errors(context, work.instance):
         work.stop_reason = f"{lease.errors + 1} iterations failed in a row, the last with {work.error}"
     try:
         committed = context.leases.commit(
             lease,
-            resolved=report.unresolved == 0,
+            resolved=not report.unresolved,
             state_json=work.state_json,
             interval_ms=work.instance.interval_ms if work.instance else UNKNOWN_INTERVAL_MS,
             next_task_id=task_id(lease.instance_id, lease.epoch, lease.tick + 1),
             error=work.error[:500],
             error_delay_ms=error_delay_ms(lease.errors + 1) if work.error else 0,
-            order_ids=work.open_order_ids(lease),
-            unlisted=work.unlisted(lease),
+            order_ids=None if books is None else [o.order_id for o in books.orders.values() if not o.ended],
+            books_json="" if books is None else books.model_dump_json(),
+            daily_json=work.daily_json,
+            intents=None if standing is None else standing.intents,
         )
     except LeaseLost:
         log.warning("lease was taken over", instance=lease.instance_id, epoch=lease.epoch, seq=lease.seq)
@@ -196,20 +225,26 @@ def _end(context: Context, lease: Lease, work: _Work) -> tuple[Iteration, ...]:
         cancelled=len(report.cancelled),
         placed=len(report.accepted),
         refused=len(report.refused),
-        unresolved=report.unresolved,
+        unresolved=len(report.unresolved),
         failed=bool(work.error),
     )
     if work.stop_reason:
         # After the commit: a task whose lease was taken over has no say in the run any more.
+        policy = work.instance.stop_policy if work.instance else StopPolicy()
         context.instances.request_stop(
             lease.instance_id,
             by="strategy",
             reason=work.stop_reason,
-            policy=work.instance.stop_policy if work.instance else StopPolicy(),
+            policy=replace(policy, unwind=True) if work.unwind else policy,
             epoch=lease.epoch,
         )
         return ()
     return _next(context, lease, committed)
+
+
+def _most_errors(context: Context, instance: LoadedInstance | None) -> int:
+    own = instance.limits.max_consecutive_errors if instance else None
+    return context.settings.max_consecutive_errors if own is None else own
 
 
 def _next(context: Context, lease: Lease, committed: Committed) -> tuple[Iteration, ...]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from market.instrument import MarketType
+from market.snapshot import Snapshot
 from runner.access import access
 from runner.config import LoadedConfig, load_instance, version_of
 from runner.context import Context
@@ -51,10 +53,7 @@ def start_instance(context: Context, instance_id: str, *, by: str, force: bool =
     account = access(loaded.config, settings).account
     if record is not None:
         _require_same_place(context, record, loaded, account)
-    venue = context.venues.of(loaded.config)
-    symbol = loaded.config.metadata.symbol
-    context.venues.instrument(loaded.config)
-    venue.open_orders(symbol)  # shows that the keys are accepted
+    warnings += _preflight(context, loaded)
     slot = allocate_slot(context.scripts, account, instance_id)
     result = context.instances.start(
         instance_id,
@@ -66,6 +65,31 @@ def start_instance(context: Context, instance_id: str, *, by: str, force: bool =
         force=force,
     )
     return Started(result=result, warnings=tuple(warnings))
+
+
+def _preflight(context: Context, loaded: LoadedInstance) -> tuple[str, ...]:
+    """Show the strategy what it would find; return its warnings. Raises `StartRefused`, `ExchangeError`."""
+    venue = context.venues.of(loaded.config)
+    symbol = loaded.config.metadata.symbol
+    instrument = context.venues.instrument(loaded.config)
+    venue.open_orders(symbol)  # shows that the keys are accepted
+    if loaded.strategy.preflight is None:
+        return ()
+    now_ms = context.instances.now_ms()
+    snapshot = Snapshot(
+        taken_at_ms=now_ms,
+        started_at_ms=now_ms,
+        instrument=instrument,
+        book=venue.order_book(symbol),
+        open_orders=(),
+        balances=venue.balances(),
+        position=venue.position(symbol) if instrument.market_type is MarketType.PERP else None,
+        terms=venue.account_terms(),
+    )
+    found = loaded.strategy.preflight(snapshot, loaded.params)
+    if found.problems:
+        raise StartRefused(f"{loaded.config.instance_id}: {'; '.join(found.problems)}")
+    return found.warnings
 
 
 def stop_policy(
@@ -84,6 +108,8 @@ def stop_policy(
     policy = StopPolicy(
         cancel_orders=loaded.stop_policy.cancel_orders and not keep_orders,
         close_position=loaded.stop_policy.close_position or close_position,
+        # What a strategy leaves open it can only settle once its orders are gone.
+        unwind=loaded.stop_policy.unwind and not keep_orders,
     )
     check_policy(loaded, policy)
     return policy

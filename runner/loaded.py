@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import cast
 
+from runner.books import Books
 from runner.config import InstanceConfig, version_of_text
 from runner.config_models import BackpackExchange, OrdersOnStop, PositionOnStop
 from runner.context import Context
 from state.connection import StateError
 from state.instances import StopPolicy
 from strategies.base import AnyStrategy, Params, State
+from strategies.limits import Limits
 from strategies.registry import find
 
 #: Of an exchange whose configuration names none.
@@ -36,6 +38,7 @@ class LoadedInstance:
     window_ms: int
     refresh_tolerance_bps: Decimal
     stop_policy: StopPolicy
+    limits: Limits
 
     def parse_state(self, text: str) -> State:
         """Return the strategy's state; a fresh one when there is none yet. Raises `StateUnreadable`."""
@@ -56,13 +59,30 @@ class LoadedInstance:
         return state
 
 
+def parse_books(text: str) -> Books:
+    """Return the books of a run; empty ones when there are none yet. Raises `StateUnreadable`."""
+    if not text:
+        return Books()
+    try:
+        books = Books.model_validate_json(text)
+    except ValueError as error:
+        raise StateUnreadable(f"the saved books of the run do not fit this version: {error}") from error
+    if books.version != Books().version:
+        raise StateUnreadable(
+            f"the saved books of the run have layout {books.version}, this version knows {Books().version}: "
+            "run the version that wrote them, or stop the instance and start it anew"
+        )
+    return books
+
+
 def from_config(config: InstanceConfig) -> LoadedInstance:
     """Return the loaded form of a configuration. Raises `UnknownStrategy` when this version lacks it."""
     exchange = config.exchange_config
     params = config.strategy_config.params
+    strategy = find(config.metadata.strategy, config.market_type)
     return LoadedInstance(
         config=config,
-        strategy=find(config.metadata.strategy, config.market_type),
+        strategy=strategy,
         params=params,
         interval_ms=config.strategy_config.interval_ms,
         duration_ms=config.strategy_config.duration_ms,
@@ -71,7 +91,9 @@ def from_config(config: InstanceConfig) -> LoadedInstance:
         stop_policy=StopPolicy(
             cancel_orders=config.stop.orders is OrdersOnStop.CANCEL,
             close_position=config.stop.position is PositionOnStop.CLOSE,
+            unwind=strategy.unwinds_at_stop and config.stop.orders is OrdersOnStop.CANCEL,
         ),
+        limits=config.limits,
     )
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from decimal import Decimal
 from typing import Protocol
 
 from exchanges.base import Exchange
 from exchanges.errors import ExchangeError, RateLimited
-from market.orders import CancelOutcome, OpenOrder
+from market.orders import CancelAnswer, CancelOutcome, OpenOrder
 from runner.execution import PARALLEL_CANCELS, cancel_orders
 from runner.outcome import OpenOrderSeen
+from state.cleanup_leases import InFlight
 from state.client_ids import owns
-from state.leases import InFlight
 
 #: Between two tries while the exchange does not answer or still shows orders.
 FIRST_PAUSE_S = 0.05
@@ -40,8 +41,8 @@ class Witness(Protocol):
         """Keep a list as evidence."""
         ...
 
-    def note_cancelled(self, order_id: str) -> None:
-        """Remember an order that was cancelled."""
+    def note_cancelled(self, order_id: str, executed_quantity: Decimal | None) -> None:
+        """Remember an order that was cancelled, and what was executed of it where the exchange says so."""
         ...
 
     def note_trouble(self, trouble: str) -> None:
@@ -119,14 +120,15 @@ class OwnOrders:
             if first:
                 self._cleanup.renew()
             chunk = order_ids[first : first + PARALLEL_CANCELS]
-            for order_id, outcome in cancel_orders(self._exchange, self._symbol, chunk).items():
-                self._note(order_id, outcome)
+            for order_id, answer in cancel_orders(self._exchange, self._symbol, chunk).items():
+                self._note(order_id, answer)
         if self._unsure:
             self._cleanup.note_trouble(f"{len(self._unsure)} cancels not confirmed")
 
-    def _note(self, order_id: str, outcome: CancelOutcome | None) -> None:
-        if outcome is CancelOutcome.CANCELLED:
-            self._cleanup.note_cancelled(order_id)
+    def _note(self, order_id: str, answer: CancelAnswer | None) -> None:
+        outcome = answer.outcome if answer else None
+        if answer is not None and outcome is CancelOutcome.CANCELLED:
+            self._cleanup.note_cancelled(order_id, answer.executed_quantity)
         if outcome in {CancelOutcome.CANCELLED, CancelOutcome.ALREADY_GONE}:
             self._unsure.discard(order_id)
         elif outcome is CancelOutcome.REFUSED and self._refusals[order_id] >= REFUSALS_BELIEVED:

@@ -21,10 +21,10 @@ INSTRUMENT_TTL_S = 300.0
 class SharedBudget:
     """The account's request budget, kept in Redis for all workers."""
 
-    def __init__(self, scripts: Scripts, account: str) -> None:
+    def __init__(self, scripts: Scripts, account: str, limits: BudgetLimits) -> None:
         self._scripts = scripts
         self._account = account
-        self._limits = BudgetLimits()
+        self._limits = limits
 
     def take(self, kind: RequestKind, count: int = 1) -> None:
         """Take `count` requests. Raises `RateLimited` with the time to wait when there are none."""
@@ -60,7 +60,9 @@ class Venues:
         wanted = access(config, self._settings)
         key = (wanted.base_url, wanted.account, for_cleanup)
         if key not in self._open:
-            budget: RateBudget = SharedBudget(self._scripts, wanted.account)
+            budget: RateBudget = SharedBudget(
+                self._scripts, wanted.account, BudgetLimits.of(self._settings.requests_per_minute)
+            )
             self._open[key] = open_exchange(
                 config.metadata.exchange,
                 VenueSettings(base_url=wanted.base_url),

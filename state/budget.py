@@ -19,6 +19,12 @@ class BudgetLimits:
     #: Part of the burst that only cancels and the lists of a cleanup may use.
     reserved_for_cancels: int = 100
 
+    @classmethod
+    def of(cls, per_minute: int) -> BudgetLimits:
+        """Return the limits of an account that may make `per_minute` requests; a burst is 10 s of them."""
+        burst = max(30, per_minute // 6)
+        return cls(per_minute=per_minute, burst=burst, reserved_for_cancels=burst // 3)
+
 
 def take(
     scripts: Scripts, account: str, limits: BudgetLimits, *, count: int = 1, may_use_reserve: bool = False

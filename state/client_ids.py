@@ -7,6 +7,7 @@ recognised from the exchange's list alone, after any crash.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from market.orders import Role
@@ -65,6 +66,22 @@ def owns(slot: int, client_order_id: int | None) -> bool:
 def generation_field(level: int, role: Role) -> str:
     """Return the name under which generations of a level and role are counted."""
     return f"{level}:{int(role)}"
+
+
+def intent_field(client_order_id: int) -> str:
+    """Return the name under which an order is written down before it is sent, whatever its slot."""
+    parts = decode(client_order_id)
+    return f"{generation_field(parts.level, parts.role)}:{parts.generation}"
+
+
+def client_order_ids(slot: int, intents: Sequence[str]) -> dict[int, int]:
+    """Return client order id to time, ms, from the intents' fields and values, one after the other."""
+    found = {}
+    for name, at_ms in zip(intents[::2], intents[1::2], strict=True):
+        level, role, generation = (int(part) for part in name.split(":"))
+        parts = ClientOrderId(slot=slot, level=level, role=Role(role), generation=generation)
+        found[parts.encode()] = int(at_ms)
+    return found
 
 
 def allocate_slot(scripts: Scripts, account: str, instance_id: str) -> int:

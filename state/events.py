@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -18,7 +18,7 @@ class Event:
 
     #: Position in the stream; pass it to `read` to go on behind it.
     stream_id: str
-    #: ``started``, ``stop_requested``, ``cleanup_claimed``, ``cleanup_step``, ``finished``.
+    #: ``started``, ``limits``, ``stop_requested``, ``cleanup_claimed``, ``cleanup_step``, ``finished``.
     event: str
     instance_id: str
     epoch: int
@@ -54,6 +54,20 @@ class Events:
                 "at_ms": at_ms,
                 "step": step,
                 "detail": detail,
+            },
+            maxlen=100_000,
+        )
+
+    def limits_changed(self, instance_id: str, *, epoch: int, at_ms: int, cuts: Sequence[str]) -> None:
+        """Record what the limits of an instance cut now, a sentence each; none when they no longer do."""
+        self._client.xadd(
+            keys.EVENTS,
+            {
+                "event": "limits",
+                "instance": instance_id,
+                "epoch": epoch,
+                "at_ms": at_ms,
+                "cuts": json.dumps(list(cuts)),
             },
             maxlen=100_000,
         )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import cast
+from typing import Any, cast
 
 import redis
 
 from state import keys
+from state.client_ids import client_order_ids
 from state.scripts import Scripts
 
 
@@ -46,12 +47,14 @@ class StopPolicy:
 
     #: False: own orders stay on the book.
     cancel_orders: bool = True
-    #: True: the position is brought to zero after the orders are gone.
+    #: True: the account's whole position in the symbol is brought to zero after the orders are gone.
     close_position: bool = False
+    #: True: what this run opened is brought back to where its strategy leaves it, after the orders are gone.
+    unwind: bool = False
 
     def to_json(self) -> str:
         """Return the policy as kept in the record."""
-        return json.dumps({"cancel_orders": self.cancel_orders, "close_position": self.close_position})
+        return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> StopPolicy:
@@ -112,6 +115,17 @@ class Record:
     fence_ms: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class RunData:
+    """What the iterations of a run leave behind for its cleanup."""
+
+    books_json: str
+    state_json: str
+    started_at_ms: int
+    #: Client order ids that were given and whose fate nobody told: to when, ms.
+    intents: Mapping[int, int]
+
+
 class Instances:
     """Start, stop and read instances."""
 
@@ -147,6 +161,7 @@ class Instances:
                 keys.EVENTS,
                 keys.WAKE,
                 keys.INSTANCES,
+                keys.intents(instance_id),
             ],
             [instance_id, config_version, config_json, slot, account, "1" if force else "0", by],
         )
@@ -179,6 +194,20 @@ class Instances:
             pipeline.hgetall(keys.record(name))
         found = cast("list[dict[str, str]]", pipeline.execute())
         return tuple(_record(name, fields) for name, fields in zip(names, found, strict=True) if fields)
+
+    def run_data(self, instance_id: str, slot: int) -> RunData:
+        """Return what the run has saved by now. Changes nothing."""
+        pipeline = self._client.pipeline()
+        pipeline.hmget(keys.record(instance_id), "books", "state", "started_at")
+        pipeline.hgetall(keys.intents(instance_id))
+        (books, state, started_at), intents = cast("Any", pipeline.execute())
+        fields = [text for pair in intents.items() for text in pair]
+        return RunData(
+            books_json=books or "",
+            state_json=state or "",
+            started_at_ms=int(started_at or 0),
+            intents=client_order_ids(slot, fields),
+        )
 
     def config_json(self, instance_id: str) -> str:
         """Return the configuration the current run was started with, empty when there is none."""

@@ -25,6 +25,11 @@ def generations(instance_id: str) -> str:
     return f"{PREFIX}:{{{instance_id}}}:generations"
 
 
+def intents(instance_id: str) -> str:
+    """Hash: ``level:role:generation`` of authorised orders whose fate is not known, to when, ms."""
+    return f"{PREFIX}:{{{instance_id}}}:intents"
+
+
 def released(instance_id: str) -> str:
     """List: an iteration that ends during a stop pushes its token, which wakes the cleanup."""
     return f"{PREFIX}:{{{instance_id}}}:released"

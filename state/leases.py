@@ -1,4 +1,4 @@
-"""Iteration leases and cleanup leases: who may send requests for an instance right now."""
+"""Iteration leases: who may send requests for a running instance right now."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ import redis
 
 from market.orders import Role
 from state import keys
-from state.client_ids import ClientOrderId, generation_field
+from state.client_ids import ClientOrderId, client_order_ids, generation_field, intent_field
 from state.connection import StateError
-from state.instances import StopPolicy
 from state.scripts import Scripts
 
 #: A message that arrives this much before its iteration is due is run, not sent round again.
@@ -52,8 +51,12 @@ class Lease:
     state_json: str
     #: Until then a request of an earlier iteration whose answer is missing can still be accepted, ms.
     fence_ms: int = 0
-    #: Own orders that were accepted and that no list has shown yet: their ids, and when, ms.
-    unlisted: Mapping[str, int] = field(default_factory=dict)
+    #: The runner's books of the run as last committed (JSON), empty at first.
+    books_json: str = ""
+    #: What the instance made today (JSON), kept from run to run; empty at first.
+    daily_json: str = ""
+    #: Client order ids that an earlier iteration was given and whose fate it did not tell: to when, ms.
+    intents: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,37 +94,6 @@ class Committed:
     errors: int = 0
 
 
-@dataclass(frozen=True, kw_only=True)
-class CleanupLease:
-    """Permission to clean up one run."""
-
-    instance_id: str
-    epoch: int
-    token: str
-    claimed_at_ms: int
-    attempt: int
-    slot: int
-    account: str
-    config_version: str
-    policy: StopPolicy
-    #: Own orders as the last committed iteration knew them: they are cancelled even if a list lags behind.
-    order_ids: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class InFlight:
-    """What a cleanup has to wait for."""
-
-    now_ms: int
-    #: End of a live iteration lease, 0 when there is none.
-    lease_until_ms: int
-    running_task_id: str
-    #: Until then a request authorised earlier can still be accepted.
-    fence_ms: int
-    #: Own orders as the last committed iteration knew them, which may be one that ended during the stop.
-    order_ids: tuple[str, ...]
-
-
 class Leases:
     """Claims, authorisations and commits."""
 
@@ -131,14 +103,12 @@ class Leases:
         scripts: Scripts,
         *,
         lease_ms: int,
-        cleanup_lease_ms: int,
         grace_ms: int,
         fence_margin_ms: int,
     ) -> None:
         self._client = client
         self._scripts = scripts
         self._lease_ms = lease_ms
-        self._cleanup_lease_ms = cleanup_lease_ms
         self._grace_ms = grace_ms
         self._fence_margin_ms = fence_margin_ms
 
@@ -147,7 +117,7 @@ class Leases:
         token = secrets.token_hex(8)
         kind, *rest = self._scripts.call(
             "claim",
-            [keys.record(instance_id), keys.DUE, keys.trace(instance_id)],
+            [keys.record(instance_id), keys.DUE, keys.trace(instance_id), keys.intents(instance_id)],
             [
                 instance_id,
                 epoch,
@@ -164,7 +134,7 @@ class Leases:
         if kind != "claimed":
             return Refusal(reason=str(kind), detail=str(rest[0]) if rest else "")
         now, seq, current_tick, due, started_at, errors, slot, version, account, state_json, *more = rest
-        unlisted, fence = more
+        fence, books, daily, intents = more
         return Lease(
             instance_id=instance_id,
             epoch=epoch,
@@ -180,7 +150,9 @@ class Leases:
             config_version=str(version),
             state_json=str(state_json),
             fence_ms=int(fence),
-            unlisted=json.loads(str(unlisted) or "{}"),
+            books_json=str(books),
+            daily_json=str(daily),
+            intents=client_order_ids(int(slot), cast("list[str]", intents)),
         )
 
     def authorize(self, lease: Lease, *, window_ms: int, orders: Sequence[tuple[int, Role]]) -> Granted:
@@ -194,10 +166,11 @@ class Leases:
                 keys.record(lease.instance_id),
                 keys.stop(lease.instance_id),
                 keys.generations(lease.instance_id),
+                keys.intents(lease.instance_id),
             ],
-            [lease.token, window_ms, self._fence_margin_ms, *_fields(orders)],
+            [lease.token, window_ms, self._fence_margin_ms, *order_fields(orders)],
         )
-        return _granted(reply, lease.slot, orders)
+        return granted(reply, lease.slot, orders)
 
     def commit(
         self,
@@ -210,12 +183,14 @@ class Leases:
         error: str = "",
         error_delay_ms: int = 0,
         order_ids: Sequence[str] | None = None,
-        unlisted: Mapping[str, int] | None = None,
+        books_json: str = "",
+        daily_json: str = "",
+        intents: Mapping[int, int] | None = None,
     ) -> Committed:
         """Save the state, release the lease, and return what to publish. Raises `LeaseLost`.
 
-        `order_ids` are the own orders believed open now, `unlisted` those of them that no list has shown
-        yet; without `order_ids` both stay what the last iteration said.
+        `order_ids` are the own orders believed open now. `intents` are the client order ids whose fate is
+        still not known, with when they were given. What is None or empty stays as it was.
         """
         kind, *rest = self._scripts.call(
             "commit",
@@ -224,6 +199,7 @@ class Leases:
                 keys.DUE,
                 keys.trace(lease.instance_id),
                 keys.released(lease.instance_id),
+                keys.intents(lease.instance_id),
             ],
             [
                 lease.instance_id,
@@ -236,8 +212,10 @@ class Leases:
                 error_delay_ms,
                 self._grace_ms,
                 "-" if order_ids is None else ",".join(order_ids),
-                json.dumps(dict(unlisted or {})),
                 EARLY_MS,
+                books_json,
+                daily_json,
+                intents_json(intents),
             ],
         )
         if kind == "lost":
@@ -255,113 +233,28 @@ class Leases:
             errors=errors,
         )
 
-    def claim_cleanup(self, instance_id: str, *, epoch: int, by: str) -> CleanupLease | Refusal:
-        """Take the cleanup lease of a stopping or failed run."""
-        token = secrets.token_hex(8)
-        kind, *rest = self._scripts.call(
-            "claim_cleanup",
-            [keys.record(instance_id), keys.DUE, keys.EVENTS],
-            [instance_id, epoch, token, self._cleanup_lease_ms, self._grace_ms, by],
-        )
-        if kind != "claimed":
-            return Refusal(reason=str(kind), detail=str(rest[0]) if rest else "")
-        now, attempt, slot, account, version, policy, order_ids = rest
-        return CleanupLease(
-            instance_id=instance_id,
-            epoch=epoch,
-            token=token,
-            claimed_at_ms=int(now),
-            attempt=int(attempt),
-            slot=int(slot),
-            account=str(account),
-            config_version=str(version),
-            policy=StopPolicy.from_json(str(policy)),
-            order_ids=_ids(order_ids),
-        )
 
-    def renew_cleanup(self, lease: CleanupLease, *, settled: bool = False) -> InFlight:
-        """Prolong the cleanup lease and return what is in flight. Raises `LeaseLost`.
-
-        `settled`: every order the cleanup itself sent got its answer, so `fence` need not wait for it.
-        """
-        kind, *rest = self._scripts.call(
-            "renew_cleanup",
-            [keys.record(lease.instance_id), keys.DUE],
-            [lease.instance_id, lease.token, self._cleanup_lease_ms, self._grace_ms, "1" if settled else "0"],
-        )
-        if kind != "ok":
-            raise LeaseLost(f"{lease.instance_id}: the cleanup lease was lost")
-        now, lease_until, running, fence, order_ids = rest
-        return InFlight(
-            now_ms=int(now),
-            lease_until_ms=int(lease_until),
-            running_task_id=str(running),
-            fence_ms=int(fence),
-            order_ids=_ids(order_ids),
-        )
-
-    def wait_released(self, lease: CleanupLease, *, timeout_s: float) -> None:
-        """Return as soon as an iteration releases its lease, at the latest after `timeout_s`."""
-        self._client.blpop([keys.released(lease.instance_id)], timeout=timeout_s)
-
-    def authorize_cleanup(
-        self, lease: CleanupLease, *, window_ms: int, orders: Sequence[tuple[int, Role]]
-    ) -> Granted:
-        """Allow the cleanup one request that closes the position. Raises `AuthorizationRefused`."""
-        reply = self._scripts.call(
-            "authorize_cleanup",
-            [keys.record(lease.instance_id), keys.generations(lease.instance_id)],
-            [lease.token, window_ms, self._fence_margin_ms, *_fields(orders)],
-        )
-        return _granted(reply, lease.slot, orders)
-
-    def finish(
-        self,
-        lease: CleanupLease,
-        *,
-        clean: bool,
-        outcome_json: str,
-        retry_after_ms: int,
-        attempts_until_failed: int,
-        keeps_orders: bool = False,
-    ) -> str:
-        """End the cleanup; return ``stopped``, ``retry``, ``failed`` or ``early``. Raises `LeaseLost`."""
-        result = str(
-            self._scripts.call(
-                "finish",
-                [keys.record(lease.instance_id), keys.stop(lease.instance_id), keys.DUE, keys.EVENTS],
-                [
-                    lease.instance_id,
-                    lease.token,
-                    "clean" if clean else "unclean",
-                    outcome_json,
-                    retry_after_ms,
-                    attempts_until_failed,
-                    "1" if keeps_orders else "0",
-                ],
-            )[0]
-        )
-        if result == "lost":
-            raise LeaseLost(f"{lease.instance_id}: the cleanup lease was lost before the result was kept")
-        return result
-
-
-def _fields(orders: Sequence[tuple[int, Role]]) -> list[str]:
+def order_fields(orders: Sequence[tuple[int, Role]]) -> list[str]:
+    """Return what the scripts call the level and role of each order."""
     return [generation_field(level, role) for level, role in orders]
 
 
-def _ids(joined: int | str) -> tuple[str, ...]:
-    return tuple(str(joined).split(",")) if joined else ()
-
-
-def _granted(reply: list[int | str], slot: int, orders: Sequence[tuple[int, Role]]) -> Granted:
+def granted(reply: list[int | str], slot: int, orders: Sequence[tuple[int, Role]]) -> Granted:
+    """Return the permission in the reply of a script. Raises `AuthorizationRefused`."""
     if reply[0] != "ok":
         raise AuthorizationRefused(f"not authorised: {reply[1]}")
     generations = [int(value) for value in cast("list[int]", reply[2:])]
     return Granted(
         at_ms=int(reply[1]),
         client_order_ids=tuple(
-            ClientOrderId(slot=slot, level=level, role=role, generation=generation % 1024).encode()
+            ClientOrderId(slot=slot, level=level, role=role, generation=generation).encode()
             for (level, role), generation in zip(orders, generations, strict=True)
         ),
     )
+
+
+def intents_json(intents: Mapping[int, int] | None) -> str:
+    """Return intents as the scripts take them; None keeps those that are there."""
+    if intents is None:
+        return "-"
+    return json.dumps({intent_field(client_order_id): at_ms for client_order_id, at_ms in intents.items()})

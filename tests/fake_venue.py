@@ -13,8 +13,9 @@ from exchanges.base import Authorization, PlaceResult
 from exchanges.clock import ExchangeClock, StoreClockReading
 from market.book import BookLevel, OrderBook
 from market.instrument import Instrument
-from market.orders import CancelOutcome, NewOrder, OpenOrder, OrderStatus, TimeInForce
+from market.orders import CancelAnswer, CancelOutcome, NewOrder, OpenOrder, OrderStatus, TimeInForce
 from market.position import Balance, Fill, Position
+from market.terms import AccountTerms
 from runner.config import InstanceConfig
 from runner.venues import Venues
 from tests import factories
@@ -56,6 +57,10 @@ class FakeVenue:
         self.calls: list[Call] = []
         self.authorizations: list[Authorization] = []
         self.resting: dict[str, OpenOrder] = {}
+        #: Orders that ended, as the history shows them.
+        self.ended: dict[str, OpenOrder] = {}
+        #: Every fill, oldest first.
+        self.filled: list[Fill] = []
         self.faults: defaultdict[str, deque[Fault]] = defaultdict(deque)
         self.always: dict[str, Fault] = {}
         self.net_quantity = Decimal(0)
@@ -134,8 +139,8 @@ class FakeVenue:
         answer = self._asked("resolve_placement", client_order_id, client_order_id, not_before_ms)
         if answer is not GO_ON:
             return answer  # type: ignore[no-any-return]
-        found = (order for order in self.resting.values() if order.client_order_id == client_order_id)
-        return next(found, None)
+        known = (*self.resting.values(), *self.ended.values())
+        return next((order for order in known if order.client_order_id == client_order_id), None)
 
     def balances(self) -> Mapping[str, Balance]:
         """Return the balances."""
@@ -148,8 +153,54 @@ class FakeVenue:
         return Position(symbol=symbol, net_quantity=self.net_quantity) if answer is GO_ON else answer
 
     def fills(self, symbol: str, *, since_ms: int) -> tuple[Fill, ...]:
-        """Return none."""
-        return ()
+        """Return what was filled."""
+        answer = self._asked("fills", since_ms, since_ms)
+        return tuple(self.filled) if answer is GO_ON else answer
+
+    def find_ended(self, symbol: str, order_id: str) -> OpenOrder | None:
+        """Return an order that ended."""
+        answer = self._asked("find_ended", order_id, order_id)
+        return self.ended.get(order_id) if answer is GO_ON else answer
+
+    def account_terms(self) -> AccountTerms:
+        """Return what the account pays."""
+        return AccountTerms(
+            spot_maker_bps=Decimal(8),
+            spot_taker_bps=Decimal(10),
+            perp_maker_bps=Decimal(2),
+            perp_taker_bps=Decimal(5),
+            leverage_limit=Decimal(10),
+        )
+
+    def hit(self, order_id: str, quantity: str | None = None) -> Fill:
+        """Fill a resting order, wholly or in part, at its price."""
+        order = self.resting[order_id]
+        part = order.remaining_quantity if quantity is None else Decimal(quantity)
+        filled = replace(order, executed_quantity=order.executed_quantity + part)
+        if filled.remaining_quantity == 0:
+            del self.resting[order_id]
+            self.ended[order_id] = replace(filled, status=OrderStatus.FILLED)
+        else:
+            self.resting[order_id] = replace(filled, status=OrderStatus.PARTIALLY_FILLED)
+        return self._fill(order, part)
+
+    def _fill(self, order: OpenOrder, quantity: Decimal) -> Fill:
+        self.filled.append(
+            Fill(
+                trade_id=f"trade-{len(self.filled) + 1}",
+                order_id=order.order_id,
+                client_order_id=order.client_order_id,
+                symbol=order.symbol,
+                side=order.side,
+                price=order.price or Decimal(0),
+                quantity=quantity,
+                fee=Decimal(0),
+                fee_asset="USDC",
+                is_maker=True,
+                filled_at_ms=0,
+            )
+        )
+        return self.filled[-1]
 
     def accept(self, order: NewOrder) -> OpenOrder:
         """Do what the exchange does with an accepted order."""
@@ -171,7 +222,11 @@ class FakeVenue:
                 return accepted
             filled = order.quantity * self.ioc_share
             self.net_quantity += filled if order.side == "buy" else -filled
-            return replace(accepted, executed_quantity=filled, status=OrderStatus.EXPIRED)
+            ended = replace(accepted, executed_quantity=filled, status=OrderStatus.EXPIRED)
+            self.ended[accepted.order_id] = ended
+            if filled:
+                self._fill(accepted, filled)
+            return ended
 
     def place(self, orders: Sequence[NewOrder], authorization: Authorization) -> tuple[PlaceResult, ...]:
         """Accept everything."""
@@ -181,14 +236,19 @@ class FakeVenue:
             return answer  # type: ignore[no-any-return]
         return tuple(PlaceResult(order=self.accept(order)) for order in orders)
 
-    def cancel(self, symbol: str, order_id: str) -> CancelOutcome:
+    def cancel(self, symbol: str, order_id: str) -> CancelAnswer:
         """Cancel what rests."""
         answer = self._asked("cancel", order_id, order_id)
+        if isinstance(answer, CancelOutcome):
+            return CancelAnswer(outcome=answer)
         if answer is not GO_ON:
             return answer  # type: ignore[no-any-return]
         with self._lock:
             gone = self.resting.pop(order_id, None)
-        return CancelOutcome.CANCELLED if gone else CancelOutcome.ALREADY_GONE
+            if gone is None:
+                return CancelAnswer(outcome=CancelOutcome.ALREADY_GONE)
+            self.ended[order_id] = replace(gone, status=OrderStatus.CANCELLED)
+        return CancelAnswer(outcome=CancelOutcome.CANCELLED, executed_quantity=gone.executed_quantity)
 
     def cancel_all(self, symbol: str) -> None:
         """Cancel everything, whoever placed it."""

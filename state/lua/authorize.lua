@@ -1,5 +1,5 @@
 -- Allow the holder of the iteration lease to send requests that create orders, signed with the time returned.
--- KEYS: 1 record, 2 stop key, 3 generations
+-- KEYS: 1 record, 2 stop key, 3 generations, 4 intents
 -- ARGV: 1 token, 2 window ms, 3 margin ms, 4.. one 'level:role' for each order about to be sent
 -- Returns {'ok', now, generation for each} or {'refused', why}.
 local t = redis.call('TIME')
@@ -12,5 +12,10 @@ if tonumber(r[3]) <= now then return {'refused', 'lease over'} end
 local fence = now + tonumber(ARGV[2]) + tonumber(ARGV[3])
 if fence > tonumber(r[4] or '0') then redis.call('HSET', KEYS[1], 'fence', fence) end
 local answer = {'ok', now}
-for i = 4, #ARGV do answer[#answer + 1] = redis.call('HINCRBY', KEYS[3], ARGV[i], 1) end
+for i = 4, #ARGV do
+  local generation = redis.call('HINCRBY', KEYS[3], ARGV[i], 1) % 1024
+  -- Written down before it is sent: whatever happens next, somebody will look for it.
+  redis.call('HSET', KEYS[4], ARGV[i] .. ':' .. generation, now)
+  answer[#answer + 1] = generation
+end
 return answer

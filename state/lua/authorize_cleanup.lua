@@ -1,5 +1,5 @@
 -- Allow the holder of the cleanup lease to send an order that closes the position, signed with the time returned.
--- KEYS: 1 record, 2 generations
+-- KEYS: 1 record, 2 generations, 3 intents
 -- ARGV: 1 token, 2 window ms, 3 margin ms, 4.. one 'level:role' for each order about to be sent
 -- Returns {'ok', now, generation for each} or {'refused', why}.
 local t = redis.call('TIME')
@@ -14,5 +14,9 @@ local fence = tonumber(r[4] or '0')
 if not r[7] then redis.call('HSET', KEYS[1], 'cleanup_fence_base', fence) end
 redis.call('HSET', KEYS[1], 'fence', math.max(fence, now + tonumber(ARGV[2]) + tonumber(ARGV[3])))
 local answer = {'ok', now}
-for i = 4, #ARGV do answer[#answer + 1] = redis.call('HINCRBY', KEYS[2], ARGV[i], 1) end
+for i = 4, #ARGV do
+  local generation = redis.call('HINCRBY', KEYS[2], ARGV[i], 1) % 1024
+  redis.call('HSET', KEYS[3], ARGV[i] .. ':' .. generation, now)
+  answer[#answer + 1] = generation
+end
 return answer

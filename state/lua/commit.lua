@@ -1,9 +1,10 @@
 -- End an iteration: save its state, release its lease, say what to publish.
--- KEYS: 1 record, 2 due set, 3 trace, 4 released list
+-- KEYS: 1 record, 2 due set, 3 trace, 4 released list, 5 intents
 -- ARGV: 1 instance, 2 token, 3 resolved ('1': every request got its answer), 4 strategy state ('' keeps the old one),
 --   5 interval ms, 6 task id of the next scheduled iteration, 7 error ('' for none), 8 delay ms after an error, 9 grace ms,
 --   10 ids of the own orders believed open now, comma separated ('-' keeps the old list),
---   11 those of them that no list has shown yet (JSON), 12 how much before it is due an iteration may run, ms
+--   11 how much before it is due an iteration may run, ms, 12 books ('' keeps the old ones), 13 daily result
+--   ('' keeps the old one), 14 intents that are still open (JSON; '-' keeps them all)
 -- Returns {'running', epoch, tick, countdown ms (-1: the pending message stands), wake-up wanted 0|1, errors},
 --   {'stopping'} (also for failed or stopped) or {'lost'}: another task holds the lease, nothing changed.
 local t = redis.call('TIME')
@@ -14,8 +15,14 @@ if r[2] ~= ARGV[2] then return {'lost'} end
 redis.call('HDEL', KEYS[1], 'lease_token', 'lease_until', 'lease_kind', 'running_task_id', 'again')
 -- Once the lease is over a cleanup may have sent an order of its own: the fence is no longer ours to pull back.
 if ARGV[3] == '1' and tonumber(r[10]) > now then redis.call('HSET', KEYS[1], 'fence', r[7]) end
-if ARGV[10] ~= '-' then redis.call('HSET', KEYS[1], 'order_ids', ARGV[10], 'unlisted', ARGV[11]) end
+if ARGV[10] ~= '-' then redis.call('HSET', KEYS[1], 'order_ids', ARGV[10]) end
 if ARGV[4] ~= '' then redis.call('HSET', KEYS[1], 'state', ARGV[4]) end
+if ARGV[12] ~= '' then redis.call('HSET', KEYS[1], 'books', ARGV[12]) end
+if ARGV[13] ~= '' then redis.call('HSET', KEYS[1], 'daily', ARGV[13]) end
+if ARGV[14] ~= '-' then
+  redis.call('DEL', KEYS[5])
+  for name, at in pairs(cjson.decode(ARGV[14])) do redis.call('HSET', KEYS[5], name, at) end
+end
 redis.call('XADD', KEYS[3], 'MAXLEN', '~', 1000, '*', 'event', 'committed', 'epoch', r[4], 'tick', r[5], 'seq', r[9],
   'token', ARGV[2], 'resolved', ARGV[3], 'at_ms', now)
 local errors = 0
@@ -39,7 +46,7 @@ if r[3] == 'tick' then
   if due < now then due = now + tonumber(ARGV[5]) end
   if ARGV[7] ~= '' then due = math.max(due, now + tonumber(ARGV[8])) end
   countdown = due - now
-elseif due <= now + tonumber(ARGV[12]) then
+elseif due <= now + tonumber(ARGV[11]) then
   -- The scheduled message may have met this wake-up's lease and gone: send it again.
   if ARGV[7] ~= '' then due = now + tonumber(ARGV[8]) end
   countdown = math.max(0, due - now)

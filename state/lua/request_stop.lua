@@ -15,10 +15,12 @@ if phase ~= 'running' then
   if phase == 'stopped' and r[4] ~= '1' then return {result, epoch, now} end
   local old, new = cjson.decode(r[3]), cjson.decode(ARGV[5])
   local more = (new.cancel_orders and not old.cancel_orders) or (new.close_position and not old.close_position)
+    or (new.unwind and not old.unwind)
   if not more then return {result, epoch, now} end
   policy = cjson.encode({
     cancel_orders = old.cancel_orders or new.cancel_orders,
     close_position = old.close_position or new.close_position,
+    unwind = old.unwind or new.unwind or false,
   })
   -- The cleanup under way follows the old policy: its lease ends here.
   redis.call('HDEL', KEYS[1], 'cleanup_token', 'cleanup_until', 'kept')

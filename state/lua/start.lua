@@ -1,5 +1,5 @@
 -- Begin a run of an instance.
--- KEYS: 1 record, 2 stop key, 3 config, 4 released list, 5 due set, 6 events, 7 wake list, 8 instances
+-- KEYS: 1 record, 2 stop key, 3 config, 4 released list, 5 due set, 6 events, 7 wake list, 8 instances, 9 intents
 -- ARGV: 1 instance, 2 config version, 3 config JSON, 4 slot, 5 account, 6 force ('1' also from failed), 7 who
 -- Returns {'started', epoch, now}; else {phase as it is, epoch}, or {'cleaning', epoch} while a cleanup of a
 --   failed instance runs: then nothing has changed.
@@ -15,11 +15,11 @@ if phase == 'failed' and cleanup_until > now then return {'cleaning', epoch} end
 epoch = epoch + 1
 -- `fence` stays: a forced start may follow a run whose last request can still arrive.
 redis.call('HDEL', KEYS[1], 'lease_token', 'lease_until', 'lease_kind', 'running_task_id', 'pending_task_id', 'again',
-  'cleanup_token', 'cleanup_until', 'attempts', 'outcome', 'state', 'last_error', 'stop_by', 'stop_reason',
+  'cleanup_token', 'cleanup_until', 'attempts', 'outcome', 'state', 'books', 'last_error', 'stop_by', 'stop_reason',
   'stop_policy', 'kept', 'stop_requested_at', 'stopped_at')
 redis.call('HSET', KEYS[1], 'phase', 'running', 'epoch', epoch, 'tick', 0, 'seq', 0, 'due', now, 'resends', 0, 'errors', 0,
   'started_at', now, 'config_version', ARGV[2], 'slot', ARGV[4], 'account', ARGV[5])
-redis.call('DEL', KEYS[2], KEYS[4])
+redis.call('DEL', KEYS[2], KEYS[4], KEYS[9])
 redis.call('SET', KEYS[3], ARGV[3])
 redis.call('SADD', KEYS[8], ARGV[1])
 redis.call('ZADD', KEYS[5], now, ARGV[1])

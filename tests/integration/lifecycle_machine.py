@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from market.orders import Role
+from state.cleanup_leases import CleanupLease, CleanupLeases
 from state.due import CleanUp, Due, IterateAgain
 from state.instances import Instances, Phase, StopPolicy
-from state.leases import AuthorizationRefused, CleanupLease, Lease, LeaseLost, Leases, Refusal
+from state.leases import AuthorizationRefused, Lease, LeaseLost, Leases, Refusal
 from state.scripts import Scripts, read_sources
 
 NAME = "machine_01"
@@ -81,7 +82,13 @@ class Lifecycle(RuleBasedStateMachine):
             self.client,
             scripts,
             lease_ms=LEASE_MS,
-            cleanup_lease_ms=CLEANUP_LEASE_MS,
+            grace_ms=GRACE_MS,
+            fence_margin_ms=MARGIN_MS,
+        )
+        self.cleanup_leases = CleanupLeases(
+            self.client,
+            scripts,
+            lease_ms=CLEANUP_LEASE_MS,
             grace_ms=GRACE_MS,
             fence_margin_ms=MARGIN_MS,
         )
@@ -244,7 +251,7 @@ class Lifecycle(RuleBasedStateMachine):
     def deliver_cleanup(self, data: st.DataObject, again: bool) -> None:
         index = data.draw(st.integers(0, len(self.cleanups) - 1))
         epoch = self.cleanups[index] if again else self.cleanups.pop(index)
-        claimed = self.leases.claim_cleanup(NAME, epoch=epoch, by="test")
+        claimed = self.cleanup_leases.claim(NAME, epoch=epoch, by="test")
         if isinstance(claimed, CleanupLease):
             self.cleaners.append(Cleaner(lease=claimed))
 
@@ -259,7 +266,7 @@ class Lifecycle(RuleBasedStateMachine):
         """Sweep, claim, and go on to the end if nothing is in the way: the usual stop."""
         self.sweep()
         for epoch in self.cleanups:
-            claimed = self.leases.claim_cleanup(NAME, epoch=epoch, by="test")
+            claimed = self.cleanup_leases.claim(NAME, epoch=epoch, by="test")
             if isinstance(claimed, CleanupLease):
                 self.cleaners.append(Cleaner(lease=claimed))
         for cleaner in list(self.cleaners):
@@ -297,7 +304,7 @@ class Lifecycle(RuleBasedStateMachine):
     def _clean(self, cleaner: Cleaner) -> None:
         """One step: cancel and look; two empty looks after the fence are followed by `finish`."""
         try:
-            in_flight = self.leases.renew_cleanup(cleaner.lease)
+            in_flight = self.cleanup_leases.renew(cleaner.lease)
         except LeaseLost:
             self.cleaners.remove(cleaner)
             return
@@ -311,7 +318,7 @@ class Lifecycle(RuleBasedStateMachine):
             return
         self.cleaners.remove(cleaner)
         try:
-            result = self.leases.finish(
+            result = self.cleanup_leases.finish(
                 cleaner.lease, clean=True, outcome_json="{}", retry_after_ms=1, attempts_until_failed=3
             )
         except LeaseLost:
@@ -347,10 +354,10 @@ class Lifecycle(RuleBasedStateMachine):
                 if isinstance(self.leases.claim(NAME, epoch=epoch, tick=tick, task_id="t"), Lease):
                     return
             for epoch in self.cleanups:
-                claimed = self.leases.claim_cleanup(NAME, epoch=epoch, by="test")
+                claimed = self.cleanup_leases.claim(NAME, epoch=epoch, by="test")
                 if isinstance(claimed, CleanupLease):
                     self._tick(1)
-                    finished = self.leases.finish(
+                    finished = self.cleanup_leases.finish(
                         claimed, clean=True, outcome_json="{}", retry_after_ms=1, attempts_until_failed=3
                     )
                     if finished == "stopped":

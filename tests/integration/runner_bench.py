@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import redis
 
-from market.orders import Role
+from market.orders import OpenOrder, Role
 from runner import loaded
 from runner.cleanup import Interrupt, run_cleanup
 from runner.context import Context, open_context
@@ -17,6 +17,7 @@ from runner.outcome import Outcome
 from runner.publisher import Iteration
 from settings import Settings
 from state import keys
+from state.client_ids import intent_field
 from state.instances import Phase, Record, StopPolicy
 from state.leases import Committed, Lease
 from tests.factories import ACCOUNT, INSTANCE_ID, SLOT, VERSION
@@ -95,6 +96,13 @@ class RunnerBench:
             next_task_id="n",
             order_ids=order_ids,
         )
+
+    def rest_own(self, *orders: OpenOrder) -> None:
+        """Put orders on the book as an iteration of this run did that could not say so any more."""
+        self.venue.rest(*orders)
+        for order in orders:
+            field = intent_field(order.client_order_id or 0)
+            self.client.hset(keys.intents(INSTANCE_ID), field, self.context.instances.now_ms())
 
     def knows(self, *order_ids: str) -> None:
         """Let an iteration end that knew these open orders."""

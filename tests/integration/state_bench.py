@@ -6,10 +6,11 @@ import redis
 
 from market.orders import Role
 from state import keys
+from state.cleanup_leases import CleanupLease, CleanupLeases
 from state.due import CleanUp, Due, IterateAgain
 from state.events import Events
 from state.instances import Instances, Record, StopPolicy
-from state.leases import CleanupLease, Committed, Granted, Lease, Leases, Refusal
+from state.leases import Committed, Granted, Lease, Leases, Refusal
 from tests.store_clock import StoreClock
 
 NAME = "mm_01"
@@ -37,7 +38,13 @@ class StateBench:
             client,
             scripts,
             lease_ms=LEASE_MS,
-            cleanup_lease_ms=CLEANUP_LEASE_MS,
+            grace_ms=GRACE_MS,
+            fence_margin_ms=MARGIN_MS,
+        )
+        self.cleanup_leases = CleanupLeases(
+            client,
+            scripts,
+            lease_ms=CLEANUP_LEASE_MS,
             grace_ms=GRACE_MS,
             fence_margin_ms=MARGIN_MS,
         )
@@ -110,7 +117,7 @@ class StateBench:
 
     def try_claim_cleanup(self, *, epoch: int = 1) -> CleanupLease | Refusal:
         """Ask for the cleanup lease."""
-        return self.leases.claim_cleanup(NAME, epoch=epoch, by="test")
+        return self.cleanup_leases.claim(NAME, epoch=epoch, by="test")
 
     def claim_cleanup(self) -> CleanupLease:
         """Take the cleanup lease."""
@@ -120,11 +127,11 @@ class StateBench:
 
     def close(self, lease: CleanupLease, *, window_ms: int = WINDOW_MS) -> Granted:
         """Authorise an order that closes the position."""
-        return self.leases.authorize_cleanup(lease, window_ms=window_ms, orders=[(0, Role.CLEANUP)])
+        return self.cleanup_leases.authorize(lease, window_ms=window_ms, orders=[(0, Role.CLEANUP)])
 
     def finish(self, lease: CleanupLease, *, clean: bool, attempts_until_failed: int = ATTEMPTS) -> str:
         """End an attempt."""
-        return self.leases.finish(
+        return self.cleanup_leases.finish(
             lease,
             clean=clean,
             outcome_json='{"told":1}',

@@ -42,11 +42,11 @@ def bench(make: Callable[..., RunnerBench]) -> RunnerBench:
     return make()
 
 
-def test_the_usual_stop_costs_one_round_of_cancels_and_two_lists(bench: RunnerBench) -> None:
+def test_the_usual_stop_costs_one_round_of_cancels_two_lists_and_the_last_fills(bench: RunnerBench) -> None:
     bench.venue.rest(*(open_order(str(number)) for number in range(3)))
     bench.knows("0", "1", "2")
     outcome = bench.stop_and_clean_up()
-    assert bench.venue.names() == ["cancel"] * 3 + ["open_orders"] * 2
+    assert bench.venue.names() == [*["cancel"] * 3, *["open_orders"] * 2, "fills"]
     assert outcome.is_clean
     assert set(outcome.cancelled_order_ids) == {"0", "1", "2"}
     assert [each.own_orders for each in outcome.last_lists] == [(), ()]
@@ -59,7 +59,7 @@ def test_the_usual_stop_costs_one_round_of_cancels_and_two_lists(bench: RunnerBe
 def test_orders_that_no_iteration_knew_are_found_on_the_list(bench: RunnerBench) -> None:
     bench.venue.rest(open_order("5"))
     outcome = bench.stop_and_clean_up()
-    assert bench.venue.names() == ["open_orders", "cancel", "open_orders", "open_orders"]
+    assert bench.venue.names() == ["open_orders", "cancel", "open_orders", "open_orders", "fills"]
     assert (outcome.is_clean, outcome.cancelled_order_ids) == (True, ("5",))
 
 
@@ -108,7 +108,7 @@ def test_an_order_that_shows_up_between_two_lists_makes_them_start_again(bench: 
 
     bench.venue.faults["open_orders"] += [lambda _: (), show_up]
     assert bench.stop_and_clean_up().is_clean
-    assert bench.venue.names() == ["open_orders", "open_orders", "cancel", "open_orders", "open_orders"]
+    assert bench.venue.names() == [*["open_orders"] * 2, "cancel", *["open_orders"] * 2, "fills"]
 
 
 @pytest.mark.parametrize(
@@ -120,13 +120,13 @@ def test_a_list_that_fails_is_asked_for_again_never_taken_as_empty(
     bench.venue.rest(open_order("5"))
     bench.venue.faults["open_orders"] += [error, error]
     assert bench.stop_and_clean_up().is_clean
-    assert bench.venue.names() == ["open_orders"] * 3 + ["cancel", "open_orders", "open_orders"]
+    assert bench.venue.names() == [*["open_orders"] * 3, "cancel", *["open_orders"] * 2, "fills"]
 
 
 def test_a_list_that_fails_between_two_empty_ones_does_not_count(bench: RunnerBench) -> None:
     bench.venue.faults["open_orders"] += [lambda _: (), Unavailable("down"), lambda _: ()]
     assert bench.stop_and_clean_up().is_clean
-    assert bench.venue.names() == ["open_orders"] * 3
+    assert bench.venue.names("open_orders") == ["open_orders"] * 3
 
 
 def test_a_cancel_that_was_only_accepted_is_followed_until_the_order_is_gone(bench: RunnerBench) -> None:
@@ -168,7 +168,7 @@ def test_on_an_exclusive_symbol_everything_goes_with_one_request(make: Callable[
     bench.venue.rest(*(open_order(str(number)) for number in range(30)))
     bench.knows(*(str(number) for number in range(30)))
     assert bench.stop_and_clean_up().is_clean
-    assert bench.venue.names() == ["cancel_all", "open_orders", "open_orders"]
+    assert bench.venue.names() == ["cancel_all", "open_orders", "open_orders", "fills"]
 
 
 def test_a_cancel_all_that_fails_leaves_the_work_to_single_cancels(make: Callable[..., RunnerBench]) -> None:
@@ -288,20 +288,20 @@ def test_many_slow_cancels_do_not_cost_the_lease(bench: RunnerBench) -> None:
     bench.venue.always["cancel"] = cancel
     bench.knows(*names)
     renewals: list[int] = []
-    renew = bench.context.leases.renew_cleanup
+    renew = bench.context.cleanup_leases.renew
 
     def count(*args: object, **kwargs: object) -> object:
         renewals.append(len(sent))
         return renew(*args, **kwargs)  # type: ignore[arg-type]
 
-    bench.context.leases.renew_cleanup = count  # type: ignore[method-assign, assignment]
+    bench.context.cleanup_leases.renew = count  # type: ignore[method-assign, assignment]
     assert bench.stop_and_clean_up().is_clean
     assert renewals[:2] == [PARALLEL_CANCELS, 2 * PARALLEL_CANCELS]
 
 
 def test_a_cleanup_that_somebody_else_runs_is_left_to_them(bench: RunnerBench) -> None:
     bench.stop()
-    bench.context.leases.claim_cleanup(INSTANCE_ID, epoch=1, by="somebody else")
+    bench.context.cleanup_leases.claim(INSTANCE_ID, epoch=1, by="somebody else")
     assert bench.clean_up() is None
     assert bench.venue.calls == []
 

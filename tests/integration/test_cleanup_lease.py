@@ -55,7 +55,7 @@ def test_one_cleanup_at_a_time_until_its_lease_is_over(bench: StateBench) -> Non
     bench.clock.advance(1)
     bench.claim_cleanup()
     with pytest.raises(LeaseLost):
-        bench.leases.renew_cleanup(first)
+        bench.cleanup_leases.renew(first)
     with pytest.raises(AuthorizationRefused, match="token"):
         bench.close(first)
     with pytest.raises(LeaseLost):
@@ -67,7 +67,7 @@ def test_a_renewal_prolongs_the_lease(bench: StateBench) -> None:
     lease = bench.claim_cleanup()
     for _ in range(3):
         bench.clock.advance(CLEANUP_LEASE_MS - 1)
-        bench.leases.renew_cleanup(lease)
+        bench.cleanup_leases.renew(lease)
     assert bench.try_claim_cleanup() == Refusal(reason="busy")
     assert bench.due_score() == bench.clock.now_ms + CLEANUP_LEASE_MS + GRACE_MS
 
@@ -77,7 +77,7 @@ def test_a_lease_that_is_over_stays_lost_even_if_nobody_took_it(bench: StateBenc
     lease = bench.claim_cleanup()
     bench.clock.advance(CLEANUP_LEASE_MS)
     with pytest.raises(LeaseLost):
-        bench.leases.renew_cleanup(lease)
+        bench.cleanup_leases.renew(lease)
     with pytest.raises(AuthorizationRefused, match="lease over"):
         bench.close(lease)
     with pytest.raises(LeaseLost):
@@ -89,11 +89,11 @@ def test_a_renewal_tells_what_is_in_flight(bench: StateBench) -> None:
     fence_ms = bench.authorize(iteration)
     bench.stop()
     lease = bench.claim_cleanup()
-    in_flight = bench.leases.renew_cleanup(lease)
+    in_flight = bench.cleanup_leases.renew(lease)
     assert (in_flight.lease_until_ms, in_flight.running_task_id) == (START_MS + LEASE_MS, "its-task")
     assert (in_flight.fence_ms, in_flight.now_ms) == (fence_ms, START_MS)
     bench.commit(iteration)
-    in_flight = bench.leases.renew_cleanup(lease)
+    in_flight = bench.cleanup_leases.renew(lease)
     assert (in_flight.lease_until_ms, in_flight.fence_ms) == (0, 0)
 
 
@@ -102,7 +102,7 @@ def test_an_iteration_whose_lease_is_over_is_not_waited_for_but_its_fence_is(ben
     bench.stop()
     lease = bench.claim_cleanup()
     bench.clock.advance(LEASE_MS)
-    in_flight = bench.leases.renew_cleanup(lease)
+    in_flight = bench.cleanup_leases.renew(lease)
     assert (in_flight.lease_until_ms, in_flight.fence_ms) == (0, fence_ms)
 
 
@@ -125,8 +125,8 @@ def test_a_closing_order_moves_the_fence_and_its_answer_moves_it_back(bench: Sta
     bench.close(lease)
     assert granted.at_ms == START_MS + 10
     assert bench.record.fence_ms == START_MS + 20 + WINDOW_MS + MARGIN_MS
-    assert bench.leases.renew_cleanup(lease).fence_ms == START_MS + 20 + WINDOW_MS + MARGIN_MS
-    assert bench.leases.renew_cleanup(lease, settled=True).fence_ms == 0
+    assert bench.cleanup_leases.renew(lease).fence_ms == START_MS + 20 + WINDOW_MS + MARGIN_MS
+    assert bench.cleanup_leases.renew(lease, settled=True).fence_ms == 0
     assert bench.record.fence_ms == 0
 
 
@@ -138,7 +138,7 @@ def test_a_closing_order_never_shortens_the_fence_of_the_run(bench: StateBench) 
     lease = bench.claim_cleanup()
     bench.close(lease, window_ms=1)
     assert bench.record.fence_ms == fence_ms
-    assert bench.leases.renew_cleanup(lease, settled=True).fence_ms == fence_ms
+    assert bench.cleanup_leases.renew(lease, settled=True).fence_ms == fence_ms
 
 
 def test_a_closing_order_without_an_answer_is_waited_for_by_the_next_attempt(bench: StateBench) -> None:
@@ -147,7 +147,7 @@ def test_a_closing_order_without_an_answer_is_waited_for_by_the_next_attempt(ben
     fence_ms = bench.close(first).at_ms + WINDOW_MS + MARGIN_MS
     bench.clock.advance(CLEANUP_LEASE_MS)
     second = bench.claim_cleanup()
-    assert bench.leases.renew_cleanup(second, settled=True).fence_ms == fence_ms
+    assert bench.cleanup_leases.renew(second, settled=True).fence_ms == fence_ms
 
 
 def test_a_commit_that_comes_after_its_lease_was_over_leaves_the_fence_of_a_closing_order(
@@ -160,7 +160,7 @@ def test_a_commit_that_comes_after_its_lease_was_over_leaves_the_fence_of_a_clos
     lease = bench.claim_cleanup()
     fence_ms = bench.close(lease).at_ms + WINDOW_MS + MARGIN_MS
     bench.commit(iteration)
-    assert bench.leases.renew_cleanup(lease).fence_ms == fence_ms
+    assert bench.cleanup_leases.renew(lease).fence_ms == fence_ms
     assert bench.finish(lease, clean=True) == "early"
 
 

@@ -119,6 +119,8 @@ def lose_the_answer(bench: RunnerBench, *, landed: bool) -> list[int]:
     def place(orders: tuple[NewOrder, ...]) -> tuple[PlaceResult, ...]:
         if landed:
             bench.venue.accept(orders[0])
+            # Executed, and not in the history yet.
+            bench.venue.faults["resolve_placement"].append(lambda *_: None)
         fences.append(bench.record.fence_ms)
         return (PlaceResult(error=OutcomeUnknown("no answer")),)
 

@@ -49,7 +49,7 @@ def test_an_iteration_that_does_not_end_is_interrupted_once_by_its_task_id(bench
     interrupted: list[str] = []
     at_each_wait: list[int] = []
     lease = bench.claim()
-    wait = bench.context.leases.wait_released
+    wait = bench.context.cleanup_leases.wait_released
 
     def wait_and_end_at_last(*args: object, timeout_s: float) -> None:
         at_each_wait.append(len(interrupted))
@@ -57,7 +57,7 @@ def test_an_iteration_that_does_not_end_is_interrupted_once_by_its_task_id(bench
         if len(at_each_wait) == 4:
             bench.commit(lease)
 
-    bench.context.leases.wait_released = wait_and_end_at_last  # type: ignore[method-assign, assignment]
+    bench.context.cleanup_leases.wait_released = wait_and_end_at_last  # type: ignore[method-assign, assignment]
     bench.stop()
     outcome = bench.clean_up(interrupt=interrupted.append)
     assert outcome is not None
@@ -178,7 +178,7 @@ def test_a_fence_that_is_past_costs_no_time(bench: RunnerBench) -> None:
     outcome = bench.stop_and_clean_up()
     assert outcome.is_clean
     assert not outcome.had_unresolved
-    assert bench.venue.names() == ["open_orders"] * 2
+    assert bench.venue.names("open_orders", "cancel") == ["open_orders"] * 2
 
 
 def test_a_fence_too_far_ahead_ends_the_attempt_without_calling_it_clean(

@@ -15,8 +15,8 @@ from market.snapshot import Snapshot
 from runner import loaded
 from runner.iteration import UNKNOWN_INTERVAL_MS
 from settings import Settings
+from state.cleanup_leases import CleanupLease
 from state.instances import Phase, StopPolicy
-from state.leases import CleanupLease
 from strategies.base import Decision, State
 from tests.factories import INSTANCE_ID, PERP_SYMBOL, SLOT, instrument, loaded_instance, open_order, quote
 from tests.integration.runner_bench import RunnerBench
@@ -98,11 +98,8 @@ def test_every_placement_is_signed_with_the_authorised_time_on_the_exchanges_clo
 
 
 def test_only_own_orders_are_in_the_snapshot(bench: RunnerBench, brain: Brain) -> None:
-    bench.venue.rest(
-        open_order("ours", side=Side.BUY, price="99", level=0),
-        open_order("another instance's", slot=SLOT + 1),
-        open_order("a human's", slot=None),
-    )
+    bench.rest_own(open_order("ours", side=Side.BUY, price="99", level=0))
+    bench.venue.rest(open_order("another instance's", slot=SLOT + 1), open_order("a human's", slot=None))
     bench.run(0)
     (snapshot,) = brain.snapshots
     assert [own.order.order_id for own in snapshot.open_orders] == ["ours"]
@@ -154,7 +151,7 @@ def test_too_many_errors_in_a_row_lead_to_a_stop_that_says_why(make: Callable[..
     assert record.stop_reason == (
         "3 iterations failed in a row, the last with Unavailable: the exchange is down"
     )
-    cleanup = bench.context.leases.claim_cleanup(INSTANCE_ID, epoch=1, by="test")
+    cleanup = bench.context.cleanup_leases.claim(INSTANCE_ID, epoch=1, by="test")
     assert isinstance(cleanup, CleanupLease)
     assert cleanup.policy == StopPolicy(cancel_orders=False)
 
@@ -320,15 +317,15 @@ def known_ids(bench: RunnerBench) -> set[str]:
 
 
 def test_a_cleanup_is_told_of_every_order_that_may_be_open(bench: RunnerBench, brain: Brain) -> None:
-    bench.venue.rest(open_order("kept", side=Side.BUY, price="99"))
-    bench.venue.rest(open_order("too far", side=Side.SELL, price="150", level=1))
+    bench.rest_own(open_order("kept", side=Side.BUY, price="99"))
+    bench.rest_own(open_order("too far", side=Side.SELL, price="150", level=1))
     bench.run(0)
     assert bench.venue.about("cancel") == ["too far"]
     assert known_ids(bench) == {"kept", "placed-1"}
 
 
 def test_an_order_whose_cancel_is_uncertain_is_still_told_of(bench: RunnerBench) -> None:
-    bench.venue.rest(open_order("maybe", side=Side.SELL, price="150"))
+    bench.rest_own(open_order("maybe", side=Side.SELL, price="150"))
     bench.venue.faults["cancel"].append(OutcomeUnknown("no answer"))
     bench.run(0)
     assert known_ids(bench) == {"maybe", "placed-1"}

@@ -10,7 +10,6 @@ import redis
 from cli.stack.valkey import ValkeyServer
 from market.orders import OpenOrder, Quote, Side
 from market.snapshot import Snapshot
-from runner import iteration
 from strategies.base import Decision, State
 from tests.factories import loaded_instance, quote
 from tests.integration.cleanup_bench import SETTINGS, WINDOW_MS
@@ -42,37 +41,31 @@ def trader(redis_client: redis.Redis, valkey_server: ValkeyServer, monkeypatch: 
     return Trader(valkey_server.url, monkeypatch)
 
 
-def test_orders_that_no_list_has_shown_yet_are_cancelled_however_many_iterations_ago(trader: Trader) -> None:
-    # Given a list that stays empty while three iterations place orders, or want none any more
+def test_an_order_that_no_list_shows_is_neither_doubled_nor_forgotten_by_the_stop(trader: Trader) -> None:
+    # Given a list that stays empty while three iterations want the same order
     trader.list_shows()
-    trader.bench.run(0)
-    trader.bench.run(1)
-    trader.quotes = ()
-    trader.bench.run(2)
-    assert len(trader.venue.resting) == 2
+    for tick in range(3):
+        trader.bench.run(tick)
+    assert len(trader.venue.resting) == 1
     # When it is stopped, and the list is empty still
     assert trader.bench.stop_and_clean_up().is_clean
     # Then nothing rests
     assert trader.venue.resting == {}
 
 
-def test_an_order_that_was_listed_and_is_no_more_is_not_asked_for(trader: Trader) -> None:
-    trader.bench.run(0)
-    trader.bench.run(1)
-    trader.venue.resting.clear()  # filled
-    trader.quotes = ()
-    trader.bench.run(2)
-    trader.bench.stop_and_clean_up()
-    assert trader.venue.names("cancel") == []
-
-
-def test_an_order_that_no_list_ever_shows_is_given_up_in_time(
-    trader: Trader, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(iteration, "LONGEST_LIST_LAG_MS", -1)
+def test_an_order_that_no_list_shows_is_cancelled_when_it_is_not_wanted_any_more(trader: Trader) -> None:
     trader.list_shows()
     trader.bench.run(0)
     trader.quotes = ()
     trader.bench.run(1)
+    assert trader.venue.resting == {}
+
+
+def test_an_order_that_was_listed_and_is_no_more_is_not_asked_for(trader: Trader) -> None:
+    trader.bench.run(0)
+    trader.bench.run(1)
+    trader.venue.hit(*trader.venue.resting)
+    trader.quotes = ()
+    trader.bench.run(2)
     trader.bench.stop_and_clean_up()
     assert trader.venue.names("cancel") == []

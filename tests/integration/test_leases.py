@@ -189,7 +189,7 @@ def test_wait_released_returns_as_soon_as_the_iteration_ends(bench: StateBench) 
     cleanup = bench.claim_cleanup()
     bench.commit(lease)
     # With nothing there this would wait for ever, and the test's own time limit would end it.
-    bench.leases.wait_released(cleanup, timeout_s=0)
+    bench.cleanup_leases.wait_released(cleanup, timeout_s=0)
 
 
 def test_a_new_run_is_not_woken_by_the_end_of_an_old_one(bench: StateBench) -> None:

@@ -15,8 +15,8 @@ from runner.cleanup import run_cleanup
 from runner.context import Context, open_context
 from runner.lifecycle import StartRefused, start_instance
 from settings import load
+from state.cleanup_leases import CleanupLease
 from state.instances import Phase, StopPolicy
-from state.leases import CleanupLease
 from tests import factories
 from tests.factories import INSTANCE_ID
 from tests.fake_venue import FakeVenue, OneVenue
@@ -47,9 +47,9 @@ class Bench:
 
     def fail(self) -> None:
         """Let its cleanup fail for good."""
-        lease = self.context.leases.claim_cleanup(INSTANCE_ID, epoch=self.stop(StopPolicy()), by="test")
+        lease = self.context.cleanup_leases.claim(INSTANCE_ID, epoch=self.stop(StopPolicy()), by="test")
         assert isinstance(lease, CleanupLease)
-        self.context.leases.finish(
+        self.context.cleanup_leases.finish(
             lease, clean=False, outcome_json="{}", retry_after_ms=60_000, attempts_until_failed=1
         )
 

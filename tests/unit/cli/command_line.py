@@ -16,7 +16,8 @@ from cli.main import run
 from runner.outcome import OpenOrderSeen, OrderList, Outcome, Result
 from state.events import Events
 from state.instances import Instances, Record
-from state.leases import CleanupLease, Leases
+from state.cleanup_leases import CleanupLease, CleanupLeases
+from state.leases import Leases
 
 FILE: dict[str, Any] = {
     "metadata": {
@@ -62,6 +63,7 @@ class Bench:
     config_dir: Path
     instances: Instances
     leases: Leases
+    cleanup_leases: CleanupLeases
     events: Events
     capture: pytest.CaptureFixture[str] = field(repr=False)
     threads: list[threading.Thread] = field(default_factory=list)
@@ -102,7 +104,7 @@ class Bench:
 
     def claim(self, instance_id: str, epoch: int = 1, by: str = "worker test") -> CleanupLease:
         """Take the cleanup lease."""
-        lease = self.leases.claim_cleanup(instance_id, epoch=epoch, by=by)
+        lease = self.cleanup_leases.claim(instance_id, epoch=epoch, by=by)
         assert isinstance(lease, CleanupLease)
         return lease
 
@@ -116,7 +118,7 @@ class Bench:
     ) -> str:
         """End a cleanup: clean, or with the orders `left`."""
         outcome = outcome_of(lease, left=left, cancelled=cancelled, now_ms=self.instances.now_ms())
-        return self.leases.finish(
+        return self.cleanup_leases.finish(
             lease,
             clean=outcome.is_clean,
             outcome_json=outcome.model_dump_json(),

@@ -11,6 +11,7 @@ import redis
 from cli.stack.valkey import ValkeyServer
 from state.events import Events
 from state.instances import Instances
+from state.cleanup_leases import CleanupLeases
 from state.leases import Leases
 from state.scripts import Scripts
 from tests.unit.cli.command_line import Bench
@@ -33,9 +34,8 @@ def bench(
         client=redis_client,
         config_dir=tmp_path,
         instances=Instances(redis_client, scripts),
-        leases=Leases(
-            redis_client, scripts, lease_ms=2000, cleanup_lease_ms=2000, grace_ms=100, fence_margin_ms=0
-        ),
+        leases=Leases(redis_client, scripts, lease_ms=2000, grace_ms=100, fence_margin_ms=0),
+        cleanup_leases=CleanupLeases(redis_client, scripts, lease_ms=2000, grace_ms=100, fence_margin_ms=0),
         events=Events(redis_client),
         capture=capsys,
     )

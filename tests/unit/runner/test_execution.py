@@ -18,9 +18,9 @@ from exchanges.errors import (
     Refused,
     Unavailable,
 )
-from market.orders import CancelOutcome, NewOrder, Quote, Role, Side, TimeInForce
+from market.orders import CancelAnswer, CancelOutcome, NewOrder, Quote, Role, Side, TimeInForce
 from market.snapshot import OwnOrder
-from runner.execution import PARALLEL_CANCELS, Executor, cancel_orders
+from runner.execution import PARALLEL_CANCELS, ExecutionReport, Executor, cancel_orders
 from state.leases import AuthorizationRefused, Granted
 from strategies.base import TakerOrder
 from strategies.reconcile import OrderPlan
@@ -74,6 +74,7 @@ def executor(venue: FakeVenue, gate: Gate) -> Executor:
         window_ms=WINDOW_MS,
         authorize=gate,
         signing_time_ms=lambda at_ms: at_ms + OFFSET_MS,
+        report=ExecutionReport(),
     )
 
 
@@ -136,6 +137,17 @@ def test_a_side_whose_cancel_is_not_certain_gets_nothing_new(
     assert (report.cancelled, report.uncertain_cancels) == ([], ["5"])
 
 
+def test_a_side_whose_cancelled_order_was_filled_meanwhile_gets_nothing_new(
+    venue: FakeVenue, executor: Executor
+) -> None:
+    # Its fill has changed the exposure since the snapshot.
+    answer = CancelAnswer(outcome=CancelOutcome.CANCELLED, executed_quantity=Decimal("0.4"))
+    venue.faults["cancel"].append(lambda _: answer)
+    report = executor.carry_out(plan(cancels=[own_order("5", side=Side.BUY)], places=BOTH), None)
+    assert sides(venue) == [Side.SELL]
+    assert report.executed_when_cancelled == {"5": Decimal("0.4")}
+
+
 def test_one_uncertain_cancel_among_many_blocks_its_side(venue: FakeVenue, executor: Executor) -> None:
     old = [own_order(str(number), side=Side.SELL) for number in range(4)]
     venue.rest(*(own.order for own in old[1:]))
@@ -174,7 +186,7 @@ def test_all_quotes_go_out_as_one_request_with_the_client_order_ids_granted(
     wanted = [client_order_id(level=0), client_order_id(level=1)]
     assert [order.client_order_id for order in placed(venue)] == wanted
     assert [order.client_order_id for order in report.accepted] == wanted
-    assert report.unresolved == 0
+    assert len(report.unresolved) == 0
 
 
 def test_each_request_is_signed_with_its_own_authorised_time_on_the_exchanges_clock(
@@ -193,7 +205,7 @@ def test_a_refused_authorisation_sends_nothing(venue: FakeVenue, executor: Execu
     with pytest.raises(AuthorizationRefused):
         executor.carry_out(plan(places=BOTH), taker())
     assert venue.names("place") == []
-    assert executor.report.unresolved == 0
+    assert len(executor.report.unresolved) == 0
 
 
 def test_a_gate_that_closes_after_the_first_request_stops_the_second(
@@ -207,18 +219,25 @@ def test_a_gate_that_closes_after_the_first_request_stops_the_second(
     with pytest.raises(AuthorizationRefused):
         executor.carry_out(plan(places=BOTH), taker())
     assert len(placed(venue)) == 1
-    assert (len(executor.report.accepted), executor.report.unresolved) == (1, 0)
+    assert (len(executor.report.accepted), len(executor.report.unresolved)) == (1, 0)
 
 
 def test_without_the_exchanges_clock_nothing_is_sent(venue: FakeVenue, gate: Gate) -> None:
     def no_clock(_: int) -> int:
         raise Unavailable("no clock")
 
-    executor = Executor(venue, symbol="S", window_ms=1, authorize=gate, signing_time_ms=no_clock)
+    executor = Executor(
+        venue,
+        symbol="S",
+        window_ms=1,
+        authorize=gate,
+        signing_time_ms=no_clock,
+        report=ExecutionReport(),
+    )
     with pytest.raises(Unavailable):
         executor.carry_out(plan(places=BOTH), None)
     assert venue.names("place") == []
-    assert executor.report.unresolved == 0
+    assert len(executor.report.unresolved) == 0
 
 
 @pytest.mark.parametrize(
@@ -230,7 +249,7 @@ def test_whatever_interrupts_a_placement_leaves_all_of_it_unresolved(
     venue.faults["place"].append(interruption)
     with pytest.raises(type(interruption)):
         executor.carry_out(plan(places=BOTH), None)
-    assert executor.report.unresolved == 2
+    assert len(executor.report.unresolved) == 2
 
 
 def test_an_interruption_while_asking_what_became_of_an_order_loses_no_answer_that_came(
@@ -242,7 +261,7 @@ def test_an_interruption_while_asking_what_became_of_an_order_loses_no_answer_th
     with pytest.raises(TimeoutError):
         executor.carry_out(plan(places=BOTH), None)
     assert [order.order_id for order in executor.report.accepted] == ["placed-1"]
-    assert executor.report.unresolved == 1
+    assert len(executor.report.unresolved) == 1
 
 
 def unknown_but(venue: FakeVenue, *, landed: bool) -> None:
@@ -264,7 +283,7 @@ def test_an_order_without_an_answer_that_is_found_counts_as_accepted(
     report = executor.carry_out(plan(places=BOTH), None)
     assert venue.about("resolve_placement") == [client_order_id(level=0), client_order_id(level=1)]
     assert sorted(order.order_id for order in report.accepted) == sorted(venue.resting)
-    assert report.unresolved == 0
+    assert len(report.unresolved) == 0
 
 
 def test_an_order_without_an_answer_that_is_not_found_stays_unresolved_and_is_not_sent_again(
@@ -272,7 +291,7 @@ def test_an_order_without_an_answer_that_is_not_found_stays_unresolved_and_is_no
 ) -> None:
     unknown_but(venue, landed=False)
     report = executor.carry_out(plan(places=BOTH), None)
-    assert (report.accepted, report.unresolved) == ([], 2)
+    assert (report.accepted, len(report.unresolved)) == ([], 2)
     assert venue.names("place") == ["place"]
 
 
@@ -283,7 +302,7 @@ def test_an_order_that_nobody_can_tell_about_stays_unresolved(
     unknown_but(venue, landed=True)
     venue.faults["resolve_placement"].append(error)
     report = executor.carry_out(plan(places=BOTH), None)
-    assert (len(report.accepted), report.unresolved) == (1, 1)
+    assert (len(report.accepted), len(report.unresolved)) == (1, 1)
 
 
 def test_an_old_order_whose_client_order_id_came_round_again_is_not_taken_for_the_new_one(
@@ -311,7 +330,7 @@ def test_another_order_under_the_same_client_order_id_leaves_the_placement_unres
     same_id = replace(factories.open_order(side=Side.BUY), client_order_id=client_order_id())
     venue.rest(replace(same_id, **other))
     report = executor.carry_out(plan(places=BOTH[:1]), None)
-    assert (report.accepted, report.unresolved) == ([], 1)
+    assert (report.accepted, len(report.unresolved)) == ([], 1)
 
 
 @pytest.mark.parametrize(
@@ -326,7 +345,7 @@ def test_a_refused_order_is_told_and_is_neither_open_nor_unresolved(
     report = executor.carry_out(plan(places=BOTH), None)
     assert len(report.accepted) == 1
     assert report.refused == [f"buy 1 @ 99: {error}"]
-    assert report.unresolved == 0
+    assert len(report.unresolved) == 0
     assert venue.names("resolve_placement") == []
 
 
@@ -336,23 +355,23 @@ def test_an_answer_with_too_few_results_leaves_the_rest_unresolved(
     venue.faults["place"].append(lambda orders: (PlaceResult(order=venue.accept(orders[0])),))
     with pytest.raises(ValueError, match="shorter"):
         executor.carry_out(plan(places=BOTH), None)
-    assert (len(executor.report.accepted), executor.report.unresolved) == (1, 1)
+    assert (len(executor.report.accepted), len(executor.report.unresolved)) == (1, 1)
 
 
-def test_one_order_is_authorised_for_its_level_and_role(venue: FakeVenue, executor: Executor) -> None:
-    executor.place_one(factories.new_order(client_order_id=99), level=4, role=Role.CLEANUP)
-    assert venue.about("authorize") == [[(4, Role.CLEANUP)]]
+def test_a_cleanups_order_is_authorised_for_its_role(venue: FakeVenue, executor: Executor) -> None:
+    executor.take(taker(), Role.CLEANUP)
+    assert venue.about("authorize") == [[(0, Role.CLEANUP)]]
     (order,) = placed(venue)
-    assert order.client_order_id == client_order_id(level=4, role=Role.CLEANUP)
+    assert order.client_order_id == client_order_id(role=Role.CLEANUP)
 
 
 def test_a_cancel_nobody_knows_about_does_not_keep_the_others_from_being_known(venue: FakeVenue) -> None:
     venue.rest(*(factories.open_order(str(number)) for number in range(20)))
 
-    def cancel(order_id: str) -> CancelOutcome:
+    def cancel(order_id: str) -> CancelAnswer:
         if int(order_id) % 5 == 0:
             raise OutcomeUnknown("no answer")
-        return CancelOutcome.CANCELLED
+        return CancelAnswer(outcome=CancelOutcome.CANCELLED)
 
     venue.always["cancel"] = cancel
     outcomes = cancel_orders(venue, factories.SYMBOL, [str(number) for number in range(20)])

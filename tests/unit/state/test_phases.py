@@ -11,9 +11,10 @@ import redis
 
 from market.orders import Role
 from state import keys
+from state.cleanup_leases import CleanupLease, CleanupLeases
 from state.due import Due
 from state.instances import TRANSITIONS, Instances, Phase, StopPolicy
-from state.leases import AuthorizationRefused, CleanupLease, Lease, LeaseLost, Leases
+from state.leases import AuthorizationRefused, Lease, LeaseLost, Leases
 from state.scripts import Scripts
 from tests.store_clock import StoreClock
 
@@ -29,9 +30,8 @@ class World:
         self.client = client
         self.clock = clock
         self.instances = Instances(client, scripts)
-        self.leases = Leases(
-            client, scripts, lease_ms=1_000, cleanup_lease_ms=1_000, grace_ms=100, fence_margin_ms=0
-        )
+        self.leases = Leases(client, scripts, lease_ms=1_000, grace_ms=100, fence_margin_ms=0)
+        self.cleanup_leases = CleanupLeases(client, scripts, lease_ms=1_000, grace_ms=100, fence_margin_ms=0)
         self.due = Due(client, scripts, grace_ms=100)
         self.lease: Lease | None = None
         self.cleanup: CleanupLease | None = None
@@ -88,23 +88,23 @@ class World:
     def claim_cleanup(self) -> None:
         """Claim the cleanup."""
         record = self.instances.read(NAME)
-        claimed = self.leases.claim_cleanup(NAME, epoch=record.epoch if record else 0, by="test")
+        claimed = self.cleanup_leases.claim(NAME, epoch=record.epoch if record else 0, by="test")
         self.cleanup = claimed if isinstance(claimed, CleanupLease) else self.cleanup
 
     def renew_cleanup(self) -> None:
         """Prolong the cleanup lease."""
         if self.cleanup:
-            self.leases.renew_cleanup(self.cleanup, settled=True)
+            self.cleanup_leases.renew(self.cleanup, settled=True)
 
     def authorize_cleanup(self) -> None:
         """Authorise an order that closes the position."""
         if self.cleanup:
-            self.leases.authorize_cleanup(self.cleanup, window_ms=0, orders=[(0, Role.CLEANUP)])
+            self.cleanup_leases.authorize(self.cleanup, window_ms=0, orders=[(0, Role.CLEANUP)])
 
     def finish(self, *, clean: bool, attempts_until_failed: int = 1_000) -> None:
         """End a cleanup."""
         if self.cleanup:
-            self.leases.finish(
+            self.cleanup_leases.finish(
                 self.cleanup,
                 clean=clean,
                 outcome_json="{}",
@@ -180,7 +180,7 @@ def test_only_a_stop_that_kept_orders_can_be_asked_for_more(
     world.instances.request_stop(NAME, by="test", reason="", policy=keep)
     world.claim_cleanup()
     assert world.cleanup is not None
-    world.leases.finish(
+    world.cleanup_leases.finish(
         world.cleanup,
         clean=True,
         outcome_json="{}",

@@ -1,0 +1,263 @@
+"""What a run knows of its orders and fills: every order followed to its end, every fill counted once.
+
+An order is *known* from the moment the exchange accepted it until its end is known together with all of its
+fills. Only fills of known orders are counted, each by its trade id, so that neither a repeated nor a late
+history page changes a sum. Lists, answers and histories say how much was executed; the fills must come to
+that, and until they do the order is *unsettled*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from market.instrument import Instrument
+from market.orders import OpenOrder, OrderStatus, Side
+from market.position import Fill
+from market.profit import Profit
+from market.snapshot import LevelRole, LevelTotals, OwnOrder
+from state.client_ids import decode
+
+#: Fills are asked for again from this long before the newest one known: histories are not written in order.
+OVERLAP_MS = 30_000
+#: The exchange stamps orders and fills on different machines; their clocks may differ by this.
+CLOCK_SLACK_MS = 5_000
+#: For this long after its end an order may still be on a list.
+LONGEST_LIST_LAG_MS = 15_000
+#: An order that neither rests nor has a history for this long is given up: it ended with the fills known.
+LONGEST_MISSING_MS = 60_000
+#: Orders that were placed within this time are counted by the limit of orders per minute.
+RATE_WINDOW_MS = 60_000
+#: System fills remembered, newest last.
+SYSTEM_FILLS_KEPT = 100
+
+
+class KnownOrder(BaseModel):
+    """An order of this run that the exchange accepted."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    order_id: str
+    client_order_id: int
+    side: Side
+    price: Decimal | None
+    quantity: Decimal
+    #: Exchange time, ms.
+    accepted_at_ms: int
+    #: In all, by the exchange's word.
+    executed: Decimal = Decimal(0)
+    #: True: the exchange said that it rests no more.
+    ended: bool = False
+    #: In all, by the fills counted.
+    filled: Decimal = Decimal(0)
+    #: Their trade ids.
+    trades: tuple[str, ...] = ()
+    #: Since when no list and no history has shown it (ms); 0: it was shown.
+    missing_since_ms: int = 0
+
+    @property
+    def level_role(self) -> LevelRole:
+        """Return what its client order id says it is for."""
+        parts = decode(self.client_order_id)
+        return parts.level, int(parts.role)
+
+    @property
+    def is_over(self) -> bool:
+        """Tell whether its end and all of its fills are known."""
+        return self.filled >= self.quantity or (self.ended and self.filled >= self.executed)
+
+    @property
+    def is_settled(self) -> bool:
+        """Tell whether the fills counted come to what was executed."""
+        return self.filled >= self.executed
+
+
+class Books(BaseModel):
+    """The books of one run, kept as JSON from iteration to iteration."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    #: Layout; an unknown one is an error, never a reset.
+    version: int = 1
+    #: When the run began by the exchange's clock, ms; 0: not known yet.
+    began_at_ms: int = 0
+    #: Exchange time of the newest fill read, ms.
+    read_until_ms: int = 0
+    #: By order id.
+    orders: dict[str, KnownOrder] = Field(default_factory=dict)
+    #: Orders that are over, to when that was known (ms): a list that lags may still show them.
+    over: dict[str, int] = Field(default_factory=dict)
+    #: By ``level:role``.
+    totals: dict[str, LevelTotals] = Field(default_factory=dict)
+    profit: Profit = Profit()
+    #: Fills counted that no saved state of the strategy has seen.
+    unseen: tuple[Fill, ...] = ()
+    unseen_system: tuple[Fill, ...] = ()
+    #: Trade ids of system fills told before.
+    system_trades: tuple[str, ...] = ()
+    #: When orders were placed, ms of the state server's clock, for the last minute.
+    placed_at_ms: tuple[int, ...] = ()
+    #: What the limits cut last time, so that only a change makes an event.
+    cuts: tuple[str, ...] = ()
+
+    def begin(self, exchange_ms: int) -> None:
+        """Note when the run began by the exchange's clock, unless that is known."""
+        if not self.began_at_ms:
+            self.began_at_ms = self.read_until_ms = exchange_ms
+
+    @property
+    def fills_since_ms(self) -> int:
+        """Return from when on fills have to be read to miss none, exchange time, ms."""
+        unsettled = (order.accepted_at_ms for order in self.orders.values() if not order.is_settled)
+        return min(self.read_until_ms - OVERLAP_MS, *unsettled, self.read_until_ms) - CLOCK_SLACK_MS
+
+    def add(self, order: OpenOrder) -> None:
+        """Follow an order that the exchange has accepted, as it stands."""
+        if order.order_id in self.over or order.client_order_id is None:
+            return
+        known = self.orders.get(order.order_id)
+        if known is None:
+            known = KnownOrder(
+                order_id=order.order_id,
+                client_order_id=order.client_order_id,
+                side=order.side,
+                price=order.price,
+                quantity=order.quantity,
+                accepted_at_ms=order.created_at_ms,
+            )
+        self.orders[order.order_id] = known.model_copy(
+            update={
+                # The exchange may shrink a reduce-only order.
+                "quantity": order.quantity,
+                "executed": max(known.executed, order.executed_quantity),
+                "ended": known.ended or not order.status.is_open,
+                "missing_since_ms": 0,
+            }
+        )
+
+    def miss(self, order_id: str, now_ms: int) -> bool:
+        """Note that nothing shows an order; tell whether that was so for too long to go on waiting."""
+        known = self.orders[order_id]
+        if not known.missing_since_ms:
+            self.orders[order_id] = known.model_copy(update={"missing_since_ms": now_ms})
+            return False
+        return now_ms - known.missing_since_ms >= LONGEST_MISSING_MS
+
+    def end(self, order_id: str, executed: Decimal) -> None:
+        """Note that an order rests no more, with what was executed of it in all."""
+        known = self.orders.get(order_id)
+        if known is not None:
+            update = {"ended": True, "executed": max(known.executed, executed)}
+            self.orders[order_id] = known.model_copy(update=update)
+
+    def observe_list(self, listed: Sequence[OpenOrder], intents: Mapping[int, int]) -> tuple[OpenOrder, ...]:
+        """Learn from a list of own open orders; return those that are none of this run's.
+
+        An order of this run is known, or its client order id is among the `intents`.
+        """
+        strangers = []
+        for order in listed:
+            known = self.orders.get(order.order_id)
+            if order.order_id in self.over or (known is not None and known.ended):
+                continue  # the list lags
+            if known is not None or order.client_order_id in intents:
+                self.add(order)
+            else:
+                strangers.append(order)
+        return tuple(strangers)
+
+    def count(self, fills: Iterable[Fill], instrument: Instrument) -> None:
+        """Count fills of known orders that were not counted yet, and keep system fills to be told."""
+        for fill in fills:
+            self.read_until_ms = max(self.read_until_ms, fill.filled_at_ms)
+            known = self.orders.get(fill.order_id)
+            if fill.is_system:
+                self._keep_system_fill(fill)
+            elif known is not None and fill.trade_id not in known.trades:
+                self._count_one(fill, known, instrument)
+
+    def _count_one(self, fill: Fill, known: KnownOrder, instrument: Instrument) -> None:
+        filled = known.filled + fill.quantity
+        self.orders[known.order_id] = known.model_copy(
+            update={"filled": filled, "trades": (*known.trades, fill.trade_id)}
+        )
+        name = "{}:{}".format(*known.level_role)
+        self.totals[name] = self.totals.get(name, LevelTotals()).after(fill, instrument)
+        self.profit = self.profit.after(fill, instrument)
+        self.unseen = (*self.unseen, fill)
+
+    def _keep_system_fill(self, fill: Fill) -> None:
+        if fill.filled_at_ms >= self.began_at_ms and fill.trade_id not in self.system_trades:
+            self.unseen_system = (*self.unseen_system, fill)
+            self.system_trades = (*self.system_trades[-SYSTEM_FILLS_KEPT:], fill.trade_id)
+
+    def vanished(self, listed: Sequence[OpenOrder]) -> tuple[KnownOrder, ...]:
+        """Return the orders that should rest, are not on the list, and are not explained by their fills."""
+        on_list = {order.order_id for order in listed}
+        return tuple(
+            order
+            for order in self.orders.values()
+            if not order.ended and not order.is_over and order.order_id not in on_list
+        )
+
+    def close_what_is_over(self, now_ms: int) -> None:
+        """Forget orders whose end and fills are known, and remember their ids while a list may show them."""
+        for order in [order for order in self.orders.values() if order.is_over]:
+            del self.orders[order.order_id]
+            self.over[order.order_id] = now_ms
+        self.over = {
+            order_id: at_ms for order_id, at_ms in self.over.items() if now_ms - at_ms < LONGEST_LIST_LAG_MS
+        }
+        self.placed_at_ms = tuple(at_ms for at_ms in self.placed_at_ms if now_ms - at_ms < RATE_WINDOW_MS)
+
+    def open_orders(self, symbol: str) -> tuple[OwnOrder, ...]:
+        """Return the orders that rest, or have to be taken for resting."""
+        return tuple(
+            own_order(_as_open(order, symbol))
+            for order in self.orders.values()
+            if not order.ended and not order.is_over
+        )
+
+    def unsettled(self, intents: Iterable[int], vanished: Iterable[KnownOrder]) -> frozenset[LevelRole]:
+        """Return the levels and roles whose totals may be too little."""
+        found = {order.level_role for order in self.orders.values() if not order.is_settled}
+        found |= {order.level_role for order in vanished}
+        for client_order_id in intents:
+            parts = decode(client_order_id)
+            found.add((parts.level, int(parts.role)))
+        return frozenset(found)
+
+    def totals_by_level(self) -> dict[LevelRole, LevelTotals]:
+        """Return the totals with their names taken apart."""
+        found = {}
+        for name, totals in self.totals.items():
+            level, role = (int(part) for part in name.split(":"))
+            found[level, role] = totals
+        return found
+
+    def forget_unseen(self) -> None:
+        """Note that the strategy's saved state has seen every fill so far."""
+        self.unseen = self.unseen_system = ()
+
+
+def own_order(order: OpenOrder) -> OwnOrder:
+    """Return an order with what its client order id says."""
+    parts = decode(order.client_order_id or 0)
+    return OwnOrder(order=order, level=parts.level, role=parts.role, generation=parts.generation)
+
+
+def _as_open(known: KnownOrder, symbol: str) -> OpenOrder:
+    executed = max(known.executed, known.filled)
+    return OpenOrder(
+        order_id=known.order_id,
+        client_order_id=known.client_order_id,
+        symbol=symbol,
+        side=known.side,
+        price=known.price,
+        quantity=known.quantity,
+        executed_quantity=executed,
+        status=OrderStatus.PARTIALLY_FILLED if executed else OrderStatus.NEW,
+        created_at_ms=known.accepted_at_ms,
+    )

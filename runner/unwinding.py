@@ -1,0 +1,153 @@
+"""Complete a run's books during its cleanup, and bring what it opened to where its strategy leaves it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Protocol
+
+from exchanges.errors import ExchangeError
+from exchanges.registry import Venue
+from market.snapshot import Snapshot
+from runner.closing import ClosingOrders
+from runner.context import Context
+from runner.gathering import Standing, read_snapshot, update_books
+from runner.loaded import LoadedInstance, parse_books
+from state.cleanup_leases import CleanupLease, InFlight
+from strategies.base import TakerOrder
+from strategies.quoting import is_two_sided
+
+#: Tries until every fill is known, under a second in all: the orders are proven gone without it.
+TRIES_TO_SETTLE = 5
+#: Tries where an order depends on it.
+TRIES_BEFORE_AN_ORDER = 12
+#: Orders sent until what is left is reported.
+MOST_ORDERS = 10
+FIRST_PAUSE_S = 0.05
+LONGEST_PAUSE_S = 1.0
+
+
+class Cleaner(Protocol):
+    """The cleanup that this is done for."""
+
+    def renew(self) -> InFlight:
+        """Prolong the lease. Raises `LeaseLost` or `OutOfTime`."""
+        ...
+
+    def pause(self, seconds: float) -> None:
+        """Wait a moment."""
+        ...
+
+    def note_trouble(self, trouble: str) -> None:
+        """Tell those who watch what holds the cleanup up."""
+        ...
+
+
+class LastBooks:
+    """The books of a run whose orders are gone, completed from the exchange."""
+
+    def __init__(
+        self,
+        context: Context,
+        lease: CleanupLease,
+        instance: LoadedInstance,
+        venue: Venue,
+        closing: ClosingOrders,
+        cleaner: Cleaner,
+    ) -> None:
+        self._instrument = context.venues.instrument(instance.config)
+        self._instance = instance
+        self._venue = venue
+        self._closing = closing
+        self._cleaner = cleaner
+        data = context.instances.run_data(lease.instance_id, lease.slot)
+        #: The strategy's state as last saved.
+        self.state_json = data.state_json
+        reading = closing.read_clock()
+        self.standing = Standing(
+            slot=lease.slot,
+            books=parse_books(data.books_json),
+            intents=dict(data.intents),
+            now_ms=reading.store_ms,
+            started_at_ms=data.started_at_ms,
+            fence_ms=0,
+            reading=reading,
+        )
+
+    def note_cancelled(self, executed: Mapping[str, Decimal | None]) -> None:
+        """Learn from the answers to cancels what was executed of each order in all."""
+        for order_id, quantity in executed.items():
+            if quantity is not None:
+                self.standing.books.end(order_id, quantity)
+
+    def settle(self, tries: int = TRIES_TO_SETTLE) -> bool:
+        """Count the fills that are still missing; tell whether the exchange has shown all of them in time.
+
+        The orders are proven gone: none is asked for again.
+        """
+        self._note_sent()
+        pause_s = FIRST_PAUSE_S
+        for _ in range(tries):
+            in_flight = self._cleaner.renew()
+            # A request of the cleanup itself may still be under way.
+            self.standing.fence_ms = 0 if self._closing.settled else in_flight.fence_ms
+            self.standing.reading = self._closing.read_clock()
+            self.standing.now_ms = self.standing.reading.store_ms
+            try:
+                unexplained = update_books(self._venue, self._instrument, self.standing, ())
+            except ExchangeError as error:
+                self._cleaner.note_trouble(f"fills unknown: {error}")
+            else:
+                if not self.standing.books.unsettled(self.standing.intents, unexplained):
+                    return True
+                self._cleaner.note_trouble("the history does not show every fill yet")
+            self._cleaner.pause(pause_s)
+            pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
+        return False
+
+    def unwind(self) -> tuple[Decimal, Decimal, bool]:
+        """Send what `Strategy.unwind` asks for until it asks for nothing more.
+
+        Returns the run's net quantity before and after, and whether it is where the strategy leaves it.
+        """
+        before, in_order = None, False
+        for _ in range(MOST_ORDERS):
+            settled = self.settle(TRIES_BEFORE_AN_ORDER)
+            before = self.standing.books.profit.net if before is None else before
+            if not settled:
+                break
+            snapshot = self._snapshot()
+            if snapshot is None:
+                self._cleaner.pause(LONGEST_PAUSE_S)
+                continue
+            taker = self._next_order(snapshot)
+            if taker is None:
+                in_order = True
+                break
+            self._closing.send(taker)
+        after = self.standing.books.profit.net
+        return after if before is None else before, after, in_order
+
+    def _snapshot(self) -> Snapshot | None:
+        """Return a snapshot whose book can be traded with, None when there is none now."""
+        try:
+            snapshot = read_snapshot(self._venue, self._instrument, self.standing)
+        except ExchangeError as error:
+            self._cleaner.note_trouble(f"position or book unknown: {error}")
+            return None
+        if not is_two_sided(snapshot.book):
+            self._cleaner.note_trouble("the book has only one side")
+            return None
+        return snapshot
+
+    def _next_order(self, snapshot: Snapshot) -> TakerOrder | None:
+        unwind = self._instance.strategy.unwind
+        if unwind is None:
+            return None
+        return unwind(snapshot, self._instance.parse_state(self.state_json), self._instance.params)
+
+    def _note_sent(self) -> None:
+        for report in self._closing.take_reports():
+            for order in report.accepted:
+                self.standing.books.add(order)
+            self.standing.intents |= report.unresolved

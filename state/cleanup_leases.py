@@ -1,0 +1,170 @@
+"""Cleanup leases: who may clean up a run right now, and what a cleanup has to wait for."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import redis
+
+from market.orders import Role
+from state import keys
+from state.instances import StopPolicy
+from state.leases import Granted, LeaseLost, Refusal, granted, intents_json, order_fields
+from state.scripts import Scripts
+
+
+@dataclass(frozen=True, kw_only=True)
+class CleanupLease:
+    """Permission to clean up one run."""
+
+    instance_id: str
+    epoch: int
+    token: str
+    claimed_at_ms: int
+    attempt: int
+    slot: int
+    account: str
+    config_version: str
+    policy: StopPolicy
+    #: Own orders as the last committed iteration knew them: they are cancelled even if a list lags behind.
+    order_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class InFlight:
+    """What a cleanup has to wait for."""
+
+    now_ms: int
+    #: End of a live iteration lease, 0 when there is none.
+    lease_until_ms: int
+    running_task_id: str
+    #: Until then a request authorised earlier can still be accepted.
+    fence_ms: int
+    #: Own orders as the last committed iteration knew them, which may be one that ended during the stop.
+    order_ids: tuple[str, ...]
+
+
+class CleanupLeases:
+    """Claims, renewals, authorisations and ends of cleanups."""
+
+    def __init__(
+        self, client: redis.Redis, scripts: Scripts, *, lease_ms: int, grace_ms: int, fence_margin_ms: int
+    ) -> None:
+        self._client = client
+        self._scripts = scripts
+        self._lease_ms = lease_ms
+        self._grace_ms = grace_ms
+        self._fence_margin_ms = fence_margin_ms
+
+    def claim(self, instance_id: str, *, epoch: int, by: str) -> CleanupLease | Refusal:
+        """Take the cleanup lease of a stopping or failed run."""
+        token = secrets.token_hex(8)
+        kind, *rest = self._scripts.call(
+            "claim_cleanup",
+            [keys.record(instance_id), keys.DUE, keys.EVENTS],
+            [instance_id, epoch, token, self._lease_ms, self._grace_ms, by],
+        )
+        if kind != "claimed":
+            return Refusal(reason=str(kind), detail=str(rest[0]) if rest else "")
+        now, attempt, slot, account, version, policy, order_ids = rest
+        return CleanupLease(
+            instance_id=instance_id,
+            epoch=epoch,
+            token=token,
+            claimed_at_ms=int(now),
+            attempt=int(attempt),
+            slot=int(slot),
+            account=str(account),
+            config_version=str(version),
+            policy=StopPolicy.from_json(str(policy)),
+            order_ids=_ids(order_ids),
+        )
+
+    def renew(self, lease: CleanupLease, *, settled: bool = False) -> InFlight:
+        """Prolong the cleanup lease and return what is in flight. Raises `LeaseLost`.
+
+        `settled`: every order the cleanup itself sent got its answer, so `fence` need not wait for it.
+        """
+        kind, *rest = self._scripts.call(
+            "renew_cleanup",
+            [keys.record(lease.instance_id), keys.DUE],
+            [lease.instance_id, lease.token, self._lease_ms, self._grace_ms, "1" if settled else "0"],
+        )
+        if kind != "ok":
+            raise LeaseLost(f"{lease.instance_id}: the cleanup lease was lost")
+        now, lease_until, running, fence, order_ids = rest
+        return InFlight(
+            now_ms=int(now),
+            lease_until_ms=int(lease_until),
+            running_task_id=str(running),
+            fence_ms=int(fence),
+            order_ids=_ids(order_ids),
+        )
+
+    def wait_released(self, lease: CleanupLease, *, timeout_s: float) -> None:
+        """Return as soon as an iteration releases its lease, at the latest after `timeout_s`."""
+        self._client.blpop([keys.released(lease.instance_id)], timeout=timeout_s)
+
+    def authorize(
+        self, lease: CleanupLease, *, window_ms: int, orders: Sequence[tuple[int, Role]]
+    ) -> Granted:
+        """Allow the cleanup one request that closes the position. Raises `AuthorizationRefused`."""
+        reply = self._scripts.call(
+            "authorize_cleanup",
+            [
+                keys.record(lease.instance_id),
+                keys.generations(lease.instance_id),
+                keys.intents(lease.instance_id),
+            ],
+            [lease.token, window_ms, self._fence_margin_ms, *order_fields(orders)],
+        )
+        return granted(reply, lease.slot, orders)
+
+    def finish(
+        self,
+        lease: CleanupLease,
+        *,
+        clean: bool,
+        outcome_json: str,
+        retry_after_ms: int,
+        attempts_until_failed: int,
+        keeps_orders: bool = False,
+        books_json: str = "",
+        intents: Mapping[int, int] | None = None,
+    ) -> str:
+        """End the cleanup; return ``stopped``, ``retry``, ``failed`` or ``early``. Raises `LeaseLost`.
+
+        `books_json` and `intents` as for a commit of an iteration.
+        """
+        result = str(
+            self._scripts.call(
+                "finish",
+                [
+                    keys.record(lease.instance_id),
+                    keys.stop(lease.instance_id),
+                    keys.DUE,
+                    keys.EVENTS,
+                    keys.intents(lease.instance_id),
+                ],
+                [
+                    lease.instance_id,
+                    lease.token,
+                    "clean" if clean else "unclean",
+                    outcome_json,
+                    retry_after_ms,
+                    attempts_until_failed,
+                    "1" if keeps_orders else "0",
+                    books_json,
+                    intents_json(intents),
+                ],
+            )[0]
+        )
+        if result == "lost":
+            raise LeaseLost(f"{lease.instance_id}: the cleanup lease was lost before the result was kept")
+        return result
+
+
+def _ids(joined: int | str) -> tuple[str, ...]:
+    return tuple(str(joined).split(",")) if joined else ()
