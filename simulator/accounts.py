@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
@@ -15,7 +16,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 #: What a built-in account begins with: enough for every example.
 BALANCES = {"USDC": "1000000", "SOL": "2000", "ETH": "200", "BTC": "20"}
 PUBLIC_KEY_BYTES = 32
+#: Changes kept of each position, for answers that lag.
+CHANGES_KEPT = 10_000
 FEES = frozenset({"spot_maker_bps", "spot_taker_bps", "perp_maker_bps", "perp_taker_bps"})
+
+
+#: What a position was before; the figures held until the time beside them, ms.
+PositionBefore = tuple[int, Decimal, Decimal, Decimal, str]
 
 
 @dataclass(kw_only=True)
@@ -26,6 +33,21 @@ class Position:
     entry: Decimal = Decimal(0)
     realized: Decimal = Decimal(0)
     position_id: str = ""
+    _before: deque[PositionBefore] = field(default_factory=lambda: deque(maxlen=CHANGES_KEPT), repr=False)
+
+    def remember(self, at_ms: int) -> None:
+        """Keep what it is until now, before it changes."""
+        self._before.append((at_ms, self.net, self.entry, self.realized, self.position_id))
+
+    def as_at(self, at_ms: int) -> Position:
+        """Return what it was at a time, or as long ago as is known."""
+        then = (0, self.net, self.entry, self.realized, self.position_id)
+        for before in reversed(self._before):
+            if before[0] <= at_ms:
+                break
+            then = before
+        _, net, entry, realized, position_id = then
+        return Position(net=net, entry=entry, realized=realized, position_id=position_id)
 
 
 @dataclass(kw_only=True)

@@ -179,7 +179,8 @@ class Engine:
         order.executed += quantity
         order.executed_quote += price * quantity
         order.status = "Filled" if order.remaining <= 0 else "PartiallyFilled"
-        fee, fee_asset = settle(order, price, quantity, maker=maker)
+        at_ms = self._now_ms()
+        fee, fee_asset = settle(order, price, quantity, maker=maker, at_ms=at_ms)
         fill = Fill(
             trade_id=trade_id,
             order=order,
@@ -188,7 +189,7 @@ class Engine:
             fee=fee,
             fee_asset=fee_asset,
             maker=maker,
-            at_ms=self._now_ms(),
+            at_ms=at_ms,
         )
         self.fills.add(order.account.name, order.symbol, fill)
         self.books[order.symbol].touched()

@@ -15,6 +15,8 @@ KINDS = frozenset(
         "reset_after",  # processes, then closes the connection: the client never learns
         "late",  # closes the connection at once, processes `delay_ms` later
         "stale_list",  # open-order lists show what was `delay_ms` ago
+        "stale_history",  # so do the histories of orders and fills
+        "late_position",  # so do positions
         "cancel_202",  # answers 202 and cancels `delay_ms` later
     }
 )
@@ -22,6 +24,8 @@ METHODS = frozenset({"GET", "POST", "DELETE", "PATCH"})
 #: Kinds that change an answer need an endpoint that gives such an answer.
 ONLY_ON = {
     "stale_list": ("GET /api/v1/orders",),
+    "stale_history": ("GET /wapi/v1/history/fills", "GET /wapi/v1/history/orders"),
+    "late_position": ("GET /api/v1/position",),
     "cancel_202": ("DELETE /api/v1/order", "DELETE /api/v1/orders"),
 }
 #: What a rule may say, and the types of it.

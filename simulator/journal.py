@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
 #: Lines kept in memory for `GET /sim/journal`; the file keeps all.
 KEPT = 300_000
+EVENTS = frozenset(
+    {
+        "request",
+        "fault",
+        "order_accepted",
+        "order_refused",
+        "order_modified",
+        "order_cancelled",
+        "order_expired",
+        "cancel_refused",
+        "fill",
+    }
+)
 
 
 class Journal:
@@ -24,7 +37,9 @@ class Journal:
         self._count = 0
 
     def write(self, event: str, **fields: Any) -> None:
-        """Append one entry."""
+        """Append one entry. Raises `ValueError` for an event that nobody could ask for."""
+        if event not in EVENTS:
+            raise ValueError(f"unknown event {event!r}")
         self._count += 1
         entry = {"n": self._count, "at_ms": self._now_ms(), "event": event, **fields}
         line = json.dumps(entry, separators=(",", ":"))
@@ -33,10 +48,32 @@ class Journal:
             self._file.write(line + "\n")
             self._file.flush()
 
-    def lines_since(self, number: int) -> list[str]:
-        """Return the entries behind `number` as JSON, oldest first; the oldest of all may be forgotten."""
-        forgotten = self._count - len(self._lines)
-        return list(islice(self._lines, max(0, number - forgotten), None))
+    @property
+    def last(self) -> int:
+        """Return the number of the newest entry, 0 before there is one."""
+        return self._count
+
+    @property
+    def first_kept(self) -> int:
+        """Return the number of the oldest entry that is not forgotten."""
+        return self._count - len(self._lines) + 1
+
+    def lines_since(
+        self, number: int, *, account: str | None = None, events: Collection[str] = ()
+    ) -> list[str]:
+        """Return the entries behind `number` as JSON, oldest first; the oldest of all may be forgotten.
+
+        `account` and `events` leave out the entries of other accounts, of none, and of other kinds.
+        """
+        lines = islice(self._lines, max(0, number - self.first_kept + 1), None)
+        # A quote within a text is written with a backslash, so these can only be the fields themselves.
+        owner = None if account is None else f'"account":{json.dumps(account)}'
+        kinds = [f'"event":{json.dumps(event)}' for event in events]
+        return [
+            line
+            for line in lines
+            if (owner is None or owner in line) and (not kinds or any(kind in line for kind in kinds))
+        ]
 
     def since(self, number: int) -> list[dict[str, Any]]:
         """Return the entries behind `number`, oldest first; the oldest of all may be forgotten."""

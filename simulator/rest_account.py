@@ -15,7 +15,14 @@ from simulator.margin import largest_order, required, unrealized
 from simulator.markets import MARKETS
 from simulator.order_request import boolean_of, decimal_of, one_of
 from simulator.orders import rounded, text
-from simulator.signed_request import fits, signed_object, signed_query, symbol_asked_for, symbol_of
+from simulator.signed_request import (
+    fits,
+    shown_as_at_ms,
+    signed_object,
+    signed_query,
+    symbol_asked_for,
+    symbol_of,
+)
 
 #: What the simulator takes as a leverage limit; the real exchange's bound was not verified.
 LARGEST_LEVERAGE = 50
@@ -163,13 +170,17 @@ async def borrow_lend(request: web.Request) -> web.Response:
 
 @routes.get("/api/v1/position")
 async def position(request: web.Request) -> web.Response:
-    """Return the positions; 404 when a symbol is given and there is none."""
+    """Return the positions, at today's marks; 404 when a symbol is given and there is none."""
     signed, query = signed_query(request, "positionQuery")
     symbol_asked_for(query)
     engine = request.app[EXCHANGE].engine
+    at_ms = shown_as_at_ms(request, "late_position")
+    positions = {
+        name: held if at_ms is None else held.as_at(at_ms) for name, held in signed.account.positions.items()
+    }
     found = [
         _position(engine, signed.account, name, held)
-        for name, held in signed.account.positions.items()
+        for name, held in positions.items()
         if held.net != 0 and fits(query, name)
     ]
     if "symbol" in query and not found:

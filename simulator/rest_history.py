@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 from aiohttp import web
@@ -10,35 +11,70 @@ from aiohttp import web
 from simulator.errors import BadRequest
 from simulator.exchange import EXCHANGE
 from simulator.liquidation import FILL_TYPES, is_of_type
-from simulator.orders import Fill, Order
-from simulator.signed_request import fits, integer_of, page, signed_query, symbol_asked_for
+from simulator.orders import Fill, Order, text
+from simulator.signed_request import (
+    fits,
+    integer_of,
+    page,
+    shown_as_at_ms,
+    signed_query,
+    symbol_asked_for,
+)
 
 routes = web.RouteTableDef()
 
 
 @routes.get("/wapi/v1/history/orders")
 async def order_history(request: web.Request) -> web.Response:
-    """Return past and present orders."""
+    """Return past and present orders, as they are, or as they were when a stale-history fault is on."""
     signed, query = signed_query(request, "orderHistoryQueryAll")
-    rows = request.app[EXCHANGE].engine.orders.rows(signed.account.name, symbol_asked_for(query))
+    engine, name, symbol = request.app[EXCHANGE].engine, signed.account.name, symbol_asked_for(query)
+    at_ms = shown_as_at_ms(request, "stale_history")
+    rows = engine.orders.between(name, symbol, None, None if at_ms is None else at_ms + 1)
     if not query.keys().isdisjoint({"orderId", "marketType", "strategyId"}):
         rows = [order for order in rows if _is_asked_for(query, order)]
-    return page(query, rows, Order.history)
+    if at_ms is None:
+        return page(query, rows, Order.history)
+    return page(query, rows, _history_as_at(at_ms, engine.fills.between(name, symbol, at_ms + 1, None)))
+
+
+def _history_as_at(at_ms: int, later: Sequence[Fill]) -> Callable[[Order], dict[str, Any]]:
+    """Return what writes the row of an order as it was before the `later` fills, and before its end."""
+    fills: dict[int, list[Fill]] = {}
+    for fill in later:
+        fills.setdefault(fill.order.order_id, []).append(fill)
+
+    def row(order: Order) -> dict[str, Any]:
+        undone = fills.get(order.order_id, [])
+        if not undone and (order.ended_at_ms is None or order.ended_at_ms <= at_ms):
+            return order.history()
+        executed = order.executed - sum((fill.quantity for fill in undone), Decimal(0))
+        quote = order.executed_quote - sum((fill.quantity * fill.price for fill in undone), Decimal(0))
+        return order.history() | {
+            "status": "PartiallyFilled" if executed else "New",
+            "executedQuantity": text(executed),
+            "executedQuoteQuantity": text(quote),
+            "expiryReason": None,
+        }
+
+    return row
 
 
 @routes.get("/wapi/v1/history/fills")
 async def fill_history(request: web.Request) -> web.Response:
     """Return the account's fills; `from` (ms) is inclusive, `to` is not.
 
-    Without `fillType` those that the exchange made of its own accord are among them.
+    Without `fillType` those that the exchange made of its own accord are among them; those of late are not
+    when a stale-history fault is on.
     """
     signed, query = signed_query(request, "fillHistoryQueryAll")
-    rows = request.app[EXCHANGE].engine.fills.between(
-        signed.account.name,
-        symbol_asked_for(query),
-        integer_of(query, "from", 0) if "from" in query else None,
-        integer_of(query, "to", 0) if "to" in query else None,
-    )
+    from_ms = integer_of(query, "from", 0) if "from" in query else None
+    to_ms = integer_of(query, "to", 0) if "to" in query else None
+    at_ms = shown_as_at_ms(request, "stale_history")
+    if at_ms is not None:
+        to_ms = at_ms + 1 if to_ms is None else min(to_ms, at_ms + 1)
+    fills = request.app[EXCHANGE].engine.fills
+    rows = fills.between(signed.account.name, symbol_asked_for(query), from_ms, to_ms)
     fill_type = query.get("fillType")
     if fill_type is not None:
         if fill_type not in FILL_TYPES:

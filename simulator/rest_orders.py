@@ -17,6 +17,7 @@ from simulator.signature import Signed
 from simulator.signed_request import (
     fault_of,
     fits,
+    shown_as_at_ms,
     signed_list,
     signed_object,
     signed_query,
@@ -92,13 +93,11 @@ async def open_orders(request: web.Request) -> web.Response:
     """Return the open orders, as they are, or as they were when a stale-list fault is on."""
     signed, query = signed_query(request, "orderQueryAll")
     symbol_asked_for(query)
-    exchange = request.app[EXCHANGE]
-    resting = exchange.engine.resting
-    stale = fault_of(request, "stale_list")
-    if stale is None:
-        found = resting.of_account(signed.account)
-    else:
-        found = resting.of_account_at(signed.account, exchange.now_ms() - round(stale.delay_ms))
+    resting = request.app[EXCHANGE].engine.resting
+    at_ms = shown_as_at_ms(request, "stale_list")
+    found = (
+        resting.of_account(signed.account) if at_ms is None else resting.of_account_at(signed.account, at_ms)
+    )
     # What has ended since is shown as if it still rested.
     return web.json_response(
         [order.wire() | {"status": order.resting_status} for order in found if fits(query, order.symbol)]

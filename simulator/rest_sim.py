@@ -15,6 +15,7 @@ from simulator.errors import BadRequest, Refusal
 from simulator.exchange import EXCHANGE, Exchange
 from simulator.faults import FaultError, parse
 from simulator.flow import HALF_SPREAD_TICKS
+from simulator.journal import EVENTS
 from simulator.liquidation import liquidate
 from simulator.markets import MARKETS
 from simulator.order_request import decimal_of, one_of, parse_order
@@ -58,9 +59,22 @@ async def clear_faults(request: web.Request) -> web.Response:
 
 @routes.get("/sim/journal")
 async def journal(request: web.Request) -> web.Response:
-    """Return the witness's entries behind `since`."""
-    lines = request.app[EXCHANGE].journal.lines_since(integer_of(request.query, "since", 0))
-    return web.Response(text=f"[{','.join(lines)}]", content_type="application/json")
+    """Return the witness's entries behind `since`, those of one account and of some events if asked for.
+
+    The headers tell the oldest entry that is kept and the newest one: what is left out is not missing.
+    """
+    exchange, query = request.app[EXCHANGE], request.query
+    account = _account(exchange, query["account"]).name if "account" in query else None
+    events = query.getall("event", [])
+    if not EVENTS.issuperset(events):
+        raise BadRequest(f"`event` must be one of {', '.join(sorted(EVENTS))}")
+    witness = exchange.journal
+    lines = witness.lines_since(integer_of(query, "since", 0), account=account, events=events)
+    return web.Response(
+        text=f"[{','.join(lines)}]",
+        content_type="application/json",
+        headers={"X-JOURNAL-FIRST": str(witness.first_kept), "X-JOURNAL-LAST": str(witness.last)},
+    )
 
 
 @routes.get("/sim/orders")

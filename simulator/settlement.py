@@ -27,14 +27,18 @@ def release(order: Order) -> None:
         order.locked = Decimal(0)
 
 
-def settle(order: Order, price: Decimal, quantity: Decimal, *, maker: bool) -> tuple[Decimal, str]:
+def settle(
+    order: Order, price: Decimal, quantity: Decimal, *, maker: bool, at_ms: int
+) -> tuple[Decimal, str]:
     """Book a fill; return the fee and its asset: the received one on spot, USDC on perpetuals."""
     account, market = order.account, order.wanted.market
     rate = account.fee_bps(perp=market.perp, maker=maker) / 10_000
     if market.perp:
         fee = price * quantity * rate
         account.add("USDC", -fee)
-        _move_position(account, order, price, quantity)
+        position = account.positions.setdefault(order.symbol, Position())
+        position.remember(at_ms)
+        _move(position, account, order, price, quantity)
         return fee, "USDC"
     if order.locked:
         freed = min(order.locked, order.price * quantity if order.wanted.buys else quantity)
@@ -51,8 +55,7 @@ def settle(order: Order, price: Decimal, quantity: Decimal, *, maker: bool) -> t
     return fee, asset
 
 
-def _move_position(account: Account, order: Order, price: Decimal, quantity: Decimal) -> None:
-    position = account.positions.setdefault(order.symbol, Position())
+def _move(position: Position, account: Account, order: Order, price: Decimal, quantity: Decimal) -> None:
     change = quantity if order.wanted.buys else -quantity
     old = position.net
     if old == 0:

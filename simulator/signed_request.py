@@ -71,6 +71,12 @@ def fault_of(request: web.Request, kind: str) -> Fault | None:
     return next((rule for rule in request.get(FAULTS, []) if rule.kind == kind), None)
 
 
+def shown_as_at_ms(request: web.Request, kind: str) -> int | None:
+    """Return the time that the answer shows by a fault of this kind; None: it shows the present."""
+    fault = fault_of(request, kind)
+    return None if fault is None else request.app[EXCHANGE].now_ms() - round(fault.delay_ms)
+
+
 def symbol_of(fields: Mapping[str, Any]) -> str:
     """Return the symbol of a body or query. Raises `BadRequest`."""
     symbol = fields.get("symbol")

@@ -392,6 +392,32 @@ def test_an_order_that_ended_is_found_with_what_was_executed_and_one_that_rests_
     assert exchange.find_ended(SYMBOL, "1") is None
 
 
+def test_histories_and_positions_that_lag_do_not_know_yet(
+    exchange: BackpackExchange, set_fault: Callable[..., None]
+) -> None:
+    perp = exchange.instrument(PERP)
+    since_ms = exchange.clock.now_ms() - 1_000
+    market = {"order_type": OrderType.MARKET, "price": None, "post_only": False}
+    bought = placed(exchange.place([make_order(exchange, perp, **market)], authorize(exchange))[0])
+
+    def known() -> tuple[bool, bool, Decimal]:
+        return (
+            exchange.find_ended(PERP, bought.order_id) is not None,
+            bought.order_id in {fill.order_id for fill in exchange.fills(PERP, since_ms=since_ms)},
+            exchange.position(PERP).net_quantity,
+        )
+
+    lag = {"delay_ms": 3_600_000, "count": None}
+    set_fault("*", "stale_history", **lag)
+    assert known() == (False, False, bought.quantity)
+    set_fault("*", "late_position", **lag)
+    assert known() == (True, True, Decimal(0))
+    set_fault("*", "late_position", delay_ms=0)
+    sell = make_order(exchange, perp, side=Side.SELL, reduce_only=True, **market)
+    placed(exchange.place([sell], authorize(exchange))[0])
+    assert exchange.position(PERP).net_quantity == 0
+
+
 def test_the_terms_of_the_account_are_read(exchange: BackpackExchange) -> None:
     assert exchange.account_terms() == AccountTerms(
         spot_maker_bps=Decimal(8),
