@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 from market.instrument import Instrument
-from market.orders import OrderStatus, Quote, Side
+from market.orders import OrderStatus, Quote, Role, Side
 from market.snapshot import OwnOrder
 from strategies.quoting import BPS
 
@@ -41,6 +43,7 @@ def reconcile(
     *,
     tolerance_bps: Decimal,
     instrument: Instrument,
+    fixed_levels: bool = False,
 ) -> OrderPlan:
     """Return the cancels and places that lead from `own_orders` to `quotes`, keeping what fits.
 
@@ -50,42 +53,88 @@ def reconcile(
     the other side. Each quote first looks among the orders of its own level, then what is left is
     paired closest first. At most one order stays per quote; every other open order is cancelled.
 
+    With `fixed_levels` an order serves its own level or none, and an exit (`Role.CLOSE`) has to be whole:
+    what it lacks of the wanted quantity must be less than an order, `instrument.min_quantity`.
+
     Conditional orders fit nothing. Orders that the list shows as ended are neither kept nor cancelled.
     Reconciling again after the plan was carried out changes nothing.
     """
-    fits = _Fit(quotes=quotes, tolerance_bps=tolerance_bps, instrument=instrument)
     open_orders = [own for own in own_orders if own.order.status.is_open]
-    pairs = sorted(
-        (
-            (own.level != quote.level, fits.distance(own, quote), _by_level(own), own_index, quote_index)
-            for own_index, own in enumerate(open_orders)
-            for quote_index, quote in enumerate(quotes)
-            if fits(own, quote)
-        ),
-    )
-    kept: set[int] = set()
-    served: set[int] = set()
-    for _, _, _, own_index, quote_index in pairs:
-        if own_index not in kept and quote_index not in served:
-            kept.add(own_index)
-            served.add(quote_index)
+    fits = _Fit(quotes=quotes, tolerance_bps=tolerance_bps, instrument=instrument, whole_exits=fixed_levels)
+    pairing = _Pairing(open_orders, quotes, fits)
+    pairing.pair_closest(by_level=True)
+    if not fixed_levels:
+        pairing.pair_closest(by_level=False)
     return OrderPlan(
-        cancels=_sorted_orders(own for index, own in enumerate(open_orders) if index not in kept),
+        cancels=_sorted_orders(own for index, own in enumerate(open_orders) if index not in pairing.kept),
         places=tuple(
             sorted(
-                (quote for index, quote in enumerate(quotes) if index not in served),
+                (quote for index, quote in enumerate(quotes) if index not in pairing.served),
                 key=lambda quote: (quote.level, quote.side, quote.role),
             )
         ),
-        kept=_sorted_orders(own for index, own in enumerate(open_orders) if index in kept),
+        kept=_sorted_orders(own for index, own in enumerate(open_orders) if index in pairing.kept),
     )
+
+
+class _Pairing:
+    """Which order stays for which quote."""
+
+    def __init__(self, own_orders: Sequence[OwnOrder], quotes: Sequence[Quote], fits: _Fit) -> None:
+        self._own_orders = own_orders
+        self._quotes = quotes
+        self._fits = fits
+        #: Indices of the orders that stay, and of the quotes they stay for.
+        self.kept: set[int] = set()
+        self.served: set[int] = set()
+
+    def pair_closest(self, *, by_level: bool) -> None:
+        """Pair what fits and has no partner yet, closest first; `by_level` within the same level only."""
+        pairs = sorted(
+            (self._fits.distance(own, quote), _by_level(own), own_index, quote_index)
+            for own_index, quote_index in self._near(by_level)
+            for own, quote in [(self._own_orders[own_index], self._quotes[quote_index])]
+            if self._fits(own, quote)
+        )
+        for _, _, own_index, quote_index in pairs:
+            if own_index not in self.kept and quote_index not in self.served:
+                self.kept.add(own_index)
+                self.served.add(quote_index)
+
+    def _near(self, by_level: bool) -> Iterator[tuple[int, int]]:
+        """Find the indices of unpaired orders and quotes with the same side and role and about one price.
+
+        Prices are sorted, and whatever is farther than one that is too far is too far: comparing every
+        order with every quote would take a grid of 200 levels a tenth of a second.
+        """
+        ladders: dict[tuple[Side, int, int], list[tuple[Decimal, int]]] = defaultdict(list)
+        for index, quote in enumerate(self._quotes):
+            if index not in self.served:
+                place = (quote.side, int(quote.role), quote.level if by_level else 0)
+                ladders[place].append((quote.price, index))
+        for ladder in ladders.values():
+            ladder.sort()
+        for own_index, own in enumerate(self._own_orders):
+            if own_index in self.kept or own.order.price is None:
+                continue
+            ladder = ladders.get((own.order.side, own.role, own.level if by_level else 0), [])
+            start = bisect_left(ladder, (own.order.price, 0))
+            for ways in (range(start, len(ladder)), range(start - 1, -1, -1)):
+                for at in ways:
+                    price, quote_index = ladder[at]
+                    if not self._fits.is_near(own.order.price, price):
+                        break
+                    yield own_index, quote_index
 
 
 class _Fit:
     """Whether an own order may stay in the place of a quote, given all the quotes of one decision."""
 
-    def __init__(self, *, quotes: Sequence[Quote], tolerance_bps: Decimal, instrument: Instrument) -> None:
+    def __init__(
+        self, *, quotes: Sequence[Quote], tolerance_bps: Decimal, instrument: Instrument, whole_exits: bool
+    ) -> None:
         self._tolerance = tolerance_bps / BPS
+        self._whole_exits = whole_exits
         self._min_quantity = instrument.min_quantity
         self._lowest_ask = min((quote.price for quote in quotes if quote.side is Side.SELL), default=None)
         self._highest_bid = max((quote.price for quote in quotes if quote.side is Side.BUY), default=None)
@@ -96,11 +145,13 @@ class _Fit:
             return False
         if order.side is not quote.side or own.role != quote.role:
             return False
-        if self.distance(own, quote) > self._tolerance * quote.price:
+        if not self.is_near(order.price, quote.price) or self._meets_other_side(order.side, order.price):
             return False
-        if self._meets_other_side(order.side, order.price):
-            return False
-        return self._quantity_fits(own, quote.quantity)
+        return self._quantity_fits(own, quote)
+
+    def is_near(self, price: Decimal, wanted: Decimal) -> bool:
+        """Tell whether `price` is within the tolerance of the wanted one."""
+        return abs(price - wanted) <= self._tolerance * wanted
 
     @staticmethod
     def distance(own: OwnOrder, quote: Quote) -> Decimal:
@@ -112,8 +163,10 @@ class _Fit:
             return self._lowest_ask is not None and price >= self._lowest_ask
         return self._highest_bid is not None and price <= self._highest_bid
 
-    def _quantity_fits(self, own: OwnOrder, wanted: Decimal) -> bool:
-        remaining = own.order.remaining_quantity
+    def _quantity_fits(self, own: OwnOrder, quote: Quote) -> bool:
+        remaining, wanted = own.order.remaining_quantity, quote.quantity
+        if self._whole_exits and quote.role is Role.CLOSE:
+            return 0 < remaining <= wanted < remaining + self._min_quantity
         if own.order.executed_quantity > 0:
             # Below the exchange's minimum it could not be placed anew, so it is not worth a quote's place.
             least = min(wanted, max(wanted * PARTIAL_FILL_FLOOR, self._min_quantity))
