@@ -277,6 +277,7 @@ class Cleanup:
             keeps_orders=bool(outcome.orders_kept),
             books_json=self._books.standing.books.model_dump_json() if self._books else "",
             intents=self._books.standing.intents if self._books else None,
+            daily_json=self._books.daily_json if self._books else "",
         )
         if kept == "early":
             # The script knows better: something is in flight after all. The sweep tries again.

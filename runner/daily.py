@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
+from market.profit import Profit
 from market.snapshot import Snapshot
 from state.leases import Lease
 from strategies.daily_loss import DailyLoss, run_total
@@ -21,3 +24,14 @@ def advance_daily(lease: Lease, limits: Limits, snapshot: Snapshot) -> tuple[str
         daily = daily.begin_run()
     daily = daily.advance(lease.claimed_at_ms, total)
     return daily.model_dump_json(), daily.reason(limits, total) or ""
+
+
+def close_daily(daily_json: str, profit: Profit, now_ms: int) -> str:
+    """Return the day's result (JSON) with the last fills of a run that ended flat; empty: it stays as it was.
+
+    What is still open keeps the value that the last iteration gave it.
+    """
+    if not daily_json or profit.net != 0:
+        return ""
+    total = profit.total(Decimal(0))
+    return DailyLoss.model_validate_json(daily_json).advance(now_ms, total).model_dump_json()

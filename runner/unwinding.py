@@ -11,6 +11,7 @@ from exchanges.registry import Venue
 from market.snapshot import Snapshot
 from runner.closing import ClosingOrders
 from runner.context import Context
+from runner.daily import close_daily
 from runner.gathering import Standing, read_snapshot, update_books
 from runner.loaded import LoadedInstance, parse_books
 from state.cleanup_leases import CleanupLease, InFlight
@@ -63,6 +64,7 @@ class LastBooks:
         data = context.instances.run_data(lease.instance_id, lease.slot)
         #: The strategy's state as last saved.
         self.state_json = data.state_json
+        self._daily_json = data.daily_json
         reading = closing.read_clock()
         self.standing = Standing(
             slot=lease.slot,
@@ -73,6 +75,11 @@ class LastBooks:
             fence_ms=0,
             reading=reading,
         )
+
+    @property
+    def daily_json(self) -> str:
+        """Return the day's result to save (JSON), empty when it stays as it was."""
+        return close_daily(self._daily_json, self.standing.books.profit, self.standing.now_ms)
 
     def note_cancelled(self, executed: Mapping[str, Decimal | None]) -> None:
         """Learn from the answers to cancels what was executed of each order in all."""

@@ -133,10 +133,11 @@ class CleanupLeases:
         keeps_orders: bool = False,
         books_json: str = "",
         intents: Mapping[int, int] | None = None,
+        daily_json: str = "",
     ) -> str:
         """End the cleanup; return ``stopped``, ``retry``, ``failed`` or ``early``. Raises `LeaseLost`.
 
-        `books_json` and `intents` as for a commit of an iteration.
+        `books_json`, `intents` and `daily_json` as for a commit of an iteration.
         """
         result = str(
             self._scripts.call(
@@ -158,6 +159,7 @@ class CleanupLeases:
                     "1" if keeps_orders else "0",
                     books_json,
                     intents_json(intents),
+                    daily_json,
                 ],
             )[0]
         )

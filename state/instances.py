@@ -121,6 +121,7 @@ class RunData:
 
     books_json: str
     state_json: str
+    daily_json: str
     started_at_ms: int
     #: Client order ids that were given and whose fate nobody told: to when, ms.
     intents: Mapping[int, int]
@@ -198,13 +199,14 @@ class Instances:
     def run_data(self, instance_id: str, slot: int) -> RunData:
         """Return what the run has saved by now. Changes nothing."""
         pipeline = self._client.pipeline()
-        pipeline.hmget(keys.record(instance_id), "books", "state", "started_at")
+        pipeline.hmget(keys.record(instance_id), "books", "state", "daily", "started_at")
         pipeline.hgetall(keys.intents(instance_id))
-        (books, state, started_at), intents = cast("Any", pipeline.execute())
+        (books, state, daily, started_at), intents = cast("Any", pipeline.execute())
         fields = [text for pair in intents.items() for text in pair]
         return RunData(
             books_json=books or "",
             state_json=state or "",
+            daily_json=daily or "",
             started_at_ms=int(started_at or 0),
             intents=client_order_ids(slot, fields),
         )

@@ -2,7 +2,7 @@
 -- KEYS: 1 record, 2 stop key, 3 due set, 4 events, 5 intents
 -- ARGV: 1 instance, 2 token, 3 'clean' or 'unclean', 4 outcome JSON, 5 retry after ms, 6 attempts until failed,
 --   7 '1' when own orders stay because the policy says so, 8 books ('' keeps the old ones), 9 intents that are
---   still open (JSON; '-' keeps them all)
+--   still open (JSON; '-' keeps them all), 10 daily result ('' keeps the old one)
 -- Returns {'stopped'|'retry'|'failed', now}, {'lost'}, or {'early', now} when something can still arrive.
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
@@ -14,6 +14,7 @@ if ARGV[3] == 'clean' and (in_flight or tonumber(r[5] or '0') > now) then return
 redis.call('HDEL', KEYS[1], 'cleanup_token', 'cleanup_until')
 redis.call('HSET', KEYS[1], 'outcome', ARGV[4])
 if ARGV[8] ~= '' then redis.call('HSET', KEYS[1], 'books', ARGV[8]) end
+if ARGV[10] ~= '' then redis.call('HSET', KEYS[1], 'daily', ARGV[10]) end
 if ARGV[9] ~= '-' then
   redis.call('DEL', KEYS[5])
   for name, at in pairs(cjson.decode(ARGV[9])) do redis.call('HSET', KEYS[5], name, at) end

@@ -73,17 +73,6 @@ class SimulatedExchange:
             for line in self._call("GET", "/sim/journal", params={"since": since})
         ]
 
-    def raw_journal(self, since: int = 0) -> list[dict[str, Any]]:
-        """Return the journal behind line `since` as it was written."""
-        lines: list[dict[str, Any]] = self._call("GET", "/sim/journal", params={"since": since})
-        return lines
-
-    def last_number(self) -> int:
-        """Return the number of the newest line of the journal."""
-        # A rule for nobody writes nothing; the trades of others are no lines either.
-        newest = self.raw_journal(0)
-        return int(newest[-1]["n"]) if newest else 0
-
     def move(self, symbol: str, price: str) -> None:
         """Put the middle of a market somewhere."""
         self._call("POST", "/sim/market", json={"symbol": symbol, "price": price})

@@ -136,7 +136,9 @@ def audit(entries: Iterable[Mapping[str, Any]], slots: Mapping[int, str]) -> dic
     return found
 
 
-def read_journal(path: Path) -> list[dict[str, Any]]:
-    """Return every entry of a journal; a line that is being written is left out."""
-    lines = path.read_text(encoding="utf-8").split("\n")[:-1]
+def read_journal(path: Path, *, behind: int = 0) -> list[dict[str, Any]]:
+    """Return the entries of a journal behind a size in bytes; a line that is being written is left out."""
+    with path.open("rb") as file:
+        file.seek(behind)
+        lines = file.read().split(b"\n")[:-1]
     return [json.loads(line) for line in lines]
