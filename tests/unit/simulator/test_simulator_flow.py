@@ -106,14 +106,18 @@ def test_a_market_that_takes_parts_leaves_an_order_partly_filled_and_its_touch_a
     assert all(fill.price == order.price and fill.maker for fill in exchange.fills())
 
 
-def test_a_market_that_takes_parts_leaves_the_order_behind_alone() -> None:
-    exchange = SmallExchange()
-    flow = SyntheticFlow(exchange.engine, 5, partial_percent=100)
-    first, second = (exchange.place(exchange.demo, "Bid", "149.8", "5") for _ in range(2))
-    while not first.executed:
-        flow.step()
-    assert 0 < first.executed < 5
-    assert second.executed == 0
+@pytest.mark.parametrize("side", ["Bid", "Ask"])
+def test_a_market_that_takes_parts_never_begins_with_a_whole_order_or_with_the_one_behind(side: str) -> None:
+    for seed in range(25):
+        exchange = SmallExchange()
+        flow = SyntheticFlow(exchange.engine, seed, partial_percent=100)
+        # Near enough that the touch comes to it before a sweep does.
+        price = "149.95" if side == "Bid" else "150.05"
+        first, second = (exchange.place(exchange.demo, side, price, "5") for _ in range(2))
+        while not first.executed:
+            flow.step()
+        assert 0 < first.executed < 5, seed
+        assert second.executed == 0, seed
 
 
 def test_only_some_moves_take_parts_when_asked_for() -> None:
