@@ -49,7 +49,9 @@ def proof_lines(outcome: Outcome, *, cancelled: int | None = None) -> Iterator[t
     if outcome.position_before is None and outcome.position_after is None:
         yield "position", "left as it is", ""
     else:
-        yield "position", f"closed: {outcome.position_before} -> {outcome.position_after}", ""
+        unwound = any(step.step == "unwound" for step in outcome.steps)
+        done = "of this run, unwound" if unwound else "closed"
+        yield "position", f"{done}: {outcome.position_before} -> {outcome.position_after}", ""
     yield "cleaned up by", f"{outcome.by}, attempt {outcome.attempt}", "dim"
     if outcome.problem:
         yield "problem", outcome.problem, "bad"

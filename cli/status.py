@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import click
 
@@ -14,7 +15,8 @@ from cli.options import debug_option, json_option, names_argument, output_for
 from cli.outcomes import read_outcome
 from cli.output import Output, iso
 from cli.proof import proof_lines
-from cli.session import open_session, unserved
+from cli.run_summary import read_books, summary_json, summary_lines
+from cli.session import Session, open_session, unserved
 from state.instances import Phase, Record
 
 
@@ -41,20 +43,28 @@ def status(names: tuple[str, ...], as_json: bool, debug: bool) -> ExitCode:
             {
                 "exit_code": 0,
                 "unserved_queues": list(missing),
-                "instances": [entry.as_json() for entry in found],
+                "instances": [_as_json(session, entry) for entry in found],
             }
         )
     elif names:
         for entry in found:
-            _show(output, entry)
+            _show(output, session, entry)
     else:
         show_table(output, found, missing)
     return ExitCode.DONE
 
 
-def _show(output: Output, entry: Entry) -> None:
+def _as_json(session: Session, entry: Entry) -> dict[str, Any]:
+    books = read_books(session, entry.record) if entry.record else None
+    return entry.as_json() | {"run": summary_json(books) if books else None}
+
+
+def _show(output: Output, session: Session, entry: Entry) -> None:
     output.line(f"{entry.instance_id}: {entry.state}", STATE_STYLES.get(entry.state, "name"))
     for name, text, style in _lines(entry):
+        output.line(f"  {name:<22}{text}", style)
+    books = read_books(session, entry.record) if entry.record else None
+    for name, text, style in summary_lines(books) if books else ():
         output.line(f"  {name:<22}{text}", style)
     outcome = read_outcome(entry.record.outcome) if entry.record else None
     if outcome is not None:

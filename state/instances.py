@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, cast
@@ -184,17 +184,17 @@ class Instances:
 
     def read(self, instance_id: str) -> Record | None:
         """Return the record, or None when the instance was never started. Changes nothing."""
-        fields = cast("dict[str, str]", self._client.hgetall(keys.record(instance_id)))
-        return _record(instance_id, fields) if fields else None
+        values = cast("list[str | None]", self._client.hmget(keys.record(instance_id), RECORD_FIELDS))
+        return _record(instance_id, values)
 
     def read_all(self) -> tuple[Record, ...]:
         """Return the record of every instance ever started, by id."""
         names = sorted(cast("set[str]", self._client.smembers(keys.INSTANCES)))
         pipeline = self._client.pipeline(transaction=False)
         for name in names:
-            pipeline.hgetall(keys.record(name))
-        found = cast("list[dict[str, str]]", pipeline.execute())
-        return tuple(_record(name, fields) for name, fields in zip(names, found, strict=True) if fields)
+            pipeline.hmget(keys.record(name), RECORD_FIELDS)
+        records = (_record(name, values) for name, values in zip(names, pipeline.execute(), strict=True))
+        return tuple(record for record in records if record is not None)
 
     def run_data(self, instance_id: str, slot: int) -> RunData:
         """Return what the run has saved by now. Changes nothing."""
@@ -216,7 +216,31 @@ class Instances:
         return cast("str | None", self._client.get(keys.config(instance_id))) or ""
 
 
-def _record(instance_id: str, fields: Mapping[str, str]) -> Record:
+#: What a `Record` is made of; books and strategy state, which may be long, are read where they are needed.
+RECORD_FIELDS = [
+    *(
+        "phase",
+        "epoch",
+        "tick",
+        "seq",
+        "due",
+        "started_at",
+        "committed_at",
+        "stop_requested_at",
+        "stopped_at",
+    ),
+    *("stop_by", "stop_reason", "errors", "last_error", "slot", "account", "config_version", "attempts"),
+    *("outcome", "lease_until", "fence"),
+]
+
+
+def _record(instance_id: str, values: Sequence[str | None]) -> Record | None:
+    """Return the record that `RECORD_FIELDS` say, None when the instance has none."""
+    pairs = zip(RECORD_FIELDS, values, strict=True)
+    fields: dict[str, str] = {name: value for name, value in pairs if value is not None}
+    if not fields:
+        return None
+
     def time_or_none(name: str) -> int | None:
         return int(fields[name]) if name in fields else None
 
