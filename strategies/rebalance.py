@@ -17,6 +17,16 @@ _LARGEST_SHARE = Decimal("0.95")
 _SMALLEST_ACCOUNT = 10
 
 
+def deviation_percent(funds: Funds, mid: Decimal, target_percent: Decimal) -> Decimal:
+    """Return how far the base asset's part of the total value is above its target, percentage points.
+
+    Negative: below it. Zero for an account that is worth nothing.
+    """
+    base_value = funds.base_total * mid
+    total = funds.quote_total + base_value
+    return base_value / total * 100 - target_percent if total > 0 else Decimal(0)
+
+
 def back_to_target(
     snapshot: Snapshot,
     funds: Funds,

@@ -1,0 +1,127 @@
+"""What a market maker can say of its parameters before a start, in sentences for the user."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from market.instrument import Instrument
+from market.orders import Side
+from market.snapshot import Snapshot
+from strategies import quoting
+from strategies.base import Preflight
+from strategies.maker_rules import MakerParams
+
+#: A spread below this many ticks has its bid and ask on neighbouring prices most of the time.
+_TICKS_IN_A_SPREAD = 2
+
+
+def joined(*parts: Preflight) -> Preflight:
+    """Return all that the parts say, in their order."""
+    return Preflight(
+        problems=tuple(sentence for part in parts for sentence in part.problems),
+        warnings=tuple(sentence for part in parts for sentence in part.warnings),
+    )
+
+
+def too_small(key: str, quantity: Decimal | None, instrument: Instrument) -> str | None:
+    """Return why `quantity`, the value of `key`, can never be an order; None when it can, or is not set."""
+    if quantity is None or quantity >= instrument.min_quantity:
+        return None
+    return (
+        f"{key} {quantity} is below the smallest order of {instrument.symbol}, {instrument.min_quantity}: "
+        f"raise strategy_config.{key}"
+    )
+
+
+def of_ladder(snapshot: Snapshot, params: MakerParams) -> Preflight:
+    """Look at the size, the spread and the price band."""
+    problem = too_small("quantity", params.quantity, snapshot.instrument)
+    return Preflight(
+        problems=(problem,) if problem else (),
+        warnings=(*_narrow_spread(snapshot, params), *_outside_band(snapshot, params)),
+    )
+
+
+def _narrow_spread(snapshot: Snapshot, params: MakerParams) -> tuple[str, ...]:
+    mid, tick = snapshot.book.mid, snapshot.instrument.tick_size
+    if mid is None:
+        return ()
+    spread = mid * max(params.spread / 100, params.min_spread_bps / quoting.BPS)
+    if spread >= _TICKS_IN_A_SPREAD * tick:
+        return ()
+    return (
+        f"spread {params.spread} % is {spread:.6g} at the mid {mid:f}, narrower than two ticks of {tick}: "
+        "the ticks will decide the prices, not the spread",
+    )
+
+
+def _outside_band(snapshot: Snapshot, params: MakerParams) -> tuple[str, ...]:
+    mid = snapshot.book.mid
+    warnings = []
+    if mid is not None and params.price_ceiling is not None and mid > params.price_ceiling:
+        warnings.append(
+            f"the mid {mid:f} is above price_ceiling {params.price_ceiling}: no bids until it falls"
+        )
+    if mid is not None and params.price_floor is not None and mid < params.price_floor:
+        warnings.append(f"the mid {mid:f} is below price_floor {params.price_floor}: no asks until it rises")
+    return tuple(warnings)
+
+
+def of_funds(snapshot: Snapshot) -> Preflight:
+    """Look at what a spot account can pay for: not one order on either side is a problem."""
+    funds, mid, instrument = quoting.funds_of(snapshot), snapshot.book.mid, snapshot.instrument
+    if funds is None:
+        return Preflight(warnings=("balances are not known: nothing is quoted until they are",))
+    if mid is None:
+        return Preflight()
+    poor = []
+    if funds.quote_spendable < instrument.min_quantity * mid:
+        poor.append((Side.BUY, f"{funds.quote_spendable:f} {instrument.quote_asset}"))
+    if funds.base_spendable < instrument.min_quantity:
+        poor.append((Side.SELL, f"{funds.base_spendable:f} {instrument.base_asset}"))
+    smallest = f"the smallest order, {instrument.min_quantity} {instrument.base_asset} at about {mid:f}"
+    if len(poor) == len(Side):
+        held = " and ".join(amount for _, amount in poor)
+        return Preflight(problems=(f"{held} cover neither side of {smallest}: deposit one of them",))
+    return Preflight(
+        warnings=tuple(
+            f"{amount} does not cover {smallest}: no {'bids' if side is Side.BUY else 'asks'} for now"
+            for side, amount in poor
+        )
+    )
+
+
+def of_position(snapshot: Snapshot, params: MakerParams, max_position: Decimal, size: Decimal) -> Preflight:
+    """Look at a perpetual's cap against the orders of `size`, the position and the margin there are."""
+    problem = too_small("max_position", max_position, snapshot.instrument)
+    warnings = []
+    whole = size * params.max_orders
+    if whole > max_position:
+        warnings.append(
+            f"{params.max_orders} orders of {size:f} are {whole:f} a side, above max_position "
+            f"{max_position}: the outer layers will wait"
+        )
+    net = snapshot.position.net_quantity if snapshot.position is not None else Decimal(0)
+    if abs(net) > max_position:
+        warnings.append(
+            f"the position is {net:f}, beyond max_position {max_position}: the excess will be closed at once"
+        )
+    return Preflight(
+        problems=(problem,) if problem else (), warnings=(*warnings, *_thin_margin(snapshot, size))
+    )
+
+
+def _thin_margin(snapshot: Snapshot, size: Decimal) -> tuple[str, ...]:
+    price, instrument = snapshot.price, snapshot.instrument
+    balance = snapshot.balances.get(instrument.quote_asset)
+    if not snapshot.balances or price is None:
+        return ()
+    available = balance.available if balance is not None else Decimal(0)
+    if available <= 0:
+        return (f"no {instrument.quote_asset} is available: orders will be refused for lack of margin",)
+    if size * price <= available:
+        return ()
+    return (
+        f"one order of {size:f} at {price:f} is worth more than the {available:f} {instrument.quote_asset} "
+        f"available: it needs leverage of at least {size * price / available:.3g}",
+    )
