@@ -66,10 +66,19 @@ def parameters(draw: st.DrawFn) -> Params:
         "rounding": draw(st.sampled_from(["safe", "nearest"])),
         "enable_rebalance": draw(st.booleans()),
         "base_asset_target": draw(st.sampled_from([0, 30, 100])),
+        "inventory_skew": draw(st.sampled_from(["0", "0.5", "1"])),
+        "size_skew": draw(st.sampled_from(["0", "0.5", "1"])),
+        "min_spread_bps": draw(st.sampled_from(["0", "7", "300"])),
+        "hanging_orders": draw(st.booleans()),
     }
     if draw(st.booleans()):
         given |= {"layer_spacing": "bps", "layer_step_bps": draw(st.sampled_from(["0.1", "5", "900"]))}
     return Params.model_validate(given)
+
+
+def remembered(of: Snapshot) -> State:
+    """Return a state in which every second own order hangs."""
+    return State(hanging=tuple(own.order.order_id for own in of.open_orders[::2]))
 
 
 def of_side(decision: Decision[State], side: Side) -> list[Quote]:
@@ -80,7 +89,7 @@ def of_side(decision: Decision[State], side: Side) -> list[Quote]:
 def test_prices_are_on_tick_and_quantities_on_step_and_inside_the_filter(
     of: Snapshot, params: Params
 ) -> None:
-    decision = decide(of, State(), params)
+    decision = decide(of, remembered(of), params)
     orders: list[Any] = [*decision.quotes, *([decision.taker] if decision.taker else [])]
     for order in orders:
         price = order.price if isinstance(order, Quote) else order.limit_price
@@ -93,7 +102,7 @@ def test_prices_are_on_tick_and_quantities_on_step_and_inside_the_filter(
 
 @given(of=snapshots(), params=parameters())
 def test_no_quote_would_trade_with_the_book_or_with_another_quote(of: Snapshot, params: Params) -> None:
-    decision = decide(of, State(), params)
+    decision = decide(of, remembered(of), params)
     bids = [quote.price for quote in of_side(decision, Side.BUY)]
     asks = [quote.price for quote in of_side(decision, Side.SELL)]
     assert of.book.best_bid is not None
@@ -106,7 +115,7 @@ def test_no_quote_would_trade_with_the_book_or_with_another_quote(of: Snapshot, 
 
 @given(of=snapshots(), params=parameters())
 def test_no_two_quotes_share_a_price_or_a_level(of: Snapshot, params: Params) -> None:
-    decision = decide(of, State(), params)
+    decision = decide(of, remembered(of), params)
     for side in Side:
         quotes = of_side(decision, side)
         assert len({quote.price for quote in quotes}) == len(quotes)
@@ -115,7 +124,7 @@ def test_no_two_quotes_share_a_price_or_a_level(of: Snapshot, params: Params) ->
 
 @given(of=snapshots(), params=parameters())
 def test_quotes_and_rebalance_together_never_exceed_the_funds(of: Snapshot, params: Params) -> None:
-    decision = decide(of, State(), params)
+    decision = decide(of, remembered(of), params)
     base = sum(quote.quantity for quote in of_side(decision, Side.SELL))
     cash = sum(quote.quantity * quote.price for quote in of_side(decision, Side.BUY))
     if decision.taker is not None and decision.taker.side is Side.SELL:
@@ -129,7 +138,7 @@ def test_quotes_and_rebalance_together_never_exceed_the_funds(of: Snapshot, para
 
 @given(of=snapshots(), params=parameters())
 def test_a_rebalance_never_meets_an_own_order_that_is_kept(of: Snapshot, params: Params) -> None:
-    decision = decide(of, State(), params)
+    decision = decide(of, remembered(of), params)
     plan = reconcile(
         decision.quotes, of.open_orders, tolerance_bps=params.refresh_tolerance_bps, instrument=of.instrument
     )
@@ -141,7 +150,7 @@ def test_a_rebalance_never_meets_an_own_order_that_is_kept(of: Snapshot, params:
 
 @given(of=snapshots(), params=parameters())
 def test_the_same_snapshot_gives_the_same_decision(of: Snapshot, params: Params) -> None:
-    assert decide(of, State(), params) == decide(of, State(), params)
+    assert decide(of, remembered(of), params) == decide(of, remembered(of), params)
 
 
 @given(params=parameters(), mid_ticks=st.integers(2_000, 5_000))
