@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -37,9 +38,13 @@ class LaggingClient(Client):
         assert answer.headers["X-TOTAL"] == str(len(found))
         return found
 
-    def last_at_ms(self, event: str) -> int:
-        """Return when that happened last; what happens next happens later."""
-        at_ms = int(self.journal(event)[-1]["at_ms"])
+    @staticmethod
+    def moment() -> int:
+        """Return a time after all that has happened and before all that will.
+
+        Not one of the journal's: it writes a thing down later than that thing is stamped.
+        """
+        at_ms = loopback.now_ms()
         eventually(lambda: loopback.now_ms() > at_ms, "time stands still")
         return at_ms
 
@@ -58,33 +63,36 @@ def states(rows: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
     return [(row["status"], row["executedQuantity"], row["executedQuoteQuantity"]) for row in rows]
 
 
+def stamp_ms(row: dict[str, Any]) -> int:
+    return round(datetime.fromisoformat(row["timestamp"] + "+00:00").timestamp() * 1000)
+
+
 def test_a_stale_history_has_no_fill_that_is_younger(client: LaggingClient) -> None:
-    times_ms = []
     for _ in range(3):
         client.place(price="160", timeInForce="IOC")
-        times_ms.append(client.last_at_ms("fill"))
-    ids = [row["tradeId"] for row in client.rows(FILLS)]
+        client.moment()
+    fills = client.rows(FILLS)
+    ids, times_ms = [row["tradeId"] for row in fills], [stamp_ms(row) for row in fills]
     client.fault(f"GET {FILLS}", "stale_history", delay_ms=LAG_MS)
     for at_ms, seen in ((times_ms[0] - 1, 0), (times_ms[0], 1), (times_ms[1], 2), (times_ms[2], 3)):
         client.seen_at_ms = at_ms
         assert [row["tradeId"] for row in client.rows(FILLS)] == ids[:seen]
     client.seen_at_ms = times_ms[1]
-    later, within = times_ms[2] + 1, times_ms[1]
-    assert [row["tradeId"] for row in client.rows(FILLS, to=later)] == ids[:2]
-    assert [row["tradeId"] for row in client.rows(FILLS, to=within)] == ids[:1]
+    assert [row["tradeId"] for row in client.rows(FILLS, to=times_ms[2] + 1)] == ids[:2]
+    assert [row["tradeId"] for row in client.rows(FILLS, to=times_ms[1])] == ids[:1]
     assert [row["tradeId"] for row in client.rows(FILLS, **{"from": times_ms[0] + 1})] == ids[1:2]
     client.session.delete(client.url + "/sim/faults", timeout=5)
     assert len(client.rows(FILLS)) == 3
 
 
 def test_a_stale_history_shows_an_order_as_it_was_before_its_fills_and_its_end(client: LaggingClient) -> None:
-    order_id = client.place(price="149.99", quantity="1").json()["id"]
-    moments = [client.last_at_ms("order_accepted")]
+    order = client.place(price="149.99", quantity="1").json()
+    moments = [client.moment()]
     for quantity in ("0.25", "0.5"):
         client.post("/sim/trade", {"symbol": SPOT, "side": "Ask", "price": "149.99", "quantity": quantity})
-        moments.append(client.last_at_ms("fill"))
-    client.cancel(orderId=order_id)
-    moments.append(client.last_at_ms("order_cancelled"))
+        moments.append(client.moment())
+    client.cancel(orderId=order["id"])
+    moments.append(client.moment())
     client.fault(f"GET {ORDERS}", "stale_history", delay_ms=LAG_MS)
     expected = [
         ("New", "0", "0"),
@@ -94,15 +102,17 @@ def test_a_stale_history_shows_an_order_as_it_was_before_its_fills_and_its_end(c
     ]
     for at_ms, state in zip(moments, expected, strict=True):
         client.seen_at_ms = at_ms
-        assert states(client.rows(ORDERS, orderId=order_id)) == [state]
-    client.seen_at_ms = moments[0] - 1
+        assert states(client.rows(ORDERS, orderId=order["id"])) == [state]
+    client.seen_at_ms = order["createdAt"]
+    assert states(client.rows(ORDERS)) == expected[:1]
+    client.seen_at_ms = order["createdAt"] - 1
     assert client.rows(ORDERS) == []
 
 
 def test_a_stale_history_tells_no_reason_for_an_end_that_has_not_come(client: LaggingClient) -> None:
     client.place(symbol=PERP, price="160", quantity="1", timeInForce="IOC")
     client.place(symbol=PERP, side="Ask", price="170", quantity="1", reduceOnly=True)
-    before_ms = client.last_at_ms("order_accepted")
+    before_ms = client.moment()
     client.place(symbol=PERP, side="Ask", price="140", quantity="1", timeInForce="IOC")
     client.fault(f"GET {ORDERS}", "stale_history", delay_ms=LAG_MS)
     client.seen_at_ms = before_ms
@@ -110,7 +120,7 @@ def test_a_stale_history_tells_no_reason_for_an_end_that_has_not_come(client: La
         ("Filled", None),
         ("New", None),
     ]
-    client.seen_at_ms = client.last_at_ms("order_expired")
+    client.seen_at_ms = client.moment()
     assert client.rows(ORDERS)[1]["expiryReason"] == "ReduceOnlyNotReduced"
 
 
@@ -120,15 +130,15 @@ def test_a_late_position_is_that_of_a_moment_ago(client: LaggingClient) -> None:
         assert answer.status_code in {200, 404}
         return str(answer.json()[0]["netQuantity"]) if answer.status_code == 200 else None
 
-    moments = []
+    moments = [client.moment()]
     for side, price in (("Bid", "160"), ("Bid", "160"), ("Ask", "140")):
         quantity = "3" if side == "Ask" else "1.5"
         client.place(symbol=PERP, side=side, price=price, quantity=quantity, timeInForce="IOC")
-        moments.append(client.last_at_ms("fill"))
+        moments.append(client.moment())
     assert shown() is None
     client.fault("GET /api/v1/position", "late_position", delay_ms=LAG_MS)
     seen = []
-    for at_ms in (moments[0] - 1, *moments):
+    for at_ms in moments:
         client.seen_at_ms = at_ms
         seen.append(shown())
     assert seen == [None, "1.5", "3", None]
