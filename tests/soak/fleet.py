@@ -180,6 +180,14 @@ class Fleet:
         found = audit(read_journal(self.journal), {slot: m.base_asset for slot, m in slots.items()})
         return {slots[slot].instance_id: each for slot, each in found.items()}
 
+    def summary(self) -> list[str]:
+        """Return a line for each member: what it did."""
+        return [
+            f"{name}: {audit.accepted} orders, {audit.fills} fills, {audit.partial_fills} of them partial, "
+            f"{audit.refused} refused; net {audit.net}"
+            for name, audit in self.audits().items()
+        ]
+
     def step(self, events: int) -> None:
         """Let the market move."""
         answer = self.exchange.step(events)

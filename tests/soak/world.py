@@ -53,9 +53,8 @@ def fleet(
             seed=seed,
         )
         try:
-            eventually(
-                lambda: len(context.events.workers(now_ms=context.instances.now_ms())) >= 2, what="both workers"
-            )
+            workers = context.events.workers
+            eventually(lambda: len(workers(now_ms=context.instances.now_ms())) >= 2, what="both workers")
             found.start()
             yield found
         finally:
