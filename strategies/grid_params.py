@@ -1,0 +1,121 @@
+"""What both grids have in common to set and to remember."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Self
+
+from pydantic import AliasChoices, Field, field_validator, model_validator
+
+from strategies import base
+from strategies.grid_levels import BoundaryAction, GridMode
+from strategies.intervals import Grid
+
+
+class GridParams(base.Params):
+    """What a user may set in `strategy_config` of any grid."""
+
+    grid_upper_price: Decimal | None = Field(
+        default=None,
+        gt=0,
+        validation_alias=AliasChoices("grid_upper_price", "grid_upper"),
+        description="Upper end of the range, quote units. Needed unless auto_price_range is true.",
+    )
+    grid_lower_price: Decimal | None = Field(
+        default=None,
+        gt=0,
+        validation_alias=AliasChoices("grid_lower_price", "grid_lower"),
+        description="Lower end of the range, quote units. Needed unless auto_price_range is true.",
+    )
+    grid_num: int = Field(
+        default=10,
+        ge=2,
+        le=200,
+        description="Number of price levels; one interval less. Levels on one tick become one.",
+    )
+    grid_mode: GridMode = Field(
+        default=GridMode.ARITHMETIC,
+        description='Spacing of the levels: "arithmetic" (equal differences) or "geometric" (equal ratios).',
+    )
+    auto_price_range: bool = Field(
+        default=False, description="Whether the range is put around the price at the first decision."
+    )
+    price_range_percent: Decimal = Field(
+        default=Decimal(5),
+        gt=0,
+        lt=100,
+        description="Half the width of an automatic or adjusted range, percent of the price.",
+    )
+    order_quantity: Decimal | None = Field(
+        default=None,
+        gt=0,
+        validation_alias=AliasChoices("order_quantity", "quantity"),
+        description="Size of each interval's order, base units. Null: automatic, at the first decision.",
+    )
+    stop_loss: Decimal | None = Field(
+        default=None,
+        description="Loss that ends the run and closes what it holds, quote units; the sign is ignored, "
+        "0 is none.",
+    )
+    take_profit: Decimal | None = Field(
+        default=None,
+        gt=0,
+        description="Profit that ends the run and closes what it holds, quote units.",
+    )
+    boundary_action: BoundaryAction = Field(
+        default=BoundaryAction.EMERGENCY_CLOSE,
+        description='When the price leaves the range: "emergency_close" (close, stop), "stop_only" (stop, '
+        'keep what is held) or "adjust_range" (move the range to the price).',
+    )
+    boundary_tolerance: Decimal = Field(
+        default=Decimal("0.001"),
+        ge=0,
+        le=1,
+        description="How far outside the range counts as left, a fraction of its end: 0.001 is 0.1 %.",
+    )
+    enable_boundary_check: bool = Field(default=True, description="Whether the range is watched.")
+    close_slippage_bps: Decimal = Field(
+        default=Decimal(100),
+        ge=0,
+        le=1000,
+        description="How far beyond the best price a closing at the end may trade, basis points.",
+    )
+    refresh_tolerance_bps: Decimal = Field(
+        default=Decimal(0),
+        ge=0,
+        le=100,
+        description="A resting order this close to its wanted price keeps its queue place, basis points. "
+        "Levels do not move, so only exits the price has run over differ.",
+    )
+
+    @field_validator("stop_loss")
+    @classmethod
+    def _sign_is_ignored(cls, given: Decimal | None) -> Decimal | None:
+        return abs(given) if given else None
+
+    @model_validator(mode="after")
+    def _range_is_a_range(self) -> Self:
+        lower, upper = self.grid_lower_price, self.grid_upper_price
+        if lower is not None and upper is not None and lower >= upper:
+            raise ValueError(f"grid_lower_price {lower} must be below grid_upper_price {upper}")
+        if not self.auto_price_range and (lower is None or upper is None):
+            raise ValueError(
+                "grid_lower_price and grid_upper_price are needed unless auto_price_range is true"
+            )
+        return self
+
+
+class State(base.State):
+    """What a grid remembers. What its intervals hold is not here: that is derived from the fills."""
+
+    #: None until the first decision with a usable book.
+    grid: Grid | None = None
+    #: Fair price when the first grid was made, quote units.
+    first_price: Decimal = Decimal(0)
+    #: Coins the first grid took over from the account to sell, base units; spot only.
+    stock: Decimal = Decimal(0)
+    #: Why the range is being moved; empty when it is not. Old orders are withdrawn first.
+    adjusting: str = ""
+    #: How often the range was moved, and why the last time.
+    adjustments: int = 0
+    last_adjustment: str = ""
