@@ -38,20 +38,40 @@ def of_ladder(snapshot: Snapshot, params: MakerParams) -> Preflight:
     problem = too_small("quantity", params.quantity, snapshot.instrument)
     return Preflight(
         problems=(problem,) if problem else (),
-        warnings=(*_narrow_spread(snapshot, params), *_outside_band(snapshot, params)),
+        warnings=(
+            *_narrow_spread(snapshot, params),
+            *_unpaid_fees(snapshot, params),
+            *_outside_band(snapshot, params),
+        ),
     )
+
+
+def _spread_bps(params: MakerParams) -> Decimal:
+    return max(params.spread * 100, params.min_spread_bps)
 
 
 def _narrow_spread(snapshot: Snapshot, params: MakerParams) -> tuple[str, ...]:
     mid, tick = snapshot.book.mid, snapshot.instrument.tick_size
     if mid is None:
         return ()
-    spread = mid * max(params.spread / 100, params.min_spread_bps / quoting.BPS)
+    spread = mid * _spread_bps(params) / quoting.BPS
     if spread >= _TICKS_IN_A_SPREAD * tick:
         return ()
     return (
         f"spread {params.spread} % is {spread:.6g} at the mid {mid:f}, narrower than two ticks of {tick}: "
         "the ticks will decide the prices, not the spread",
+    )
+
+
+def _unpaid_fees(snapshot: Snapshot, params: MakerParams) -> tuple[str, ...]:
+    if snapshot.terms is None:
+        return ()
+    fee_bps = snapshot.terms.fee_bps(snapshot.instrument.market_type, is_maker=True)
+    if _spread_bps(params) > 2 * fee_bps:
+        return ()
+    return (
+        f"spread {params.spread} % does not pay for the fees of a purchase and a sale, {fee_bps:f} basis "
+        "points each: without a rebate every round loses",
     )
 
 
@@ -119,9 +139,12 @@ def _thin_margin(snapshot: Snapshot, size: Decimal) -> tuple[str, ...]:
     available = balance.available if balance is not None else Decimal(0)
     if available <= 0:
         return (f"no {instrument.quote_asset} is available: orders will be refused for lack of margin",)
-    if size * price <= available:
+    needed = size * price / available
+    allowed = snapshot.terms.leverage_limit if snapshot.terms is not None else Decimal(1)
+    if needed <= allowed:
         return ()
     return (
-        f"one order of {size:f} at {price:f} is worth more than the {available:f} {instrument.quote_asset} "
-        f"available: it needs leverage of at least {size * price / available:.3g}",
+        f"one order of {size:f} at {price:f} needs leverage of at least {needed:.3g} with the {available:f} "
+        f"{instrument.quote_asset} available"
+        + ("" if snapshot.terms is None else f", the account allows {allowed:f}"),
     )

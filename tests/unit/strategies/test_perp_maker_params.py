@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal as D
 
 import pytest
@@ -9,6 +10,7 @@ from pydantic import ValidationError
 
 from market.orders import Side
 from market.snapshot import Snapshot
+from market.terms import AccountTerms
 from strategies.perp_maker_params import AfterClose, Params
 from strategies.perp_market_maker import (
     STRATEGY,
@@ -54,6 +56,29 @@ class TestPreflight:
         said = preflight(of, perp_params(**given))
         assert said.problems == ()
         assert [words in warning for warning in said.warnings] == [True]
+
+    TERMS = AccountTerms(
+        spot_maker_bps=D(8),
+        spot_taker_bps=D(10),
+        perp_maker_bps=D(2),
+        perp_taker_bps=D(5),
+        leverage_limit=D(3),
+    )
+
+    @pytest.mark.parametrize(
+        ("available", "spread", "words"),
+        [
+            pytest.param(25, "0.05", [], id="leverage just enough, fees just paid"),
+            pytest.param("24.9", "0.05", ["the account allows 3"], id="too much leverage"),
+            pytest.param(25, "0.04", ["does not pay for the fees"], id="fees not paid"),
+        ],
+    )
+    def test_fees_and_leverage_of_the_account_are_looked_at(
+        self, available: object, spread: str, words: list[str]
+    ) -> None:
+        of = replace(perp_snapshot(0, available=D(str(available))), terms=self.TERMS)
+        warnings = preflight(of, perp_params(spread=spread)).warnings
+        assert [word in warning for word, warning in zip(words, warnings, strict=True)] == [True] * len(words)
 
     def test_without_a_price_it_says_what_it_can(self) -> None:
         blind = perp_snapshot(0, order_book=book(None, None), available=10)
