@@ -1,0 +1,307 @@
+"""Quote the best bid and the best ask, and trade back at once whatever fills: volume, not profit.
+
+Every decision brings the run back to its reference in one step that may be repeated at any time: what own
+fills say, and on a perpetual the exchange's position as well, is traded back by a price-protected
+immediate-or-cancel order. What that leaves is in the difference that the next decision sees.
+
+While an order has no answer or fills are still to come, nothing is hedged and nothing is quoted. While own
+fills and position disagree, only what brings the run closer to its reference by both is quoted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from decimal import Decimal
+
+from market.book import BookLevel, OrderBook
+from market.instrument import MarketType
+from market.orders import Quote, Role, Side
+from market.snapshot import Snapshot
+from strategies import quoting
+from strategies.base import Decision, Strategy, TakerOrder
+from strategies.maker_hedge_checks import (
+    dispute_reason,
+    preflight,
+    profit_reason,
+    quantity_problem,
+    system_reason,
+)
+from strategies.maker_hedge_params import HedgeParams, PerpParams, SpotParams
+from strategies.maker_hedge_state import (
+    Difference,
+    State,
+    begun,
+    difference_of,
+    dispute_of,
+    hedged_so_far,
+    matters,
+)
+from strategies.quoting import BPS, Funds
+from strategies.taking import protected_taker
+
+#: Automatic size on spot: the part of the quote balance in one quote.
+_SPOT_SHARE = Decimal("0.05")
+
+#: Automatic size on perpetuals: the part of `max_position` in one quote.
+_PERP_SHARE = Decimal("0.25")
+
+#: An automatic size keeps that of a resting quote this close to it (relative), so that a fill, which changes
+#: the balance a little, does not cost both quotes their place.
+_SIZE_STICKINESS = Decimal("0.10")
+
+#: Doublings of the slippage that count; any maximum that is allowed is reached before.
+_MOST_DOUBLINGS = 16
+
+
+def decide(snapshot: Snapshot, state: State, params: HedgeParams) -> Decision[State]:
+    """Return the two quotes wanted now, and a hedge when the run is away from its reference.
+
+    The run ends with a final hedge when its profit or its loss is reached, and without one when own fills
+    and position disagree for long, or when the exchange itself has traded on the account.
+    """
+    if snapshot.system_fills:
+        return _ended_by_others(state, system_reason(snapshot))
+    problem = quantity_problem(snapshot, params)
+    if problem is not None:
+        return Decision(quotes=(), state=state, stop_reason=problem)
+    state = begun(snapshot, state, params)
+    difference = difference_of(snapshot, state, params)
+    if state.reference is None or difference is None:
+        return Decision(quotes=(), state=state)
+
+    # While fills are to come it is no wonder that they disagree.
+    dispute = None if snapshot.unsettled else dispute_of(difference, state.dispute, snapshot, params)
+    state = state.model_copy(update={"dispute": dispute})
+    disputed = dispute_reason(snapshot, state, params, difference)
+    if disputed is not None:
+        return _ended_by_others(state, disputed)
+    reached = profit_reason(snapshot, params)
+    if reached is not None:
+        return Decision(quotes=(), state=state, stop_reason=reached, unwind=True)
+
+    market = replace(snapshot, book=others_book(snapshot))
+    taker, state = _hedge(market, state, params, difference)
+    return Decision(quotes=_quotes(market, state, params, difference, taker), state=state, taker=taker)
+
+
+def unwind(snapshot: Snapshot, state: State, params: HedgeParams) -> TakerOrder | None:
+    """Return the next order of the final hedge, None when what is left is too little or not to be traded.
+
+    It trades at most `max_hedge_slippage_bps` beyond the best price. Nothing is hedged once others have
+    moved the position. A position that has not followed the latest fills yet is brought back by an order
+    that can only reduce it.
+    """
+    if state.moved_by_others or snapshot.system_fills or snapshot.unsettled:
+        return None
+    difference = difference_of(snapshot, state, params)
+    if difference is None:
+        return None
+    is_confirmed = matters(difference.confirmed, snapshot.instrument, params)
+    if not is_confirmed and not _is_recent(snapshot, state, params):
+        return None
+    market = replace(snapshot, book=others_book(snapshot))
+    return _taker(market, state, params, difference, params.max_hedge_slippage_bps, "final hedge")
+
+
+def others_book(snapshot: Snapshot) -> OrderBook:
+    """Return the book without the prices at which nobody but this instance stands."""
+    own: dict[tuple[Side, Decimal | None], Decimal] = {}
+    for order in (own_order.order for own_order in snapshot.open_orders):
+        if order.status.is_open:
+            own[order.side, order.price] = (
+                own.get((order.side, order.price), Decimal(0)) + order.remaining_quantity
+            )
+
+    def others(levels: tuple[BookLevel, ...], side: Side) -> tuple[BookLevel, ...]:
+        return tuple(level for level in levels if level.quantity > own.get((side, level.price), Decimal(0)))
+
+    book = snapshot.book
+    return replace(book, bids=others(book.bids, Side.BUY), asks=others(book.asks, Side.SELL))
+
+
+def _ended_by_others(state: State, reason: str) -> Decision[State]:
+    # Remembered, because every stop unwinds and this one must not: nobody knows whose the difference is.
+    ended = state.model_copy(update={"moved_by_others": True})
+    return Decision(quotes=(), state=ended, stop_reason=reason, unwind=False)
+
+
+def _hedge(
+    market: Snapshot, state: State, params: HedgeParams, difference: Difference
+) -> tuple[TakerOrder | None, State]:
+    """Return the hedge that is due, and the state that counts it."""
+    if market.unsettled:
+        # The last hedge may be what is not known; another one could trade the same amount twice.
+        return None, state
+    so_far = hedged_so_far(market)
+    was_filled_whole = state.awaited is None or so_far >= state.awaited
+    attempts = 0 if was_filled_whole else state.attempts
+    slippage_bps = min(
+        params.hedge_slippage_bps * 2 ** min(attempts, _MOST_DOUBLINGS), params.max_hedge_slippage_bps
+    )
+    taker = _taker(market, state, params, difference, slippage_bps, "hedge")
+    if taker is not None:
+        update = {"attempts": attempts + 1, "awaited": so_far + taker.quantity}
+        return taker, state.model_copy(update=update)
+    if any(matters(amount, market.instrument, params) for amount in difference.witnesses):
+        return None, state
+    return None, state.model_copy(update={"attempts": 0, "awaited": None})
+
+
+def _taker(
+    market: Snapshot,
+    state: State,
+    params: HedgeParams,
+    difference: Difference,
+    slippage_bps: Decimal,
+    reason: str,
+) -> TakerOrder | None:
+    amount, reduces = _to_trade_back(market, state, params, difference)
+    taker = protected_taker(market, -amount, slippage_bps=slippage_bps, reason=reason, reduce_only=reduces)
+    funds = _funds(market, params)
+    if taker is None or funds is None:
+        return taker
+    most = funds.base_spendable if taker.side is Side.SELL else funds.quote_spendable / taker.limit_price
+    quantity = min(taker.quantity, market.instrument.round_quantity(most))
+    if quantity <= 0 or quantity < market.instrument.min_quantity:
+        return None
+    return replace(taker, quantity=quantity)
+
+
+def _to_trade_back(
+    market: Snapshot, state: State, params: HedgeParams, difference: Difference
+) -> tuple[Decimal, bool]:
+    """Return the difference to trade back, and whether the exchange may be told to reduce only."""
+    reference = state.reference or Decimal(0)
+    confirmed, account = difference.confirmed, difference.account
+    if matters(confirmed, market.instrument, params):
+        position = Decimal(0) if account is None else account + reference
+        return confirmed, confirmed * position > 0 and abs(confirmed) <= abs(position)
+    # Towards zero the exchange itself sees to it that no order goes beyond what really stands, so own fills
+    # need not wait for a position that is shown late.
+    if account is not None and reference == 0 and matters(difference.own, market.instrument, params):
+        return difference.own, True
+    return Decimal(0), False
+
+
+def _is_recent(snapshot: Snapshot, state: State, params: HedgeParams) -> bool:
+    """Tell whether a position that does not show own fills may still be late, rather than moved by others."""
+    if not isinstance(params, PerpParams):
+        return True
+    seen_ms = [fill.filled_at_ms for fill in snapshot.fills]
+    if state.dispute is not None:
+        seen_ms.append(state.dispute.since_ms)
+    return bool(seen_ms) and snapshot.taken_at_ms - max(seen_ms) <= params.disagreement_limit_ms
+
+
+def _quotes(
+    market: Snapshot, state: State, params: HedgeParams, difference: Difference, taker: TakerOrder | None
+) -> tuple[Quote, ...]:
+    funds = _funds(market, params)
+    if not quoting.is_two_sided(market.book) or (funds is None and not isinstance(params, PerpParams)):
+        return ()
+    if market.unsettled:
+        # What is not known may have used up all the room there is, on either side.
+        return ()
+    wanted = tuple(_wanted(market, state, params, difference, funds))
+    if funds is None:
+        return wanted
+    if taker is not None:
+        spent = taker.quantity if taker.side is Side.SELL else taker.quantity * taker.limit_price
+        name = "base_spendable" if taker.side is Side.SELL else "quote_spendable"
+        funds = replace(funds, **{name: getattr(funds, name) - spent})
+    # A bid that is kept may stand above its wanted price by the tolerance, and holds more then.
+    dearer = 1 + params.refresh_tolerance_bps / BPS
+    bids = (quote for quote in wanted if quote.side is Side.BUY)
+    asks = (quote for quote in wanted if quote.side is Side.SELL)
+    return (
+        *quoting.fit_budget(
+            bids, funds.quote_spendable, lambda quote: quote.price * dearer, market.instrument
+        ),
+        *quoting.fit_budget(asks, funds.base_spendable, lambda _: Decimal(1), market.instrument),
+    )
+
+
+def _wanted(
+    market: Snapshot, state: State, params: HedgeParams, difference: Difference, funds: Funds | None
+) -> Iterator[Quote]:
+    """Yield a quote for each side that has room, at the best price of that side."""
+    instrument, book = market.instrument, market.book
+    size = _size(market, params, funds)
+    for side, price in ((Side.BUY, book.best_bid), (Side.SELL, book.best_ask)):
+        room = _room(market, state, params, difference, side)
+        quantity = size if room is None else quoting.capped(min(size, room), instrument)
+        if price is None or not quoting.is_valid_price(price, instrument):
+            continue
+        if quantity > 0 and quantity >= instrument.min_quantity:
+            yield Quote(side=side, price=price, quantity=quantity, level=0, role=Role.QUOTE)
+
+
+def _room(
+    market: Snapshot, state: State, params: HedgeParams, difference: Difference, side: Side
+) -> Decimal | None:
+    """Return what a quote of `side` may have at most, base units; None: there is no limit."""
+    sign = 1 if side is Side.BUY else -1
+    further = [sign * amount for amount in difference.witnesses]
+    if any(amount > 0 and matters(amount, market.instrument, params) for amount in further):
+        # What has to be traded back is not added to; it is also the side that the hedge would hit.
+        return Decimal(0)
+    if state.dispute is not None:
+        return min(-amount for amount in further)
+    cap = params.exposure_cap
+    if cap is None:
+        return None
+    # A hedge sent beside the quote may bring the difference to zero, and then counts for nothing here.
+    room = cap - max(Decimal(0), *further)
+    if difference.account is not None:
+        reference = state.reference or Decimal(0)
+        room = min(room, cap - sign * reference - max(Decimal(0), sign * difference.account))
+    return room
+
+
+def _size(market: Snapshot, params: HedgeParams, funds: Funds | None) -> Decimal:
+    instrument = market.instrument
+    if params.quantity is not None:
+        return quoting.capped(params.quantity, instrument)
+    if isinstance(params, PerpParams):
+        computed = params.max_position * _PERP_SHARE
+    else:
+        ask = market.book.best_ask
+        computed = funds.quote_total * _SPOT_SHARE / ask if funds and ask else Decimal(0)
+    computed = max(instrument.round_quantity(computed), instrument.min_quantity)
+    resting = (own.order.quantity for own in market.open_orders if own.role == Role.QUOTE)
+    near = (size for size in resting if abs(size - computed) <= computed * _SIZE_STICKINESS)
+    return quoting.capped(
+        min(near, key=lambda size: (abs(size - computed), size), default=computed), instrument
+    )
+
+
+def _funds(market: Snapshot, params: HedgeParams) -> Funds | None:
+    return None if isinstance(params, PerpParams) else quoting.funds_of(market)
+
+
+SPOT_STRATEGY: Strategy[SpotParams, State] = Strategy(
+    title="MakerTakerHedgeStrategy",
+    config_name="maker_hedge",
+    market_types=frozenset({MarketType.SPOT}),
+    params=SpotParams,
+    state=State,
+    decide=decide,
+    summary="Quotes at the best prices and trades every fill back at once: volume, not profit.",
+    unwind=unwind,
+    unwinds_at_stop=True,
+    preflight=preflight,
+)
+
+PERP_STRATEGY: Strategy[PerpParams, State] = Strategy(
+    title=SPOT_STRATEGY.title,
+    config_name=SPOT_STRATEGY.config_name,
+    market_types=frozenset({MarketType.PERP}),
+    params=PerpParams,
+    state=State,
+    decide=decide,
+    summary=SPOT_STRATEGY.summary,
+    unwind=unwind,
+    unwinds_at_stop=True,
+    preflight=preflight,
+)

@@ -1,0 +1,192 @@
+"""What a user may set for the maker and taker hedge, on either market."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from enum import StrEnum
+from typing import Self
+
+from pydantic import AliasChoices, Field, field_validator, model_validator
+
+from strategies import base
+
+
+class PositionSource(StrEnum):
+    """Who says how far a perpetual position is from its reference."""
+
+    #: This run's fills and the exchange's position together: only what both confirm is hedged.
+    ACCOUNT = "account"
+    #: This run's fills alone, for a symbol that others trade on the same account.
+    OWN_FILLS = "own_fills"
+
+
+class HedgeParams(base.Params):
+    """What both markets have in common."""
+
+    quantity: Decimal | None = Field(
+        default=None,
+        gt=0,
+        description="Size of each quote, base units. Null: on spot 5 % of the quote balance at the best ask, "
+        "on perpetuals a quarter of max_position; at least the exchange's minimum.",
+    )
+    refresh_tolerance_bps: Decimal = Field(
+        default=Decimal(0),
+        ge=0,
+        le=100,
+        description="A resting quote this close to the best price keeps its queue place, basis points.",
+    )
+    hedge_tolerance: Decimal | None = Field(
+        default=None,
+        ge=0,
+        description="Difference from the reference that is left alone, base units. "
+        "Null: only what is too small to be an order.",
+    )
+    hedge_slippage_bps: Decimal = Field(
+        default=Decimal(20),
+        ge=0,
+        le=1000,
+        description="How far beyond the best price a hedge may trade, basis points; doubled for each hedge "
+        "in a row that was not filled whole.",
+    )
+    max_hedge_slippage_bps: Decimal = Field(
+        default=Decimal(100),
+        ge=0,
+        le=1000,
+        description="Where the doubling of hedge_slippage_bps ends, and what the final hedge of a stop may "
+        "use, basis points.",
+    )
+    stop_loss: Decimal | None = Field(
+        default=None,
+        description="Loss of the whole run, fees included, that ends it, quote units; the sign is ignored.",
+    )
+    take_profit: Decimal | None = Field(
+        default=None,
+        gt=0,
+        description="Profit of the whole run, fees included, that ends it, quote units.",
+    )
+    spread: Decimal | None = Field(
+        default=None,
+        gt=0,
+        le=100,
+        description="No effect, accepted from older files: quotes stand at the best prices. Percent.",
+    )
+    max_orders: int | None = Field(
+        default=None,
+        ge=1,
+        le=50,
+        description="No effect, accepted from older files: there is one quote on each side.",
+    )
+    inventory_skew: Decimal = Field(
+        default=Decimal(0), ge=0, le=1, description="No effect, accepted from older files. A fraction."
+    )
+    target_position: Decimal = Field(
+        default=Decimal(0),
+        ge=0,
+        description="No effect, accepted from older files; on perpetuals see reference_position. Base units.",
+    )
+    position_threshold: Decimal = Field(
+        default=Decimal("0.1"),
+        gt=0,
+        description="No effect, accepted from older files; see hedge_tolerance. Base units.",
+    )
+    leverage: Decimal = Field(
+        default=Decimal(1),
+        ge=1,
+        description="No effect, accepted from older files: the account's leverage is set at the exchange.",
+    )
+
+    @property
+    def exposure_cap(self) -> Decimal | None:
+        """Return the largest difference from the reference that quotes may lead to; None: no limit."""
+        raise NotImplementedError
+
+    @property
+    def position_cap(self) -> Decimal | None:
+        """Return `exposure_cap`: what a run is away from its reference is what it has bought or sold."""
+        return self.exposure_cap
+
+    @field_validator("stop_loss")
+    @classmethod
+    def _stop_loss_is_a_loss(cls, stop_loss: Decimal | None) -> Decimal | None:
+        if stop_loss == 0:
+            raise ValueError("0 would end the run at its first fee; use null for none")
+        return stop_loss
+
+    @model_validator(mode="after")
+    def _doubling_ends_above_its_start(self) -> Self:
+        if self.max_hedge_slippage_bps < self.hedge_slippage_bps:
+            raise ValueError("max_hedge_slippage_bps must not be below hedge_slippage_bps")
+        return self
+
+
+class SpotParams(HedgeParams):
+    """`strategy_config` on a spot market."""
+
+    max_unhedged: Decimal | None = Field(
+        default=None,
+        gt=0,
+        validation_alias=AliasChoices("max_unhedged", "max_position"),
+        description="Most that may be bought or sold and not yet hedged, base units; quotes are cut to it. "
+        "Null: no limit.",
+    )
+
+    @property
+    def exposure_cap(self) -> Decimal | None:
+        """Return `max_unhedged`."""
+        return self.max_unhedged
+
+
+class PerpParams(HedgeParams):
+    """`strategy_config` on a perpetual market."""
+
+    max_position: Decimal = Field(
+        default=Decimal(1),
+        gt=0,
+        description="Largest position, and largest difference from the reference, that quotes may lead to, "
+        "base units.",
+    )
+    reference_position: Decimal | None = Field(
+        default=None,
+        description="Position that every hedge returns to, base units, short is negative. "
+        "Null: the position found at the start.",
+    )
+    position_source: PositionSource = Field(
+        default=PositionSource.ACCOUNT,
+        description='"account": hedge what own fills and the exchange\'s position both confirm, and end the '
+        'run when they disagree for long; "own_fills": for a symbol that others trade on this account, too.',
+    )
+    disagreement_limit_s: int = Field(
+        default=15,
+        ge=1,
+        le=3600,
+        description="How long own fills and the position may disagree before the run ends, seconds.",
+    )
+
+    @property
+    def exposure_cap(self) -> Decimal | None:
+        """Return `max_position`."""
+        return self.max_position
+
+    @property
+    def position_cap(self) -> Decimal | None:
+        """Return `max_position`; None where the account's position is others' as well."""
+        return self.max_position if self.trusts_account else None
+
+    @property
+    def disagreement_limit_ms(self) -> int:
+        """Return `disagreement_limit_s` in milliseconds."""
+        return self.disagreement_limit_s * 1000
+
+    @property
+    def trusts_account(self) -> bool:
+        """Tell whether the account's position in the symbol is this run's alone."""
+        return self.position_source is PositionSource.ACCOUNT
+
+    @model_validator(mode="after")
+    def _reference_is_within_the_cap(self) -> Self:
+        reference = self.reference_position
+        if self.trusts_account and reference is not None and abs(reference) > self.max_position:
+            raise ValueError(
+                f"reference_position {reference} must be within max_position {self.max_position}"
+            )
+        return self
