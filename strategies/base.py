@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from market.instrument import MarketType
 from market.orders import Quote, Side
@@ -19,8 +19,12 @@ class Params(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    #: An own order this close to the wanted price keeps its place in the queue.
-    refresh_tolerance_bps: Decimal = Decimal(0)
+    refresh_tolerance_bps: Decimal = Field(
+        default=Decimal(0),
+        ge=0,
+        le=1000,
+        description="A resting order this close to its wanted price keeps its queue place, basis points.",
+    )
 
     @property
     def position_cap(self) -> Decimal | None:
