@@ -8,10 +8,11 @@ from decimal import Decimal as D
 
 from market.book import BookLevel, OrderBook
 from market.instrument import Instrument, MarketType
-from market.orders import OpenOrder, OrderStatus, Quote, Role, Side
+from market.orders import OpenOrder, OrderStatus, Quote, Side
 from market.position import Balance, Fill, Position
 from market.profit import Profit
 from market.snapshot import LevelRole, LevelTotals, OwnOrder, Snapshot
+from strategies.reconcile import reconcile
 from tests.unit.strategies.market_values import NOW_MS, instrument
 
 BUY, SELL = Side.BUY, Side.SELL
@@ -86,16 +87,9 @@ class Exchange:
 
     def carry_out(self, quotes: Sequence[Quote], *, places: int | None = None) -> None:
         """Cancel and place as the runner does for fixed levels; stop after so many placements."""
-        open_places = {(quote.level, quote.role): quote for quote in quotes}
-        assert len(open_places) == len(quotes), "one order for each level and role"
-        kept = []
-        for own in self.orders:
-            quote = open_places.get((own.level, Role(own.role)))
-            if quote is not None and _serves(own, quote, self.of):
-                kept.append(own)
-                del open_places[own.level, Role(own.role)]
-        self.orders = kept
-        for quote in list(open_places.values())[:places]:
+        plan = reconcile(quotes, self.orders, tolerance_bps=D(0), instrument=self.of, fixed_levels=True)
+        self.orders = list(plan.kept)
+        for quote in plan.places[:places]:
             self._place(quote)
 
     def _place(self, quote: Quote) -> None:
@@ -179,12 +173,3 @@ class Exchange:
         )
         if hit.remaining_quantity > 0:
             self.orders.append(replace(own, order=hit))
-
-
-def _serves(own: OwnOrder, quote: Quote, of: Instrument) -> bool:
-    remaining = own.order.remaining_quantity
-    if own.order.side is not quote.side or own.order.price != quote.price or remaining > quote.quantity:
-        return False
-    if quote.role is Role.CLOSE:
-        return quote.quantity - remaining < of.min_quantity
-    return remaining * 2 >= quote.quantity
