@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from market.instrument import MarketType
-from strategies import market_maker
+from strategies import grid, market_maker, perp_grid, perp_market_maker
 from strategies.base import AnyStrategy
 
-STRATEGIES: tuple[AnyStrategy, ...] = (market_maker.STRATEGY,)
+STRATEGIES: tuple[AnyStrategy, ...] = (
+    market_maker.STRATEGY,
+    perp_market_maker.STRATEGY,
+    grid.STRATEGY,
+    perp_grid.STRATEGY,
+)
 
 
 class UnknownStrategy(LookupError):

@@ -28,18 +28,16 @@ def test_the_old_programs_file_is_accepted_unchanged() -> None:
     assert config.exchange_config.model_dump()["window_ms"] == 5001
     assert config.strategy_config.params.model_dump()["boundary_tolerance"] == Decimal("0.001")
     assert not config.live
-    assert not config.runnable
+    assert config.runnable
 
 
 def test_the_old_programs_file_brings_one_warning_per_matter() -> None:
     warnings = load_instance("bp_sol_01", ROOT / "tests/data/configs", {}).warnings
 
-    assert len(warnings) == 3
-    live, strategy = warnings[0], warnings[2]
-    assert "simulated exchange" in live
+    assert len(warnings) == 2
+    assert "simulated exchange" in warnings[0]
     for key in ("python_path", "script_path", "web_port", "db_path", "auto_restart", "log_retention_days"):
         assert key in warnings[1]
-    assert "cannot run perp_grid" in strategy
 
 
 def test_the_demo_instance_runs_and_says_nothing() -> None:
