@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from decimal import Decimal
 
 import structlog
@@ -14,10 +15,10 @@ from runner.access import require_account
 from runner.closing import ClosingOrders
 from runner.context import Context
 from runner.flatten import Flattener
-from runner.loaded import LoadedInstance, StateUnreadable, load_running
+from runner.loaded import LoadedInstance, load_running
 from runner.outcome import OpenOrderSeen, OrderList, Outcome, Result, Step
 from runner.own_orders import LONGEST_PAUSE_S, OwnOrders
-from runner.unwinding import LastBooks
+from runner.unwinding import Epilogue, LastBooks, TooLate
 from state.cleanup_leases import CleanupLease, InFlight
 from state.leases import LeaseLost, Refusal
 
@@ -87,11 +88,12 @@ class Cleanup:
         self._reason = ""
         self._trouble = ""
         self._requested_at_ms = lease.claimed_at_ms
+        self._closing: ClosingOrders | None = None
         self._books: LastBooks | None = None
 
     def run(self) -> Outcome:
         """Clean up, record the outcome, and return it. Raises `LeaseLost`."""
-        result, problem = Result.UNVERIFIED, ""
+        result, problem, instance = Result.UNVERIFIED, "", None
         try:
             record = self._context.instances.read(self._lease.instance_id)
             if record is not None:
@@ -105,7 +107,10 @@ class Cleanup:
             result, problem = self._what_is_left(), "out of time; another attempt follows"
         except Exception as error:  # noqa: BLE001 - the boundary: whatever happened, record what is left and retry
             result, problem = self._what_is_left(), f"{type(error).__name__}: {error}"
-        return self._finish(result, problem)
+        outcome = self._finish(result, problem)
+        if instance is not None and outcome.is_clean and not outcome.orders_kept:
+            self._complete_books(instance)
+        return outcome
 
     def _clean(self, instance: LoadedInstance) -> Result:
         require_account(instance.config, self._context.settings, self._lease.account)
@@ -127,34 +132,21 @@ class Cleanup:
             return Result.CLEAN
         orders.cancel_until_gone()
         self._step("orders_cancelled", f"{len(self._cancelled)} orders")
-        closing = ClosingOrders(self._context, self._lease, instance, venue)
-        self._books = self._last_books(instance, venue, closing)
-        in_order = self._is_position_in_order(instance, venue, closing)
-        if self._position != (None, None):
-            self._wait_for_fence(orders, settled=closing.settled)
-            orders.cancel_until_gone()
-        if not in_order:
+        if not self._is_position_in_order(instance, venue, orders):
             return Result.POSITION_LEFT
         self._step("verified", "two lists in a row without own orders")
         return Result.CLEAN
 
-    def _last_books(self, instance: LoadedInstance, venue: Venue, closing: ClosingOrders) -> LastBooks | None:
-        try:
-            books = LastBooks(self._context, self._lease, instance, venue, closing, self)
-        except StateUnreadable as error:
-            if self._lease.policy.unwind:
-                raise
-            # Books of another version must not keep a stop from ending: the orders are gone without them.
-            self.note_trouble(str(error))
-            return None
-        books.note_cancelled(self._cancelled)
-        return books
-
-    def _is_position_in_order(self, instance: LoadedInstance, venue: Venue, closing: ClosingOrders) -> bool:
-        """Follow the position policy, complete the books; tell whether the position is where it belongs."""
+    def _is_position_in_order(self, instance: LoadedInstance, venue: Venue, orders: OwnOrders) -> bool:
+        """Follow the position policy; tell whether the position is where it belongs, no order beside it."""
         policy, in_order = self._lease.policy, True
-        if policy.unwind and self._books is not None:
-            before, after, in_order = self._books.unwind()
+        if not policy.unwind and not policy.close_position:
+            return True
+        self._closing = closing = ClosingOrders(self._context, self._lease, instance, venue)
+        if policy.unwind:
+            self._books = books = LastBooks(self._context, self._lease, instance, venue, closing, self)
+            books.note_cancelled(self._cancelled)
+            before, after, in_order = books.unwind()
             self._position = (str(before), str(after))
             self._step("unwound", f"net of this run {before} -> {after}")
         if policy.close_position:
@@ -163,9 +155,27 @@ class Cleanup:
             self._position = flattener.close_position()
             self._step("position", f"{self._position[0]} -> {self._position[1]}")
             in_order = not flattener.position_left
-        if self._books is not None:
-            self._books.settle()
+        self._wait_for_fence(orders, settled=closing.settled)
+        orders.cancel_until_gone()
         return in_order
+
+    def _complete_books(self, instance: LoadedInstance) -> None:
+        """Count the fills that came last. The stop is over, and proven; nothing of it depends on this."""
+        try:
+            venue = self._context.venues.of(instance.config, for_cleanup=True)
+            closing = self._closing or ClosingOrders(self._context, self._lease, instance, venue)
+            books = LastBooks(self._context, self._lease, instance, venue, closing, Epilogue())
+            books.note_cancelled(self._cancelled)
+            with suppress(TooLate):
+                books.settle()
+            self._context.cleanup_leases.complete_books(
+                self._lease,
+                books_json=books.standing.books.model_dump_json(),
+                daily_json=books.daily_json,
+                intents=books.standing.intents,
+            )
+        except Exception as error:  # noqa: BLE001 - the outcome stands, whatever becomes of the books
+            log.warning("books not completed", instance=self._lease.instance_id, why=str(error))
 
     def _wait_for_iteration(self) -> InFlight:
         """Wait until no iteration is in flight, woken by its end; cut it short when it takes long.

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Protocol
+
+import structlog
 
 from exchanges.errors import ExchangeError
 from exchanges.registry import Venue
@@ -18,14 +22,20 @@ from state.cleanup_leases import CleanupLease, InFlight
 from strategies.base import TakerOrder
 from strategies.quoting import is_two_sided
 
-#: Tries until every fill is known, under a second in all: the orders are proven gone without it.
-TRIES_TO_SETTLE = 5
-#: Tries where an order depends on it.
-TRIES_BEFORE_AN_ORDER = 12
+log = structlog.get_logger(__name__)
+
+#: Tries until every fill is known.
+TRIES_TO_SETTLE = 12
+#: Time for the last fills of a stop that is over.
+EPILOGUE_S = 5.0
 #: Orders sent until what is left is reported.
 MOST_ORDERS = 10
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 1.0
+
+
+class TooLate(Exception):
+    """Raised when the last fills are not to be had within the time for them."""
 
 
 class Cleaner(Protocol):
@@ -42,6 +52,27 @@ class Cleaner(Protocol):
     def note_trouble(self, trouble: str) -> None:
         """Tell those who watch what holds the cleanup up."""
         ...
+
+
+class Epilogue:
+    """Stands for a cleanup that has recorded its outcome: it keeps no lease, and takes little time."""
+
+    def __init__(self) -> None:
+        self._end_s = time.monotonic() + EPILOGUE_S
+
+    def renew(self) -> InFlight:
+        """Return that nothing is in flight. Raises `TooLate`."""
+        if time.monotonic() > self._end_s:
+            raise TooLate("the exchange did not show every fill in time")
+        return InFlight(now_ms=0, lease_until_ms=0, running_task_id="", fence_ms=0, order_ids=())
+
+    def pause(self, seconds: float) -> None:
+        """Wait a moment."""
+        threading.Event().wait(seconds)
+
+    def note_trouble(self, trouble: str) -> None:
+        """Keep it for whoever looks closely."""
+        log.info("books held up", why=trouble)
 
 
 class LastBooks:
@@ -87,14 +118,14 @@ class LastBooks:
             if quantity is not None:
                 self.standing.books.end(order_id, quantity)
 
-    def settle(self, tries: int = TRIES_TO_SETTLE) -> bool:
+    def settle(self) -> bool:
         """Count the fills that are still missing; tell whether the exchange has shown all of them in time.
 
         The orders are proven gone: none is asked for again.
         """
         self._note_sent()
         pause_s = FIRST_PAUSE_S
-        for _ in range(tries):
+        for _ in range(TRIES_TO_SETTLE):
             in_flight = self._cleaner.renew()
             # A request of the cleanup itself may still be under way.
             self.standing.fence_ms = 0 if self._closing.settled else in_flight.fence_ms
@@ -119,7 +150,7 @@ class LastBooks:
         """
         before, in_order = None, False
         for _ in range(MOST_ORDERS):
-            settled = self.settle(TRIES_BEFORE_AN_ORDER)
+            settled = self.settle()
             before = self.standing.books.profit.net if before is None else before
             if not settled:
                 break

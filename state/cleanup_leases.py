@@ -167,6 +167,17 @@ class CleanupLeases:
             raise LeaseLost(f"{lease.instance_id}: the cleanup lease was lost before the result was kept")
         return result
 
+    def complete_books(
+        self, lease: CleanupLease, *, books_json: str, daily_json: str, intents: Mapping[int, int]
+    ) -> bool:
+        """Save the books of a run that has ended clean; tell whether no other run has begun since."""
+        reply = self._scripts.call(
+            "complete_books",
+            [keys.record(lease.instance_id), keys.intents(lease.instance_id)],
+            [lease.epoch, books_json, daily_json, intents_json(intents)],
+        )
+        return reply[0] == "saved"
+
 
 def _ids(joined: int | str) -> tuple[str, ...]:
     return tuple(str(joined).split(",")) if joined else ()

@@ -14,6 +14,8 @@ CANCEL_ONE = "DELETE /api/v1/order"
 LIST_OPEN = "GET /api/v1/orders"
 FIND_ONE = "GET /api/v1/order"
 DEPTH = "GET /api/v1/depth"
+#: Asked for by iterations and cleanups, not by a start.
+FILLS = "GET /wapi/v1/history/fills"
 EVERYTHING = "*"
 
 #: What ends an order, apart from fills.

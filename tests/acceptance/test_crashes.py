@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.acceptance.simulated_exchange import DEPTH, fault
+from tests.acceptance.simulated_exchange import FILLS, fault
 from tests.acceptance.world import World, assert_one_chain, crash_server, eventually, tell
 
 pytestmark = pytest.mark.acceptance
@@ -85,9 +85,9 @@ def test_a_stop_asked_for_just_before_the_state_server_was_killed_is_carried_out
 
 def test_an_iteration_killed_in_the_middle_runs_again_once_its_lease_is_over(world: World) -> None:
     world.configure("cut_01")
-    world.exchange.set_faults(fault(DEPTH, "hang"))
+    world.exchange.set_faults(fault(FILLS, "hang"))
     world.start("cut_01")
-    world.wait_for_request(DEPTH)
+    world.wait_for_request(FILLS)
     killed_at_ms = world.context.instances.now_ms()
     world.stack.processes["iterate"].kill()
     world.exchange.clear_faults()

@@ -1,4 +1,4 @@
-"""Instance files of the old program start as they are: real workers, the simulated exchange, nothing edited."""
+"""Files of the old program start as they are: real workers, the simulated exchange, nothing edited."""
 
 from __future__ import annotations
 

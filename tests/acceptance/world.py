@@ -113,7 +113,9 @@ class World:
         def result() -> StartResult | None:
             try:
                 return start_instance(self.context, instance_id, by="test").result
-            except RateLimited:
+            except RateLimited as error:
+                # Trying again at once would use up what has to grow: a start makes several requests.
+                time.sleep(max(1.0, error.retry_after_s))
                 return None
 
         return eventually(result, what=f"the start of {instance_id}")

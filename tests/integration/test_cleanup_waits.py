@@ -169,7 +169,7 @@ def test_a_policy_that_keeps_orders_waits_for_the_fence_too(bench: RunnerBench) 
     outcome = bench.stop_and_clean_up(StopPolicy(cancel_orders=False))
     assert outcome.is_clean
     assert outcome.last_lists[-1].at_ms >= fence_ms
-    assert bench.venue.names() == ["open_orders"]
+    assert bench.venue.names("open_orders", "cancel") == ["open_orders"]
 
 
 def test_a_fence_that_is_past_costs_no_time(bench: RunnerBench) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from decimal import Decimal
 
 from market.orders import Role
 from strategies.intervals import Grid, net_by_interval
+from tests.acceptance.world import eventually
 from tests.soak.audit import Audit
 from tests.soak.fleet import Fleet, Member
 
@@ -28,13 +30,20 @@ def check_stopped(fleet: Fleet) -> list[str]:
     problems = []
     for member in fleet.members:
         audit = fleet.audits()[member.instance_id]
-        found = [*audit.differences(fleet.books(member))]
+        found = [*_differences(fleet, member, audit)]
         if audit.open:
             found.append(f"orders left: {sorted(audit.open)}")
         if member.strategy == "maker_hedge" and abs(audit.net) >= MIN_QUANTITY[member.base_asset]:
             found.append(f"unhedged: {audit.net}")
         problems += [f"{member.instance_id}: {each}" for each in found]
     return problems
+
+
+def _differences(fleet: Fleet, member: Member, audit: Audit) -> list[str]:
+    """Return where books and journal differ; the last fills are counted just after the stop."""
+    with suppress(AssertionError):
+        eventually(lambda: not audit.differences(fleet.books(member)), 10)
+    return audit.differences(fleet.books(member))
 
 
 def _at_rest(fleet: Fleet, member: Member, audit: Audit) -> list[str]:

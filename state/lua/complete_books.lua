@@ -1,0 +1,11 @@
+-- Save the books of a run that has ended clean, with the fills that came last.
+-- KEYS: 1 record, 2 intents
+-- ARGV: 1 epoch, 2 books, 3 daily result ('' keeps the old one), 4 intents that are still open (JSON)
+-- Returns {'saved'}, or {'stale'} when another run has begun: then nothing has changed.
+local r = redis.call('HMGET', KEYS[1], 'phase', 'epoch')
+if r[1] ~= 'stopped' or r[2] ~= ARGV[1] then return {'stale'} end
+redis.call('HSET', KEYS[1], 'books', ARGV[2])
+if ARGV[3] ~= '' then redis.call('HSET', KEYS[1], 'daily', ARGV[3]) end
+redis.call('DEL', KEYS[2])
+for name, at in pairs(cjson.decode(ARGV[4])) do redis.call('HSET', KEYS[2], name, at) end
+return {'saved'}
