@@ -270,6 +270,8 @@ class TestCap:
         of = perp((QUOTE, "0.4"), position="0.4")
         decision = on_perp(of, max_position="1", hedge_tolerance="0.5")
         assert (size(decision, BUY), size(decision, SELL)) == (D("0.6"), D("1"))
+        decision = on_spot(spot((QUOTE, "-0.4")), max_unhedged="1", hedge_tolerance="0.5")
+        assert (size(decision, BUY), size(decision, SELL)) == (D("1"), D("0.6"))
 
     def test_at_the_cap_only_the_reducing_side_is_quoted(self) -> None:
         of = perp((QUOTE, "1"), position="1")

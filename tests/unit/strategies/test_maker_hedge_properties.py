@@ -118,3 +118,23 @@ def test_on_spot_the_cap_holds_where_it_is_set(story: list[Step]) -> None:
     for step in story:
         world.run(step)
     assert world.furthest <= D("0.6")
+
+
+@settings(max_examples=40, deadline=None)
+@given(story=STORIES, moved=st.sampled_from([D(-5), D("-0.3"), D("0.05"), D("0.3"), D(5)]))
+def test_a_position_that_others_move_is_not_made_larger_and_the_run_ends(story: list[Step], moved: D) -> None:
+    world = World(params=perp_params(reference_position="0"))
+    for step in story:
+        world.run(step)
+    settle(world)
+    world.run(Step(after=(10, 0)))
+    world.moved = moved
+    for _ in range(QUIET):
+        before = abs(world.position)
+        decision = world.run(Step())
+        assert abs(world.position) <= before
+        if decision.stop_reason is not None:
+            break
+    assert decision.stop_reason is not None
+    assert not decision.unwind
+    assert world.unwind() == 0
