@@ -19,7 +19,6 @@ from pydantic import BaseModel, ConfigDict, SerializeAsAny
 
 from market.instrument import MarketType
 from runner.config_errors import ConfigError, Problem, shown
-from runner.config_legacy import LegacyParams
 from runner.config_models import (
     INSTANCE_ID_PATTERN,
     RUNNABLE_EXCHANGES,
@@ -74,9 +73,8 @@ class InstanceConfig(BaseModel):
 
     @property
     def runnable(self) -> bool:
-        """Return whether this version has the strategy and the exchange; if not, the file is only checked."""
-        has_strategy = not isinstance(self.strategy_config.params, LegacyParams)
-        return has_strategy and self.metadata.exchange in RUNNABLE_EXCHANGES
+        """Return whether this version has an adapter for the exchange; if not, the file is only checked."""
+        return self.metadata.exchange in RUNNABLE_EXCHANGES
 
     def to_json(self) -> str:
         """Return the canonical form, in the file's layout: defaults written out, secrets by reference."""

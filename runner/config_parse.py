@@ -11,7 +11,6 @@ from pydantic import BaseModel
 
 from market.instrument import MarketType
 from runner.config_errors import Problem, did_you_mean, shown
-from runner.config_legacy import LEGACY
 from runner.config_models import (
     EXCHANGES,
     RUNNABLE_EXCHANGES,
@@ -223,13 +222,7 @@ class Reading:
         try:
             return find(name, market_type).params
         except UnknownStrategy as unknown:
-            if (name, market_type) in LEGACY:
-                self.warnings.append(
-                    f"this version cannot run {name} on a {market_type.value} market yet: "
-                    "the file is only checked"
-                )
-                return LEGACY[name, market_type]
-            pairs = {*unknown.known, *LEGACY}
+            pairs = unknown.known
         markets = sorted(kind.value for other, kind in pairs if other == name)
         if markets:
             self._add(
@@ -274,15 +267,8 @@ class Reading:
 def _owners() -> Mapping[str, str]:
     """Return where each strategy parameter belongs, in words."""
     owners: dict[str, list[str]] = {}
-    models = [
-        *(
-            ((strategy.config_name, kind), strategy.params)
-            for strategy in STRATEGIES
-            for kind in strategy.market_types
-        ),
-        *LEGACY.items(),
-    ]
-    for (name, kind), model in models:
-        for key in accepted_keys(model):
-            owners.setdefault(key, []).append(f"{name} on {kind.value}")
+    for strategy in STRATEGIES:
+        for kind in strategy.market_types:
+            for key in accepted_keys(strategy.params):
+                owners.setdefault(key, []).append(f"{strategy.config_name} on {kind.value}")
     return {key: f"it belongs to {', '.join(dict.fromkeys(names))}" for key, names in owners.items()}

@@ -11,7 +11,6 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_jso
 from pydantic_core import core_schema
 
 from market.instrument import MarketType
-from runner.config_legacy import LEGACY
 from runner.config_models import EXCHANGES, DaemonConfig, MetadataConfig, Pace, StopConfig, TopLevel
 from runner.config_validation import accepted_keys
 from strategies.base import Params
@@ -53,9 +52,11 @@ class _ExpandingGenerator(_Generator):
 
 def json_schema() -> dict[str, Any]:
     """Return the schema. It is a little wider than the check itself: rules between keys are not in it."""
-    strategies: dict[tuple[str, MarketType], type[Params]] = {**LEGACY}
-    for strategy in STRATEGIES:
-        strategies.update({(strategy.config_name, kind): strategy.params for kind in strategy.market_types})
+    strategies: dict[tuple[str, MarketType], type[Params]] = {
+        (strategy.config_name, kind): strategy.params
+        for strategy in STRATEGIES
+        for kind in strategy.market_types
+    }
 
     expanding, definitions = _schemas(
         [MetadataConfig, DaemonConfig, *EXCHANGES.values()], _ExpandingGenerator

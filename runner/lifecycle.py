@@ -158,8 +158,8 @@ def _kept_order_ids(outcome_json: str) -> list[str]:
 def _runnable(found: LoadedConfig) -> LoadedInstance:
     if not found.config.runnable:
         raise StartRefused(
-            f"{found.config.metadata.instance_id}: this version cannot run strategy "
-            f"{found.config.metadata.strategy!r} on a {found.config.metadata.market_type} market yet"
+            f"{found.config.metadata.instance_id}: this version cannot trade on "
+            f"{found.config.metadata.exchange} yet"
         )
     loaded = from_config(found.config)
     check_policy(loaded, loaded.stop_policy)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from market.instrument import MarketType
-from strategies import grid, market_maker, perp_grid, perp_market_maker
+from strategies import grid, maker_hedge, market_maker, perp_grid, perp_market_maker
 from strategies.base import AnyStrategy
 
 STRATEGIES: tuple[AnyStrategy, ...] = (
@@ -11,6 +11,8 @@ STRATEGIES: tuple[AnyStrategy, ...] = (
     perp_market_maker.STRATEGY,
     grid.STRATEGY,
     perp_grid.STRATEGY,
+    maker_hedge.SPOT_STRATEGY,
+    maker_hedge.PERP_STRATEGY,
 )
 
 

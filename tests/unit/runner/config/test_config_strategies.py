@@ -8,9 +8,7 @@ from typing import Any
 import pytest
 
 from exchanges.registry import VENUES
-from market.instrument import MarketType
 from runner.config import LoadedConfig
-from runner.config_legacy import LEGACY
 from runner.config_models import EXCHANGES, RUNNABLE_EXCHANGES, SECRET_KEYS
 from runner.config_variables import SecretRef
 
@@ -38,18 +36,13 @@ def as_strategy(content: Json, name: str, market_type: str, params: Json) -> Jso
         ("standard", "perp", {"spread": 0.1, "inventory_skew": 0.002, "max_position": 3}),
     ],
 )
-def test_a_known_strategy_is_accepted_with_a_warning_and_cannot_run(
+def test_every_strategy_of_the_old_program_is_accepted_with_its_old_keys(
     load: Load, content: Json, name: str, market_type: str, params: Json
 ) -> None:
-    if (name, MarketType(market_type)) not in LEGACY:
-        pytest.skip("this version runs it")
-
     loaded = load(as_strategy(content, name, market_type, params))
 
-    assert not loaded.config.runnable
-    assert loaded.warnings == (
-        f"this version cannot run {name} on a {market_type} market yet: the file is only checked",
-    )
+    assert loaded.config.runnable
+    assert loaded.warnings == ()
     assert type(loaded.config).from_json(loaded.config.to_json()) == loaded.config
 
 
