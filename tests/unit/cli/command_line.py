@@ -14,9 +14,9 @@ import redis
 
 from cli.main import run
 from runner.outcome import OpenOrderSeen, OrderList, Outcome, Result
+from state.cleanup_leases import CleanupLease, CleanupLeases
 from state.events import Events
 from state.instances import Instances, Record
-from state.cleanup_leases import CleanupLease, CleanupLeases
 from state.leases import Leases
 
 FILE: dict[str, Any] = {

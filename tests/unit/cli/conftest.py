@@ -9,9 +9,9 @@ import pytest
 import redis
 
 from cli.stack.valkey import ValkeyServer
+from state.cleanup_leases import CleanupLeases
 from state.events import Events
 from state.instances import Instances
-from state.cleanup_leases import CleanupLeases
 from state.leases import Leases
 from state.scripts import Scripts
 from tests.unit.cli.command_line import Bench
