@@ -32,7 +32,7 @@ MODES: Mapping[str, dict[str, Any]] = {
     "reset after": fault(EVERYTHING, "reset_after", probability=SHARE),
     "late": fault(EVERYTHING, "late", probability=SHARE, delay_ms=400),
     "latency": fault(EVERYTHING, "latency", probability=SHARE, latency_ms=300, spread_ms=200),
-    "hang": fault(EVERYTHING, "hang", probability=SHARE / 5),
+    "hang": fault(EVERYTHING, "hang", probability=SHARE),
     "stale list": fault(LIST_OPEN, "stale_list", probability=SHARE, delay_ms=1500),
     "202": fault("DELETE /api/v1/order", "cancel_202", probability=SHARE, delay_ms=150),
     "stale history": fault(EVERYTHING, "stale_history", probability=SHARE, delay_ms=1500),
