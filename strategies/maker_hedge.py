@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
 
-from market.book import BookLevel, OrderBook
 from market.instrument import MarketType
 from market.orders import Quote, Role, Side
 from market.snapshot import Snapshot
@@ -34,11 +33,10 @@ from strategies.maker_hedge_state import (
     begun,
     difference_of,
     dispute_of,
-    hedged_so_far,
     matters,
 )
+from strategies.maker_hedge_taking import due_hedge, others_book, spot_funds, unwind
 from strategies.quoting import BPS, Funds
-from strategies.taking import protected_taker
 
 #: Automatic size on spot: the part of the quote balance in one quote.
 _SPOT_SHARE = Decimal("0.05")
@@ -49,9 +47,6 @@ _PERP_SHARE = Decimal("0.25")
 #: An automatic size keeps that of a resting quote this close to it (relative), so that a fill, which changes
 #: the balance a little, does not cost both quotes their place.
 _SIZE_STICKINESS = Decimal("0.10")
-
-#: Doublings of the slippage that count; any maximum that is allowed is reached before.
-_MOST_DOUBLINGS = 16
 
 
 def decide(snapshot: Snapshot, state: State, params: HedgeParams) -> Decision[State]:
@@ -81,43 +76,8 @@ def decide(snapshot: Snapshot, state: State, params: HedgeParams) -> Decision[St
         return Decision(quotes=(), state=state, stop_reason=reached, unwind=True)
 
     market = replace(snapshot, book=others_book(snapshot))
-    taker, state = _hedge(market, state, params, difference)
+    taker, state = due_hedge(market, state, params, difference)
     return Decision(quotes=_quotes(market, state, params, difference, taker), state=state, taker=taker)
-
-
-def unwind(snapshot: Snapshot, state: State, params: HedgeParams) -> TakerOrder | None:
-    """Return the next order of the final hedge, None when what is left is too little or not to be traded.
-
-    It trades at most `max_hedge_slippage_bps` beyond the best price. Nothing is hedged once others have
-    moved the position. A position that has not followed the latest fills yet is brought back by an order
-    that can only reduce it.
-    """
-    if state.moved_by_others or snapshot.system_fills or snapshot.unsettled:
-        return None
-    difference = difference_of(snapshot, state, params)
-    if difference is None:
-        return None
-    is_confirmed = matters(difference.confirmed, snapshot.instrument, params)
-    if not is_confirmed and not _is_recent(snapshot, state, params):
-        return None
-    market = replace(snapshot, book=others_book(snapshot))
-    return _taker(market, state, params, difference, params.max_hedge_slippage_bps, "final hedge")
-
-
-def others_book(snapshot: Snapshot) -> OrderBook:
-    """Return the book without the prices at which nobody but this instance stands."""
-    own: dict[tuple[Side, Decimal | None], Decimal] = {}
-    for order in (own_order.order for own_order in snapshot.open_orders):
-        if order.status.is_open:
-            own[order.side, order.price] = (
-                own.get((order.side, order.price), Decimal(0)) + order.remaining_quantity
-            )
-
-    def others(levels: tuple[BookLevel, ...], side: Side) -> tuple[BookLevel, ...]:
-        return tuple(level for level in levels if level.quantity > own.get((side, level.price), Decimal(0)))
-
-    book = snapshot.book
-    return replace(book, bids=others(book.bids, Side.BUY), asks=others(book.asks, Side.SELL))
 
 
 def _ended_by_others(state: State, reason: str) -> Decision[State]:
@@ -126,78 +86,10 @@ def _ended_by_others(state: State, reason: str) -> Decision[State]:
     return Decision(quotes=(), state=ended, stop_reason=reason, unwind=False)
 
 
-def _hedge(
-    market: Snapshot, state: State, params: HedgeParams, difference: Difference
-) -> tuple[TakerOrder | None, State]:
-    """Return the hedge that is due, and the state that counts it."""
-    if market.unsettled:
-        # The last hedge may be what is not known; another one could trade the same amount twice.
-        return None, state
-    so_far = hedged_so_far(market)
-    was_filled_whole = state.awaited is None or so_far >= state.awaited
-    attempts = 0 if was_filled_whole else state.attempts
-    slippage_bps = min(
-        params.hedge_slippage_bps * 2 ** min(attempts, _MOST_DOUBLINGS), params.max_hedge_slippage_bps
-    )
-    taker = _taker(market, state, params, difference, slippage_bps, "hedge")
-    if taker is not None:
-        update = {"attempts": attempts + 1, "awaited": so_far + taker.quantity}
-        return taker, state.model_copy(update=update)
-    if any(matters(amount, market.instrument, params) for amount in difference.witnesses):
-        return None, state
-    return None, state.model_copy(update={"attempts": 0, "awaited": None})
-
-
-def _taker(
-    market: Snapshot,
-    state: State,
-    params: HedgeParams,
-    difference: Difference,
-    slippage_bps: Decimal,
-    reason: str,
-) -> TakerOrder | None:
-    amount, reduces = _to_trade_back(market, state, params, difference)
-    taker = protected_taker(market, -amount, slippage_bps=slippage_bps, reason=reason, reduce_only=reduces)
-    funds = _funds(market, params)
-    if taker is None or funds is None:
-        return taker
-    most = funds.base_spendable if taker.side is Side.SELL else funds.quote_spendable / taker.limit_price
-    quantity = min(taker.quantity, market.instrument.round_quantity(most))
-    if quantity <= 0 or quantity < market.instrument.min_quantity:
-        return None
-    return replace(taker, quantity=quantity)
-
-
-def _to_trade_back(
-    market: Snapshot, state: State, params: HedgeParams, difference: Difference
-) -> tuple[Decimal, bool]:
-    """Return the difference to trade back, and whether the exchange may be told to reduce only."""
-    reference = state.reference or Decimal(0)
-    confirmed, account = difference.confirmed, difference.account
-    if matters(confirmed, market.instrument, params):
-        position = Decimal(0) if account is None else account + reference
-        return confirmed, confirmed * position > 0 and abs(confirmed) <= abs(position)
-    # Towards zero the exchange itself sees to it that no order goes beyond what really stands, so own fills
-    # need not wait for a position that is shown late.
-    if account is not None and reference == 0 and matters(difference.own, market.instrument, params):
-        return difference.own, True
-    return Decimal(0), False
-
-
-def _is_recent(snapshot: Snapshot, state: State, params: HedgeParams) -> bool:
-    """Tell whether a position that does not show own fills may still be late, rather than moved by others."""
-    if not isinstance(params, PerpParams):
-        return True
-    seen_ms = [fill.filled_at_ms for fill in snapshot.fills]
-    if state.dispute is not None:
-        seen_ms.append(state.dispute.since_ms)
-    return bool(seen_ms) and snapshot.taken_at_ms - max(seen_ms) <= params.disagreement_limit_ms
-
-
 def _quotes(
     market: Snapshot, state: State, params: HedgeParams, difference: Difference, taker: TakerOrder | None
 ) -> tuple[Quote, ...]:
-    funds = _funds(market, params)
+    funds = spot_funds(market, params)
     if not quoting.is_two_sided(market.book) or (funds is None and not isinstance(params, PerpParams)):
         return ()
     if market.unsettled:
@@ -274,10 +166,6 @@ def _size(market: Snapshot, params: HedgeParams, funds: Funds | None) -> Decimal
     return quoting.capped(
         min(near, key=lambda size: (abs(size - computed), size), default=computed), instrument
     )
-
-
-def _funds(market: Snapshot, params: HedgeParams) -> Funds | None:
-    return None if isinstance(params, PerpParams) else quoting.funds_of(market)
 
 
 SPOT_STRATEGY: Strategy[SpotParams, State] = Strategy(

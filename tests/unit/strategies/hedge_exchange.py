@@ -11,9 +11,10 @@ from market.orders import OrderStatus, Quote, Role, Side
 from market.position import Fill
 from market.snapshot import OwnOrder, Snapshot
 from strategies.base import Decision, TakerOrder
-from strategies.maker_hedge import decide, others_book, unwind
+from strategies.maker_hedge import decide
 from strategies.maker_hedge_params import PerpParams, SpotParams
 from strategies.maker_hedge_state import State, matters
+from strategies.maker_hedge_taking import others_book, unwind
 from strategies.reconcile import reconcile
 from tests.unit.strategies.hedge_values import booked, fill, perp, perp_instrument, spot
 from tests.unit.strategies.market_values import NOW_MS, instrument, own_order

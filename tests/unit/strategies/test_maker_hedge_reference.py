@@ -9,8 +9,8 @@ import pytest
 
 from market.orders import Role, Side
 from strategies.base import Decision
-from strategies.maker_hedge import unwind
 from strategies.maker_hedge_state import Dispute, State
+from strategies.maker_hedge_taking import unwind
 from tests.unit.strategies.hedge_values import (
     BEGUN,
     fill,
@@ -202,6 +202,12 @@ class TestUnwind:
         half = perp((QUOTE, "0.5"), position="0.5")
         assert unwind(half, BEGUN, perp_params(hedge_tolerance="0.5")) is None
         assert unwind(spot((QUOTE, "0.004")), BEGUN, spot_params()) is None
+
+    def test_coins_that_a_cancelled_quote_is_shown_to_hold_are_sold(self) -> None:
+        order = unwind(spot((QUOTE, "1"), base="0", base_locked="0.8"), BEGUN, spot_params())
+        assert order is not None
+        assert order.quantity == D("0.8")
+        assert unwind(spot((QUOTE, "1"), base="0"), BEGUN, spot_params()) is None
 
     def test_it_waits_for_what_is_unsettled(self) -> None:
         assert unwind(perp((QUOTE, "1"), position="1", unsettled=[HEDGE]), BEGUN, perp_params()) is None
