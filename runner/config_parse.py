@@ -28,7 +28,7 @@ from runner.config_validation import Section, accepted_keys, validate_section
 from runner.config_variables import SecretRef, expand, secret_names
 from strategies.base import Params
 from strategies.limits import Limits
-from strategies.registry import STRATEGIES, UnknownStrategy, find
+from strategies.registry import BrokenStrategy, UnknownStrategy, all_strategies, find
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -204,7 +204,9 @@ class Reading:
         if model is None:
             return None
         own = {key: value for key, value in given.items() if key not in pace_keys}
-        others = {key: where for key, where in _owners().items() if key not in accepted_keys(model)}
+        unknown = [key for key in own if key not in accepted_keys(model)]
+        # Asked for only then: it imports the strategies of every other package.
+        others = {key: _owners()[key] for key in unknown if key in _owners()}
         params = self._valid("strategy_config", model, own, given, also_known=pace_keys, elsewhere=others)
         return None if pace is None or params is None else StrategyConfig(pace=pace, params=params)
 
@@ -221,6 +223,9 @@ class Reading:
         market_type = MarketType(metadata["market_type"])
         try:
             return find(name, market_type).params
+        except BrokenStrategy as broken:
+            self._add("$.metadata.strategy", f"is {shown(name)}: {broken}")
+            return None
         except UnknownStrategy as unknown:
             pairs = unknown.known
         markets = sorted(kind.value for other, kind in pairs if other == name)
@@ -267,7 +272,7 @@ class Reading:
 def _owners() -> Mapping[str, str]:
     """Return where each strategy parameter belongs, in words."""
     owners: dict[str, list[str]] = {}
-    for strategy in STRATEGIES:
+    for strategy in all_strategies():
         for kind in strategy.market_types:
             for key in accepted_keys(strategy.params):
                 owners.setdefault(key, []).append(f"{strategy.config_name} on {kind.value}")

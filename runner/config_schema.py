@@ -15,7 +15,7 @@ from runner.config_models import EXCHANGES, DaemonConfig, MetadataConfig, Pace, 
 from runner.config_validation import accepted_keys
 from strategies.base import Params
 from strategies.limits import Limits
-from strategies.registry import STRATEGIES
+from strategies.registry import all_strategies
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _NUMBER_PATTERN = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
@@ -54,7 +54,7 @@ def json_schema() -> dict[str, Any]:
     """Return the schema. It is a little wider than the check itself: rules between keys are not in it."""
     strategies: dict[tuple[str, MarketType], type[Params]] = {
         (strategy.config_name, kind): strategy.params
-        for strategy in STRATEGIES
+        for strategy in all_strategies()
         for kind in strategy.market_types
     }
 
