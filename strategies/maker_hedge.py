@@ -35,7 +35,7 @@ from strategies.maker_hedge_state import (
     dispute_of,
     matters,
 )
-from strategies.maker_hedge_taking import due_hedge, others_book, spot_funds, unwind
+from strategies.maker_hedge_taking import due_hedge, spot_funds, unwind
 from strategies.quoting import BPS, Funds
 
 #: Automatic size on spot: the part of the quote balance in one quote.
@@ -75,9 +75,8 @@ def decide(snapshot: Snapshot, state: State, params: HedgeParams) -> Decision[St
     if reached is not None:
         return Decision(quotes=(), state=state, stop_reason=reached, unwind=True)
 
-    market = replace(snapshot, book=others_book(snapshot))
-    taker, state = due_hedge(market, state, params, difference)
-    return Decision(quotes=_quotes(market, state, params, difference, taker), state=state, taker=taker)
+    taker, state = due_hedge(snapshot, state, params, difference)
+    return Decision(quotes=_quotes(snapshot, state, params, difference, taker), state=state, taker=taker)
 
 
 def _ended_by_others(state: State, reason: str) -> Decision[State]:
@@ -87,15 +86,15 @@ def _ended_by_others(state: State, reason: str) -> Decision[State]:
 
 
 def _quotes(
-    market: Snapshot, state: State, params: HedgeParams, difference: Difference, taker: TakerOrder | None
+    snapshot: Snapshot, state: State, params: HedgeParams, difference: Difference, taker: TakerOrder | None
 ) -> tuple[Quote, ...]:
-    funds = spot_funds(market, params)
-    if not quoting.is_two_sided(market.book) or (funds is None and not isinstance(params, PerpParams)):
+    funds = spot_funds(snapshot, params)
+    if not quoting.is_two_sided(snapshot.book) or (funds is None and not isinstance(params, PerpParams)):
         return ()
-    if market.unsettled:
+    if snapshot.unsettled:
         # What is not known may have used up all the room there is, on either side.
         return ()
-    wanted = tuple(_wanted(market, state, params, difference, funds))
+    wanted = tuple(_wanted(snapshot, state, params, difference, funds))
     if funds is None:
         return wanted
     if taker is not None:
@@ -108,20 +107,20 @@ def _quotes(
     asks = (quote for quote in wanted if quote.side is Side.SELL)
     return (
         *quoting.fit_budget(
-            bids, funds.quote_spendable, lambda quote: quote.price * dearer, market.instrument
+            bids, funds.quote_spendable, lambda quote: quote.price * dearer, snapshot.instrument
         ),
-        *quoting.fit_budget(asks, funds.base_spendable, lambda _: Decimal(1), market.instrument),
+        *quoting.fit_budget(asks, funds.base_spendable, lambda _: Decimal(1), snapshot.instrument),
     )
 
 
 def _wanted(
-    market: Snapshot, state: State, params: HedgeParams, difference: Difference, funds: Funds | None
+    snapshot: Snapshot, state: State, params: HedgeParams, difference: Difference, funds: Funds | None
 ) -> Iterator[Quote]:
     """Yield a quote for each side that has room, at the best price of that side."""
-    instrument, book = market.instrument, market.book
-    size = _size(market, params, funds)
+    instrument, book = snapshot.instrument, snapshot.book
+    size = _size(snapshot, params, funds)
     for side, price in ((Side.BUY, book.best_bid), (Side.SELL, book.best_ask)):
-        room = _room(market, state, params, difference, side)
+        room = _room(snapshot, state, params, difference, side)
         quantity = size if room is None else quoting.capped(min(size, room), instrument)
         if price is None or not quoting.is_valid_price(price, instrument):
             continue
@@ -130,12 +129,12 @@ def _wanted(
 
 
 def _room(
-    market: Snapshot, state: State, params: HedgeParams, difference: Difference, side: Side
+    snapshot: Snapshot, state: State, params: HedgeParams, difference: Difference, side: Side
 ) -> Decimal | None:
     """Return what a quote of `side` may have at most, base units; None: there is no limit."""
     sign = 1 if side is Side.BUY else -1
     further = [sign * amount for amount in difference.witnesses]
-    if any(amount > 0 and matters(amount, market.instrument, params) for amount in further):
+    if any(amount > 0 and matters(amount, snapshot.instrument, params) for amount in further):
         # What has to be traded back is not added to; it is also the side that the hedge would hit.
         return Decimal(0)
     if state.dispute is not None:
@@ -151,17 +150,17 @@ def _room(
     return room
 
 
-def _size(market: Snapshot, params: HedgeParams, funds: Funds | None) -> Decimal:
-    instrument = market.instrument
+def _size(snapshot: Snapshot, params: HedgeParams, funds: Funds | None) -> Decimal:
+    instrument = snapshot.instrument
     if params.quantity is not None:
         return quoting.capped(params.quantity, instrument)
     if isinstance(params, PerpParams):
         computed = params.max_position * _PERP_SHARE
     else:
-        ask = market.book.best_ask
+        ask = snapshot.book.best_ask
         computed = funds.quote_total * _SPOT_SHARE / ask if funds and ask else Decimal(0)
     computed = max(instrument.round_quantity(computed), instrument.min_quantity)
-    resting = (own.order.quantity for own in market.open_orders if own.role == Role.QUOTE)
+    resting = (own.order.quantity for own in snapshot.open_orders if own.role == Role.QUOTE)
     near = (size for size in resting if abs(size - computed) <= computed * _SIZE_STICKINESS)
     return quoting.capped(
         min(near, key=lambda size: (abs(size - computed), size), default=computed), instrument

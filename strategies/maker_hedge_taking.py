@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from decimal import Decimal
 
-from market.book import BookLevel, OrderBook
 from market.orders import Side
 from market.snapshot import Snapshot
 from strategies import quoting
@@ -20,24 +19,24 @@ _MOST_DOUBLINGS = 16
 
 
 def due_hedge(
-    market: Snapshot, state: State, params: HedgeParams, difference: Difference
+    snapshot: Snapshot, state: State, params: HedgeParams, difference: Difference
 ) -> tuple[TakerOrder | None, State]:
     """Return the hedge that is due, and the state that counts it."""
-    if market.unsettled:
+    if snapshot.unsettled:
         # The last hedge may be what is not known; another one could trade the same amount twice.
         return None, state
-    so_far = hedged_so_far(market)
+    so_far = hedged_so_far(snapshot)
     was_filled_whole = state.awaited is None or so_far >= state.awaited
     attempts = 0 if was_filled_whole else state.attempts
     slippage_bps = min(
         params.hedge_slippage_bps * 2 ** min(attempts, _MOST_DOUBLINGS), params.max_hedge_slippage_bps
     )
-    taker = _taker(market, state, params, difference, slippage_bps, "hedge")
-    taker = _covered(taker, spot_funds(market, params), market)
+    taker = _taker(snapshot, state, params, difference, slippage_bps, "hedge")
+    taker = _covered(taker, spot_funds(snapshot, params), snapshot)
     if taker is not None:
         update = {"attempts": attempts + 1, "awaited": so_far + taker.quantity}
         return taker, state.model_copy(update=update)
-    if any(matters(amount, market.instrument, params) for amount in difference.witnesses):
+    if any(matters(amount, snapshot.instrument, params) for amount in difference.witnesses):
         return None, state
     return None, state.model_copy(update={"attempts": 0, "awaited": None})
 
@@ -57,71 +56,54 @@ def unwind(snapshot: Snapshot, state: State, params: HedgeParams) -> TakerOrder 
     is_confirmed = matters(difference.confirmed, snapshot.instrument, params)
     if not is_confirmed and not _is_recent(snapshot, state, params):
         return None
-    market = replace(snapshot, book=others_book(snapshot))
-    taker = _taker(market, state, params, difference, params.max_hedge_slippage_bps, "final hedge")
-    funds = spot_funds(market, params)
+    taker = _taker(snapshot, state, params, difference, params.max_hedge_slippage_bps, "final hedge")
+    funds = spot_funds(snapshot, params)
     if funds is not None:
         # What the cancelled quotes held may be shown as held still.
         funds = replace(funds, base_spendable=funds.base_total, quote_spendable=funds.quote_total)
-    return _covered(taker, funds, market)
+    return _covered(taker, funds, snapshot)
 
 
-def others_book(snapshot: Snapshot) -> OrderBook:
-    """Return the book without the prices at which nobody but this instance stands."""
-    own: dict[tuple[Side, Decimal | None], Decimal] = {}
-    for order in (own_order.order for own_order in snapshot.open_orders):
-        if order.status.is_open:
-            own[order.side, order.price] = (
-                own.get((order.side, order.price), Decimal(0)) + order.remaining_quantity
-            )
-
-    def others(levels: tuple[BookLevel, ...], side: Side) -> tuple[BookLevel, ...]:
-        return tuple(level for level in levels if level.quantity > own.get((side, level.price), Decimal(0)))
-
-    book = snapshot.book
-    return replace(book, bids=others(book.bids, Side.BUY), asks=others(book.asks, Side.SELL))
-
-
-def spot_funds(market: Snapshot, params: HedgeParams) -> Funds | None:
+def spot_funds(snapshot: Snapshot, params: HedgeParams) -> Funds | None:
     """Return what the account holds of both assets; None on perpetuals, and where it is not known."""
-    return None if isinstance(params, PerpParams) else quoting.funds_of(market)
+    return None if isinstance(params, PerpParams) else quoting.funds_of(snapshot)
 
 
 def _taker(
-    market: Snapshot,
+    snapshot: Snapshot,
     state: State,
     params: HedgeParams,
     difference: Difference,
     slippage_bps: Decimal,
     reason: str,
 ) -> TakerOrder | None:
-    amount, reduces = _to_trade_back(market, state, params, difference)
-    return protected_taker(market, -amount, slippage_bps=slippage_bps, reason=reason, reduce_only=reduces)
+    amount, reduces = _to_trade_back(snapshot, state, params, difference)
+    return protected_taker(snapshot, -amount, slippage_bps=slippage_bps, reason=reason, reduce_only=reduces)
 
 
-def _covered(taker: TakerOrder | None, funds: Funds | None, market: Snapshot) -> TakerOrder | None:
+def _covered(taker: TakerOrder | None, funds: Funds | None, snapshot: Snapshot) -> TakerOrder | None:
     """Return the order as far as `funds` cover it, None when they do not cover a smallest one."""
     if taker is None or funds is None:
         return taker
     most = funds.base_spendable if taker.side is Side.SELL else funds.quote_spendable / taker.limit_price
-    quantity = min(taker.quantity, market.instrument.round_quantity(most))
-    if quantity <= 0 or quantity < market.instrument.min_quantity:
+    quantity = min(taker.quantity, snapshot.instrument.round_quantity(most))
+    if quantity <= 0 or quantity < snapshot.instrument.min_quantity:
         return None
     return replace(taker, quantity=quantity)
 
 
 def _to_trade_back(
-    market: Snapshot, state: State, params: HedgeParams, difference: Difference
+    snapshot: Snapshot, state: State, params: HedgeParams, difference: Difference
 ) -> tuple[Decimal, bool]:
     """Return the difference to trade back, and whether the exchange may be told to reduce only."""
     reference = state.reference or Decimal(0)
     confirmed, account = difference.confirmed, difference.account
-    if matters(confirmed, market.instrument, params):
+    if matters(confirmed, snapshot.instrument, params):
         position = Decimal(0) if account is None else account + reference
         return confirmed, confirmed * position > 0 and abs(confirmed) <= abs(position)
     # Towards zero the exchange itself sees to it that no order goes beyond what really stands, so own fills
     # need not wait for a position that is shown late.
-    if account is not None and reference == 0 and matters(difference.own, market.instrument, params):
+    if account is not None and reference == 0 and matters(difference.own, snapshot.instrument, params):
         return difference.own, True
     return Decimal(0), False
 

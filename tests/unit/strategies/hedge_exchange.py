@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from decimal import Decimal as D
 
-from market.book import BookLevel, OrderBook
 from market.instrument import Instrument
 from market.orders import OrderStatus, Quote, Role, Side
 from market.position import Fill
@@ -14,10 +13,10 @@ from strategies.base import Decision, TakerOrder
 from strategies.maker_hedge import decide
 from strategies.maker_hedge_params import PerpParams, SpotParams
 from strategies.maker_hedge_state import State, matters
-from strategies.maker_hedge_taking import others_book, unwind
+from strategies.maker_hedge_taking import unwind
 from strategies.reconcile import reconcile
 from tests.unit.strategies.hedge_values import booked, fill, perp, perp_instrument, spot
-from tests.unit.strategies.market_values import NOW_MS, instrument, own_order
+from tests.unit.strategies.market_values import NOW_MS, book, instrument, own_order
 
 #: Between two iterations.
 STEP_MS = 1_000
@@ -137,7 +136,8 @@ class World:
         raise AssertionError("the final hedge does not come to an end")
 
     def _snapshot(self, step: Step, listed: tuple[OwnOrder, ...], known: int) -> Snapshot:
-        order_book = self._book_with(listed, step)
+        bid = D(149) + step.bid_ticks * self.of.tick_size
+        order_book = book(bid, bid + step.spread_ticks * self.of.tick_size)
         now_ms = NOW_MS + self.at * STEP_MS
         seen = [done for done in self.done[:known] if done.visible_from <= self.at]
         unsettled = {done.role for done in self.done[:known] if done.visible_from > self.at}
@@ -152,24 +152,6 @@ class World:
             unsettled=frozenset((0, int(role)) for role in unsettled),
             fills=tuple(done.fill for done in seen if done.fill.trade_id not in self.told),
         )
-
-    def _book_with(self, listed: tuple[OwnOrder, ...], step: Step) -> OrderBook:
-        """Return what others display, with own orders on top."""
-        bid = D(149) + step.bid_ticks * self.of.tick_size
-        shown = {(Side.BUY, bid): D(10), (Side.SELL, bid + step.spread_ticks * self.of.tick_size): D(10)}
-        for own in listed:
-            assert own.order.price is not None
-            key = own.order.side, own.order.price
-            shown[key] = shown.get(key, D(0)) + own.order.remaining_quantity
-        bids, asks = (
-            tuple(
-                BookLevel(price=price, quantity=quantity)
-                for (of_side, price), quantity in sorted(shown.items(), reverse=side is Side.BUY)
-                if of_side is side
-            )
-            for side in Side
-        )
-        return OrderBook(symbol=self.of.symbol, bids=bids, asks=asks, updated_at_ms=NOW_MS)
 
     def _carry_out(self, of: Snapshot, decision: Decision[State], step: Step, known: int) -> None:
         """Do what the runner does, and save the state unless the iteration is killed."""
@@ -244,18 +226,13 @@ def check(
         assert taker.limit_price % of.instrument.tick_size == 0
         assert taker.side.opposite not in {quote.side for quote in quotes}
         assert {own.order.side for own in reconciled(of, decision)} <= {taker.side}
-    others = others_book(of)
-    assert others.best_bid is not None
-    assert others.best_ask is not None
     assert len({quote.side for quote in quotes}) == len(quotes)
     for quote in quotes:
         assert (quote.level, quote.role, quote.post_only) == (0, Role.QUOTE, True)
         assert quote.price % of.instrument.tick_size == 0
         assert quote.quantity % of.instrument.step_size == 0
         assert quote.quantity >= of.instrument.min_quantity
-        is_bid = quote.side is Side.BUY
-        assert quote.price == (others.best_bid if is_bid else others.best_ask)
-        assert quote.price < others.best_ask if is_bid else quote.price > others.best_bid
+        assert quote.price == (of.book.best_bid if quote.side is Side.BUY else of.book.best_ask)
 
 
 def reconciled(of: Snapshot, decision: Decision[State]) -> tuple[OwnOrder, ...]:

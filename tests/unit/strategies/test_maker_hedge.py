@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from market.book import BookLevel, OrderBook
+from market.book import OrderBook
 from market.orders import Quote, Role, Side
 from strategies.base import Decision, TakerOrder
 from strategies.maker_hedge_state import State
@@ -27,7 +27,7 @@ from tests.unit.strategies.hedge_values import (
     spot,
     spot_params,
 )
-from tests.unit.strategies.market_values import NOW_MS, book, instrument, own_order, placed
+from tests.unit.strategies.market_values import book, instrument, own_order, placed
 
 BUY, SELL = Side.BUY, Side.SELL
 QUOTE, HEDGE = Role.QUOTE, Role.HEDGE
@@ -47,21 +47,9 @@ class TestQuotes:
 
     def test_an_unchanged_market_needs_no_second_order(self) -> None:
         resting = placed(on_perp(perp()).quotes)
-        again = on_perp(perp(open_orders=resting, order_book=book_of(resting)))
+        again = on_perp(perp(open_orders=resting))
         plan = reconcile(again.quotes, resting, tolerance_bps=D(0), instrument=instrument())
         assert plan.changes_nothing
-
-    def test_an_own_order_alone_at_the_touch_is_no_market(self) -> None:
-        """The quotes go where others stand, and do not chase their own shadow."""
-        ours = own_order(BUY, "149.97", "1")
-        levels = (BookLevel(price=D("149.97"), quantity=D(1)), BookLevel(price=D("149.90"), quantity=D(5)))
-        others = OrderBook(symbol="SOL", bids=levels, asks=book().asks, updated_at_ms=NOW_MS)
-        decision = on_perp(perp(open_orders=[ours], order_book=others))
-        assert [quote.price for quote in decision.quotes] == [D("149.90"), D("150.03")]
-
-    def test_an_own_order_beside_others_keeps_the_touch(self) -> None:
-        decision = on_perp(perp(open_orders=[own_order(BUY, "149.97", "1")]))
-        assert [quote.price for quote in decision.quotes] == [D("149.97"), D("150.03")]
 
     @pytest.mark.parametrize(
         "unclear",
@@ -201,14 +189,6 @@ class TestHedge:
         assert decision.taker is not None
         assert size(decision, SELL) + decision.taker.quantity == D("1.5")
 
-    def test_the_bound_is_taken_from_others_prices(self) -> None:
-        levels = (BookLevel(price=D("149.97"), quantity=D(1)), BookLevel(price=D("149"), quantity=D(5)))
-        others = OrderBook(symbol="SOL", bids=levels, asks=book().asks, updated_at_ms=NOW_MS)
-        of = perp((QUOTE, "1"), position="1", order_book=others, open_orders=[own_order(BUY, "149.97", "1")])
-        taker = on_perp(of).taker
-        assert taker is not None
-        assert taker.limit_price == D("148.71")
-
     def test_without_anybody_to_trade_with_it_waits(self) -> None:
         decision = on_perp(perp((QUOTE, "1"), position="1", order_book=book(None, "150.03")))
         assert (decision.taker, decision.state) == (None, BEGUN)
@@ -297,9 +277,3 @@ class TestCap:
         decision = on_spot(spot(), max_unhedged="0.5")
         assert (size(decision, BUY), size(decision, SELL)) == (D("0.5"), D("0.5"))
         assert spot_params(max_position="0.5").position_cap == D("0.5")
-
-
-def book_of(resting: Any) -> OrderBook:
-    """Return a book in which others stand beside the resting orders."""
-    prices = {own.order.side: own.order.price for own in resting}
-    return book(prices[BUY], prices[SELL])
