@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 
@@ -23,6 +24,20 @@ class OrderBook:
     asks: tuple[BookLevel, ...]
     #: Exchange time of the last change, ms since the epoch.
     updated_at_ms: int
+
+    def without(self, own: Mapping[tuple[bool, Decimal], Decimal]) -> OrderBook:
+        """Return the book of the others: `own` quantities taken off, by (is a bid, price)."""
+
+        def others(levels: tuple[BookLevel, ...], *, bids: bool) -> tuple[BookLevel, ...]:
+            left = (
+                replace(level, quantity=level.quantity - own.get((bids, level.price), Decimal(0)))
+                for level in levels
+            )
+            return tuple(level for level in left if level.quantity > 0)
+
+        if not own:
+            return self
+        return replace(self, bids=others(self.bids, bids=True), asks=others(self.asks, bids=False))
 
     @property
     def best_bid(self) -> Decimal | None:

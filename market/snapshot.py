@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from market.book import OrderBook
 from market.instrument import Instrument
+from market.net_range import NetRange
 from market.orders import OpenOrder, Side
 from market.position import Balance, Fill, Position
 from market.profit import Profit
@@ -75,6 +76,7 @@ class Snapshot:
     #: When this run was started, same clock.
     started_at_ms: int
     instrument: Instrument
+    #: Of the others: without this instance's own orders.
     book: OrderBook
     #: Own orders of this instance that rest, or have to be taken for resting.
     open_orders: tuple[OwnOrder, ...]
@@ -84,6 +86,11 @@ class Snapshot:
     position: Position | None = None
     #: Own fills since the last committed iteration, oldest first: each appears once in a run.
     fills: tuple[Fill, ...] = ()
+    #: True: nothing and nobody else trades this symbol on this account, so its whole position is this
+    #: instance's to manage.
+    exclusive_symbol: bool = False
+    #: Bounds of the net quantity where position and fills can lag; None: they are as they stand.
+    net_bounds: NetRange | None = None
     #: What the account pays; known before a start only.
     terms: AccountTerms | None = None
     #: All own fills of this run, `fills` included, by level and role.
@@ -98,8 +105,15 @@ class Snapshot:
     system_fills: tuple[Fill, ...] = ()
 
     @property
+    def net(self) -> NetRange:
+        """Return what is held: on a perpetual the account's position, on spot what this run made."""
+        if self.net_bounds is not None:
+            return self.net_bounds
+        return NetRange.exactly(self.profit.net if self.position is None else self.position.net_quantity)
+
+    @property
     def price(self) -> Decimal | None:
         """Return the fair price: the mark where the exchange names one, else the mid."""
-        if self.position is not None and self.position.mark_price is not None:
-            return self.position.mark_price
-        return self.book.mid
+        mark = None if self.position is None else self.position.mark_price
+        # A flat position may come with a mark of zero.
+        return mark if mark else self.book.mid

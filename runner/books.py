@@ -14,8 +14,9 @@ from decimal import Decimal
 from pydantic import BaseModel, ConfigDict, Field
 
 from market.instrument import Instrument
-from market.orders import OpenOrder, OrderStatus, Side
-from market.position import Fill
+from market.net_range import Carried, NetRange
+from market.orders import OpenOrder, OrderStatus, Role, Side
+from market.position import Fill, Position
 from market.profit import Profit
 from market.snapshot import LevelRole, LevelTotals, OwnOrder
 from state.client_ids import decode
@@ -99,6 +100,8 @@ class Books(BaseModel):
     system_trades: tuple[str, ...] = ()
     #: When orders were placed, ms of the state server's clock, for the last minute.
     placed_at_ms: tuple[int, ...] = ()
+    #: Perpetuals: what of the exchange's position this run did not make.
+    carried: Carried | None = None
     #: What the limits cut last time, so that only a change makes an event.
     cuts: tuple[str, ...] = ()
 
@@ -236,6 +239,19 @@ class Books(BaseModel):
             level, role = (int(part) for part in name.split(":"))
             found[level, role] = totals
         return found
+
+    def net_range(self, position: Position, unsettled: frozenset[LevelRole], now_ms: int) -> NetRange:
+        """Return between which net quantities `position` is, and note what of it others made."""
+        held, own = position.net_quantity, self.profit.net
+        if self.carried is None:
+            bought = sum((totals.bought for totals in self.totals.values()), Decimal(0))
+            sold = sum((totals.sold for totals in self.totals.values()), Decimal(0))
+            self.carried = Carried.first(held, own, bought=bought, sold=sold, now_ms=now_ms)
+        else:
+            self.carried = self.carried.after(held, own, now_ms=now_ms, is_settled=not unsettled)
+        found = self.carried.net_range(held, own)
+        takers = {(0, int(Role.HEDGE)), (0, int(Role.CLEANUP))}
+        return found.with_zero() if takers & unsettled else found
 
     def forget_unseen(self) -> None:
         """Note that the strategy's saved state has seen every fill so far."""

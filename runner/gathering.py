@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 import structlog
 
 from exchanges.clock import StoreClockReading
 from exchanges.registry import Venue
 from market.instrument import Instrument, MarketType
-from market.orders import OpenOrder
-from market.snapshot import Snapshot
+from market.orders import OpenOrder, Side
+from market.snapshot import OwnOrder, Snapshot
 from runner.books import Books, KnownOrder
 from runner.context import Context
 from runner.loaded import LoadedInstance
@@ -59,7 +60,14 @@ def gather(
     listed = [o for o in venue.open_orders(instrument.symbol) if owns(standing.slot, o.client_order_id)]
     strangers = standing.books.observe_list(listed, standing.intents)
     unexplained = update_books(venue, instrument, standing, listed)
-    snapshot = read_snapshot(venue, instrument, standing, unexplained, with_balances=with_balances)
+    snapshot = read_snapshot(
+        venue,
+        instrument,
+        standing,
+        unexplained,
+        with_balances=with_balances,
+        exclusive_symbol=instance.config.exclusive_symbol,
+    )
     return Gathered(snapshot=snapshot, strangers=strangers)
 
 
@@ -86,26 +94,41 @@ def read_snapshot(
     unexplained: Sequence[KnownOrder] = (),
     *,
     with_balances: bool = False,
+    exclusive_symbol: bool = False,
 ) -> Snapshot:
     """Read the market and what is held, and return them with the books. Raises `ExchangeError`."""
     symbol, books = instrument.symbol, standing.books
     is_perp = instrument.market_type is MarketType.PERP
     position = venue.position(symbol) if is_perp else None
     balances = venue.balances() if with_balances or not is_perp else {}
+    unsettled = books.unsettled(standing.intents, unexplained)
+    own_orders = books.open_orders(symbol)
     return Snapshot(
         taken_at_ms=standing.now_ms,
         started_at_ms=standing.started_at_ms,
         instrument=instrument,
-        book=venue.order_book(symbol),
-        open_orders=books.open_orders(symbol),
+        book=venue.order_book(symbol).without(_by_price(own_orders)),
+        open_orders=own_orders,
         balances=balances,
         position=position,
         fills=books.unseen,
         totals=books.totals_by_level(),
         profit=books.profit,
-        unsettled=books.unsettled(standing.intents, unexplained),
+        unsettled=unsettled,
+        net_bounds=None if position is None else books.net_range(position, unsettled, standing.now_ms),
+        exclusive_symbol=exclusive_symbol,
         system_fills=books.unseen_system,
     )
+
+
+def _by_price(orders: Sequence[OwnOrder]) -> dict[tuple[bool, Decimal], Decimal]:
+    """Return what the book shows of own orders, by (is a bid, price)."""
+    own: dict[tuple[bool, Decimal], Decimal] = {}
+    for order in (each.order for each in orders):
+        if order.price is not None:
+            place = (order.side is Side.BUY, order.price)
+            own[place] = own.get(place, Decimal(0)) + order.remaining_quantity
+    return own
 
 
 def _clear_up_intents(venue: Venue, symbol: str, standing: Standing) -> None:

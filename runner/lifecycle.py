@@ -85,6 +85,7 @@ def _preflight(context: Context, loaded: LoadedInstance) -> tuple[str, ...]:
         balances=venue.balances(),
         position=venue.position(symbol) if instrument.market_type is MarketType.PERP else None,
         terms=venue.account_terms(),
+        exclusive_symbol=loaded.config.exclusive_symbol,
     )
     found = loaded.strategy.preflight(snapshot, loaded.params)
     if found.problems:

@@ -169,7 +169,12 @@ class LastBooks:
     def _snapshot(self) -> Snapshot | None:
         """Return a snapshot whose book can be traded with, None when there is none now."""
         try:
-            snapshot = read_snapshot(self._venue, self._instrument, self.standing)
+            snapshot = read_snapshot(
+                self._venue,
+                self._instrument,
+                self.standing,
+                exclusive_symbol=self._instance.config.exclusive_symbol,
+            )
         except ExchangeError as error:
             self._cleaner.note_trouble(f"position or book unknown: {error}")
             return None

@@ -202,6 +202,17 @@ def test_an_order_without_a_trace_is_taken_for_resting_and_given_up_in_time(
     assert trader.venue.names("place") == ["place", "place"]
 
 
+def test_decisions_see_the_book_without_own_orders(trader: Trader) -> None:
+    trader.quotes = (quote(Side.BUY, "99.9", quantity="50", level=3),)
+    before = trader.run()
+    after = trader.run()
+    assert before is not None
+    assert after is not None
+    assert before.book.best_bid == Decimal("99.9")
+    # All of what the exchange shows at that price is ours now.
+    assert after.book.best_bid is None
+
+
 def test_a_fill_that_comes_during_the_cleanup_is_counted(trader: Trader) -> None:
     trader.run()
     trader.venue.hit(trader.resting(Side.BUY)[0], "0.4")

@@ -57,3 +57,24 @@ def test_the_opposite_of_the_opposite_is_the_side_itself() -> None:
 
 def test_a_balance_totals_what_is_available_and_what_is_locked() -> None:
     assert Balance(asset="SOL", available=D(3), locked=D("0.5")).total == D("3.5")
+
+
+def test_the_book_of_the_others_lacks_own_orders_and_levels_that_were_only_theirs() -> None:
+    def level(price: str, quantity: str) -> BookLevel:
+        return BookLevel(price=D(price), quantity=D(quantity))
+
+    book = OrderBook(
+        symbol="S",
+        bids=(level("99", "1"), level("98", "5")),
+        asks=(level("101", "3"), level("102", "4")),
+        updated_at_ms=0,
+    )
+    own = {
+        (True, D(99)): D(1),
+        (False, D(101)): D(1),
+        (True, D(101)): D(9),
+    }
+    others = book.without(own)
+    assert others.bids == (level("98", "5"),)
+    assert others.asks == (level("101", "2"), level("102", "4"))
+    assert book.without({}) is book
