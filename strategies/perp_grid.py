@@ -19,6 +19,7 @@ from market.orders import Quote
 from market.snapshot import Snapshot
 from strategies import grid_preflight, grid_run, intervals, quoting
 from strategies.base import Decision, Preflight, Strategy, TakerOrder
+from strategies.closing import close_own
 from strategies.grid_levels import (
     GridImpossible,
     GridType,
@@ -30,7 +31,6 @@ from strategies.grid_levels import (
 from strategies.grid_params import GridParams, State
 from strategies.grid_run import GridMarket
 from strategies.intervals import Grid
-from strategies.taking import protected_taker
 
 __all__ = ["STRATEGY", "Params", "State", "decide", "preflight", "unwind"]
 
@@ -76,19 +76,8 @@ def decide(snapshot: Snapshot, state: State, params: Params) -> Decision[State]:
 
 
 def unwind(snapshot: Snapshot, state: State, params: Params) -> TakerOrder | None:
-    """Return the reduce-only order that closes this run's own net; None when there is nothing to close.
-
-    Never more than the exchange's position, and nothing when that has the other sign: somebody else has
-    closed it then.
-    """
-    own = snapshot.profit.net
-    position = snapshot.position.net_quantity if snapshot.position else Decimal(0)
-    if own == 0 or position == 0 or (own > 0) != (position > 0):
-        return None
-    change = -min(own, position, key=abs)
-    return protected_taker(
-        snapshot, change, slippage_bps=params.close_slippage_bps, reason="close grid", reduce_only=True
-    )
+    """Return the reduce-only order that closes this run's own net; None when nothing of it is left."""
+    return close_own(snapshot, slippage_bps=params.close_slippage_bps, reason="close grid")
 
 
 def preflight(snapshot: Snapshot, params: Params) -> Preflight:
