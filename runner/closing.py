@@ -37,8 +37,8 @@ class ClosingOrders:
         asked_at_s = time.monotonic()
         return StoreClockReading(store_ms=self._context.instances.now_ms(), monotonic_s=asked_at_s)
 
-    def send(self, taker: TakerOrder) -> None:
-        """Send one order. Raises `AuthorizationRefused`."""
+    def send(self, taker: TakerOrder) -> bool:
+        """Send one order; tell whether any of it was executed. Raises `AuthorizationRefused`."""
         report, reading = ExecutionReport(), self.read_clock()
         executor = Executor(
             self._venue,
@@ -53,6 +53,7 @@ class ClosingOrders:
         finally:
             self._unresolved += len(report.unresolved)
             self._reports.append(report)
+        return any(order.executed_quantity for order in report.accepted)
 
     def take_reports(self) -> list[ExecutionReport]:
         """Return what became of the orders sent since the last call."""

@@ -203,7 +203,10 @@ class Reading:
         model = self._params_model(metadata)
         if model is None:
             return None
-        own = {key: value for key, value in given.items() if key not in pace_keys}
+        self.warnings += [
+            f"strategy_config.{key} has no effect: {why}" for key, why in model.inert.items() if key in given
+        ]
+        own = {key: value for key, value in given.items() if key not in (*pace_keys, *model.inert)}
         unknown = [key for key in own if key not in accepted_keys(model)]
         # Asked for only then: it imports the strategies of every other package.
         others = {key: _owners()[key] for key in unknown if key in _owners()}
@@ -230,9 +233,10 @@ class Reading:
             pairs = unknown.known
         markets = sorted(kind.value for other, kind in pairs if other == name)
         if markets:
+            near = did_you_mean(name, (other for other, kind in pairs if kind is market_type))
             self._add(
                 "$.metadata.strategy",
-                f"{shown(name)} runs on {' and '.join(markets)} markets, not on {market_type.value}",
+                f"{shown(name)} runs on {' and '.join(markets)} markets, not on {market_type.value}{near}",
             )
         else:
             known = did_you_mean(name, (other for other, _ in pairs))

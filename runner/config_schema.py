@@ -112,8 +112,8 @@ def _schemas(
     return {model: definitions.pop(name) for model, name in names.items()}, definitions
 
 
-def _with_older_names(model: type[BaseModel], schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the schema of `model` with the other names its keys have in older files."""
+def _with_older_names(model: type[Params], schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the schema of `model` with the other names its keys have in older files, and those let pass."""
     properties: dict[str, Any] = dict(schema["properties"])
     by_field: dict[int, list[str]] = {}
     known: dict[str, FieldInfo] = accepted_keys(model)
@@ -123,6 +123,8 @@ def _with_older_names(model: type[BaseModel], schema: Mapping[str, Any]) -> dict
         current = next(name for name in names if name in schema["properties"])
         for name in names:
             properties.setdefault(name, {**properties[current], "deprecated": True})
+    for key, why in model.inert.items():
+        properties.setdefault(key, {"description": f"No effect: {why}.", "deprecated": True})
     return {**schema, "properties": properties}
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 
-from market.orders import Quote
+from market.orders import Quote, Side
 from market.snapshot import OwnOrder, Snapshot
 from runner.loaded import LoadedInstance
 from strategies import limits
@@ -45,10 +46,44 @@ def limited_plan(
         plan.places, placed_at_ms, snapshot.taken_at_ms, own, price=snapshot.price
     )
     return Limited(
-        plan=replace(plan, places=places),
+        plan=_without_gaps(plan, places),
         taker=taker,
         cuts=(*cuts, *((taker_cut,) if taker_cut else ()), *rate_cuts),
     )
+
+
+def _without_gaps(plan: OrderPlan, places: Sequence[Quote]) -> OrderPlan:
+    """Return the plan with `places` only; an order whose successor has to wait rests until then.
+
+    It goes all the same where it is larger than what is wanted, or would meet an order of the other side.
+    """
+    waiting = [quote for quote in plan.places if quote not in places]
+    others = [(own.order.side, own.order.price) for own in plan.kept] + [(q.side, q.price) for q in places]
+    spared: list[OwnOrder] = []
+    for quote in waiting:
+        for own in plan.cancels:
+            if own not in spared and _can_stand_in(own, quote) and not _meets(own, others):
+                spared.append(own)
+                break
+    return replace(
+        plan,
+        places=tuple(places),
+        cancels=tuple(own for own in plan.cancels if own not in spared),
+        kept=(*plan.kept, *spared),
+    )
+
+
+def _can_stand_in(own: OwnOrder, quote: Quote) -> bool:
+    is_its_place = (own.order.side, own.role, own.level) == (quote.side, quote.role, quote.level)
+    return is_its_place and own.order.remaining_quantity <= quote.quantity
+
+
+def _meets(own: OwnOrder, others: Sequence[tuple[Side, Decimal | None]]) -> bool:
+    side, price = own.order.side, own.order.price
+    if price is None:
+        return True
+    opposite = [other for at, other in others if at is not side and other is not None]
+    return any(price >= other if side is Side.BUY else price <= other for other in opposite)
 
 
 def _settled(quotes: Sequence[Quote], snapshot: Snapshot) -> tuple[tuple[Quote, ...], tuple[OwnOrder, ...]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from decimal import Decimal
 from typing import Protocol
 
@@ -12,6 +13,7 @@ import structlog
 
 from exchanges.errors import ExchangeError
 from exchanges.registry import Venue
+from market.orders import Side
 from market.snapshot import Snapshot
 from runner.closing import ClosingOrders
 from runner.context import Context
@@ -148,7 +150,7 @@ class LastBooks:
 
         Returns the run's net quantity before and after, and whether it is where the strategy leaves it.
         """
-        before, in_order = None, False
+        before, in_order, worst_price = None, False, None
         for _ in range(MOST_ORDERS):
             settled = self.settle()
             before = self.standing.books.profit.net if before is None else before
@@ -162,7 +164,12 @@ class LastBooks:
             if taker is None:
                 in_order = True
                 break
-            self._closing.send(taker)
+            taker = _within(taker, worst_price)
+            worst_price = taker.limit_price
+            if not self._closing.send(taker):
+                # Nobody takes it at that price: the next one may follow the market, a moment later.
+                self._cleaner.pause(LONGEST_PAUSE_S)
+                worst_price = None
         after = self.standing.books.profit.net
         return after if before is None else before, after, in_order
 
@@ -194,3 +201,11 @@ class LastBooks:
             for order in report.accepted:
                 self.standing.books.add(order)
             self.standing.intents |= report.unresolved
+
+
+def _within(taker: TakerOrder, worst_price: Decimal | None) -> TakerOrder:
+    """Return the order with the worst price of the one before it: several must not walk down the book."""
+    if worst_price is None:
+        return taker
+    better = max if taker.side is Side.SELL else min
+    return replace(taker, limit_price=better(taker.limit_price, worst_price))

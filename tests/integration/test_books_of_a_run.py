@@ -254,6 +254,23 @@ def test_a_stop_that_unwinds_brings_back_what_the_run_opened(trader: Trader) -> 
     assert [order.quantity for order in sent] == [Decimal("0.4"), Decimal("0.2"), Decimal("0.1")]
 
 
+def test_several_orders_that_unwind_do_not_walk_down_the_book(trader: Trader) -> None:
+    trader.run()
+    trader.venue.hit(trader.resting(Side.BUY)[0], "0.4")
+    trader.venue.ioc_share = Decimal("0.5")
+    asked = iter(["99.5", "99.0", "98.5", "98.0"])
+
+    def lower_each_time(snapshot: Snapshot) -> TakerOrder | None:
+        if snapshot.profit.net <= Decimal("0.05"):
+            return None
+        return replace(selling(str(snapshot.profit.net)), limit_price=Decimal(next(asked)))
+
+    trader.unwinding = lower_each_time
+    assert trader.bench.stop_and_clean_up(StopPolicy(unwind=True)).is_clean
+    sent = [order for batch in trader.venue.about("place")[1:] for order in batch]
+    assert [order.price for order in sent] == [Decimal("99.5")] * 3
+
+
 def test_a_decision_that_asks_for_it_unwinds(trader: Trader) -> None:
     trader.run()
     trader.venue.hit(trader.resting(Side.BUY)[0])

@@ -69,12 +69,40 @@ def test_its_parameters_are_checked_all_the_same(
 
 
 def test_a_parameter_of_another_strategy_says_whose_it_is(problems: Problems, content: Json) -> None:
-    content["strategy_config"]["stop_loss"] = 25
+    content["strategy_config"]["grid_num"] = 25
 
-    message = problems(content)["$.strategy_config.stop_loss"]
+    message = problems(content)["$.strategy_config.grid_num"]
 
     assert "it belongs to" in message
-    assert "standard on perp" in message
+    assert "grid on spot" in message
+
+
+@pytest.mark.parametrize(
+    ("market_type", "key", "value", "advice"),
+    [
+        ("spot", "target_position", 1, "base_asset_target"),
+        ("spot", "max_position", 1, "base_asset_target"),
+        ("spot", "position_threshold", 0.1, "base_asset_target"),
+        ("spot", "leverage", 2, "trades what it holds"),
+        ("spot", "stop_loss", -25, "limits.max_daily_loss"),
+        ("spot", "take_profit", 50, "limits.max_daily_loss"),
+        ("perp", "enable_rebalance", True, "target_position"),
+        ("perp", "base_asset_target", 30, "target_position"),
+        ("perp", "base_asset_target_percentage", 30, "target_position"),
+        ("perp", "rebalance_threshold", 15, "target_position"),
+    ],
+)
+def test_an_older_key_of_the_other_market_has_no_effect_and_says_so(
+    load: Load, content: Json, market_type: str, key: str, value: object, advice: str
+) -> None:
+    plain = load(as_strategy(content, "standard", market_type, {"spread": 0.2}))
+    loaded = load(as_strategy(content, "standard", market_type, {"spread": 0.2, key: value}))
+
+    [warning] = loaded.warnings
+    assert warning.startswith(f"strategy_config.{key} has no effect: ")
+    assert advice in warning
+    assert loaded.config.strategy_config == plain.config.strategy_config
+    assert type(loaded.config).from_json(loaded.config.to_json()) == loaded.config
 
 
 def test_an_unknown_strategy_brings_a_suggestion(problems: Problems, content: Json) -> None:
@@ -88,7 +116,9 @@ def test_an_unknown_strategy_brings_a_suggestion(problems: Problems, content: Js
 def test_a_strategy_on_the_wrong_market_says_where_it_runs(problems: Problems, content: Json) -> None:
     found = problems(as_strategy(content, "grid", "perp", GRID))
 
-    assert found == {"$.metadata.strategy": '"grid" runs on spot markets, not on perp'}
+    assert found == {
+        "$.metadata.strategy": '"grid" runs on spot markets, not on perp; did you mean "perp_grid"?'
+    }
 
 
 def test_another_exchanges_file_is_checked_with_its_own_keys(
