@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -18,6 +18,9 @@ class Params(BaseModel):
     """Parameters of a strategy, from `strategy_config` of the instance's file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    #: Keys of older files that are let pass without effect, and why they have none, in words.
+    inert: ClassVar[Mapping[str, str]] = {}
 
     refresh_tolerance_bps: Decimal = Field(
         default=Decimal(0),

@@ -11,9 +11,10 @@ are withdrawn: a price nobody confirms is not worth standing for. After a loss n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
+from typing import ClassVar
 
 from pydantic import AliasChoices, Field
 
@@ -33,9 +34,21 @@ _LARGEST_SHARE = Decimal("0.05")
 #: Automatic size: the part of an asset in all layers of one side is at most one in this.
 _SIDE_DIVISOR = 4
 
+_NO_POSITION = "a spot account holds coins, no position; see base_asset_target and rebalance_threshold"
+_NO_BARRIER = "a spot market maker has no position to close; use limits.max_daily_loss"
+
 
 class Params(MakerParams):
     """What a user may set in `strategy_config`."""
+
+    inert: ClassVar[Mapping[str, str]] = {
+        "target_position": _NO_POSITION,
+        "max_position": _NO_POSITION,
+        "position_threshold": _NO_POSITION,
+        "leverage": "a spot account trades what it holds",
+        "stop_loss": _NO_BARRIER,
+        "take_profit": _NO_BARRIER,
+    }
 
     quantity: Decimal | None = Field(
         default=None,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 from enum import StrEnum
+from typing import ClassVar
 
 from pydantic import Field, field_validator
 
@@ -30,8 +32,18 @@ class AfterClose(StrEnum):
     CONTINUE = "continue"
 
 
+_NO_ASSET_MIX = "a perpetual has a position, no asset mix; see target_position and position_threshold"
+
+
 class Params(MakerParams):
     """What a user may set in `strategy_config`."""
+
+    inert: ClassVar[Mapping[str, str]] = {
+        "enable_rebalance": _NO_ASSET_MIX,
+        "base_asset_target": _NO_ASSET_MIX,
+        "base_asset_target_percentage": _NO_ASSET_MIX,
+        "rebalance_threshold": _NO_ASSET_MIX,
+    }
 
     quantity: Decimal | None = Field(
         default=None,

@@ -81,6 +81,7 @@ def test_what_the_check_refuses_does_not_fit(
         ("strategy_config", "interval", 0.25),
         ("strategy_config", "duration", None),
         ("strategy_config", "base_asset_target_percentage", 20),
+        ("strategy_config", "stop_loss", 25),
         ("exchange_config", "default_window", "${WINDOW:-5000}"),
         ("daemon_config", "web_port", "5001"),
         ("metadata", "tags", ["a"]),
