@@ -2,39 +2,122 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+import textwrap
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
+from cli.errors import CliError
 from cli.exit_codes import EPILOG, ExitCode
 from cli.options import debug_option, json_option, output_for
+from cli.output import Cell, Output
+from cli.parameters import Parameter, parameters_of
+from runner.config_errors import did_you_mean
 from strategies.base import AnyStrategy
-from strategies.registry import STRATEGIES
+from strategies.registry import STRATEGIES, all_strategies, broken_strategies
+
+#: The last column of a table is not made narrower than this.
+_NARROWEST = 40
 
 
 @click.command(epilog=EPILOG)
+@click.argument("name", required=False)
+@click.option("--all", "of_all", is_flag=True, help="Show the parameters of every strategy.")
 @json_option
 @debug_option
-def strategies(as_json: bool, debug: bool) -> ExitCode:
-    """List the strategies and their parameters (`strategy_config` of an instance file).
+def strategies(name: str | None, of_all: bool, as_json: bool, debug: bool) -> ExitCode:
+    """List the strategies, those of other packages included; with a NAME, show its parameters.
+
+    NAME is what stands in metadata.strategy, or the title. Parameters go into strategy_config of an
+    instance file, beside interval and duration, which every strategy has. A package whose strategy cannot be
+    used is a warning; the others are not concerned.
 
     \b
     Examples:
       manage.py strategies
+      manage.py strategies maker_hedge
+      manage.py strategies --all --json
     """
     output = output_for(as_json)
+    chosen = _chosen(name)
+    for plugin in broken_strategies():
+        output.warn(plugin.sentence())
     if as_json:
-        output.data({"exit_code": 0, "strategies": [_as_json(strategy) for strategy in STRATEGIES]})
-        return ExitCode.DONE
-    for strategy in STRATEGIES:
-        value = _as_json(strategy)
-        output.line(
-            f"{value['strategy']}: {value['title']}, on {' and '.join(value['market_types'])}", "name"
-        )
-        for parameter in value["parameters"]:
-            default = "required" if parameter["required"] else f"default {parameter['default']}"
-            output.line(f"  {parameter['name']:<24}{default:<20}{parameter['description']}")
+        output.data({"exit_code": 0, "strategies": [_as_json(one) for one in chosen], "broken": _broken()})
+    elif name is None and not of_all:
+        _show_list(output, chosen)
+    else:
+        for number, strategy in enumerate(chosen):
+            if number:
+                output.line()
+            _show_parameters(output, strategy)
     return ExitCode.DONE
+
+
+def _chosen(name: str | None) -> tuple[AnyStrategy, ...]:
+    known = all_strategies()
+    if name is None:
+        return known
+    found = tuple(one for one in known if name.lower() in (one.config_name, one.title.lower()))
+    if found:
+        return found
+    for plugin in broken_strategies():
+        if name in plugin.names:
+            raise CliError(plugin.sentence())
+    names = (given for one in known for given in (one.config_name, one.title))
+    raise CliError(f"no strategy is called {name!r}{did_you_mean(name, names)}", ExitCode.BAD_USAGE)
+
+
+def _show_list(output: Output, chosen: Sequence[AnyStrategy]) -> None:
+    rows = [(one.config_name, one.title, _markets(one), one.summary) for one in chosen]
+    _show_table(output, ("NAME", "TITLE", "MARKETS", "WHAT IT DOES"), rows)
+    output.say("manage.py strategies NAME shows the parameters", "dim")
+
+
+def _show_parameters(output: Output, strategy: AnyStrategy) -> None:
+    output.line(f"{strategy.config_name}: {strategy.title}, on {_markets(strategy)}", "name")
+    if strategy.summary:
+        output.line(strategy.summary)
+    rows = [_row(parameter) for parameter in parameters_of(strategy.params)]
+    columns = ("PARAMETER", "TYPE", "RANGE", "DEFAULT", "OLDER NAMES", "MEANING")
+    # A column without any entry only takes room.
+    kept = [index for index in range(len(columns)) if any(row[index] for row in rows)]
+    _show_table(output, [columns[index] for index in kept], [[row[index] for index in kept] for row in rows])
+
+
+def _row(parameter: Parameter) -> tuple[str, ...]:
+    return (
+        parameter.name,
+        parameter.type_words,
+        parameter.range_words,
+        parameter.default_words,
+        ", ".join(parameter.older_names),
+        parameter.description,
+    )
+
+
+def _show_table(output: Output, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table whose first column is a name and whose last one is a sentence, wrapped on a terminal."""
+    width = 0
+    if sys.stdout.isatty():
+        others = sum(
+            max(len(text) for text in column) + 2
+            for column in zip(*(row[:-1] for row in (columns, *rows)), strict=True)
+        )
+        width = max(_NARROWEST, shutil.get_terminal_size().columns - others)
+    lines: list[list[str | Cell]] = []
+    for *cells, sentence in rows:
+        parts = textwrap.wrap(sentence, width) if width else [sentence]
+        lines.append([Cell(text=cells[0], style="name"), *cells[1:], *(parts[:1] or [""])])
+        lines += [[*[""] * len(cells), part] for part in parts[1:]]
+    output.table(columns, lines)
+
+
+def _markets(strategy: AnyStrategy) -> str:
+    return ", ".join(sorted(str(kind) for kind in strategy.market_types))
 
 
 def _as_json(strategy: AnyStrategy) -> dict[str, Any]:
@@ -42,13 +125,19 @@ def _as_json(strategy: AnyStrategy) -> dict[str, Any]:
         "strategy": strategy.config_name,
         "title": strategy.title,
         "market_types": sorted(str(kind) for kind in strategy.market_types),
-        "parameters": [
-            {
-                "name": name,
-                "required": info.is_required(),
-                "default": None if info.is_required() or info.default is None else str(info.default),
-                "description": info.description or "",
-            }
-            for name, info in strategy.params.model_fields.items()
-        ],
+        "summary": strategy.summary,
+        "built_in": strategy in STRATEGIES,
+        "parameters": [parameter.as_json() for parameter in parameters_of(strategy.params)],
     }
+
+
+def _broken() -> list[dict[str, str]]:
+    return [
+        {
+            "entry_point": plugin.entry_point,
+            "value": plugin.value,
+            "package": plugin.distribution,
+            "reason": plugin.reason,
+        }
+        for plugin in broken_strategies()
+    ]

@@ -1,4 +1,4 @@
-"""`status`, `list`, `doctor`, `validate`, `schema` and `strategies`: they look, and change nothing."""
+"""`status`, `list`, `doctor`, `validate` and `schema`: they look, and change nothing."""
 
 from __future__ import annotations
 
@@ -242,12 +242,3 @@ def test_validate_needs_no_server(bench: Bench, monkeypatch: pytest.MonkeyPatch)
 
 def test_the_schema_is_json_schema(bench: Bench) -> None:
     assert bench.run("schema").json["$schema"].startswith("https://json-schema.org/")
-
-
-def test_strategies_are_listed_with_their_parameters(bench: Bench) -> None:
-    found = bench.run("strategies", "--json").json["strategies"]
-
-    standard = next(one for one in found if one["strategy"] == "standard" and one["market_types"] == ["spot"])
-    spread = next(one for one in standard["parameters"] if one["name"] == "spread")
-    assert spread["required"] is True
-    assert "percent" in spread["description"]
