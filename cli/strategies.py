@@ -86,6 +86,8 @@ def _show_parameters(output: Output, strategy: AnyStrategy) -> None:
     # A column without any entry only takes room.
     kept = [index for index in range(len(columns)) if any(row[index] for row in rows)]
     _show_table(output, [columns[index] for index in kept], [[row[index] for index in kept] for row in rows])
+    if strategy.params.inert:
+        output.line(f"Let pass without effect, from older files: {', '.join(strategy.params.inert)}", "dim")
 
 
 def _row(parameter: Parameter) -> tuple[str, ...]:
@@ -128,6 +130,7 @@ def _as_json(strategy: AnyStrategy) -> dict[str, Any]:
         "summary": strategy.summary,
         "built_in": strategy in STRATEGIES,
         "parameters": [parameter.as_json() for parameter in parameters_of(strategy.params)],
+        "inert": dict(strategy.params.inert),
     }
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 from enum import StrEnum
-from typing import Self
+from typing import ClassVar, Self
 
 from pydantic import AliasChoices, Field, field_validator, model_validator
 
@@ -20,8 +21,25 @@ class PositionSource(StrEnum):
     OWN_FILLS = "own_fills"
 
 
+_AT_THE_BEST = "quotes stand at the best prices"
+_ALL_TRADED_BACK = "every fill is traded back, so the asset mix stays as it is"
+
+
 class HedgeParams(base.Params):
     """What both markets have in common."""
+
+    inert: ClassVar[Mapping[str, str]] = {
+        "spread": _AT_THE_BEST,
+        "inventory_skew": _AT_THE_BEST,
+        "max_orders": "there is one quote on each side",
+        "target_position": "a hedge returns to where the run began, or to reference_position",
+        "position_threshold": "see hedge_tolerance",
+        "leverage": "the account's leverage is set at the exchange",
+        "enable_rebalance": _ALL_TRADED_BACK,
+        "base_asset_target": _ALL_TRADED_BACK,
+        "base_asset_target_percentage": _ALL_TRADED_BACK,
+        "rebalance_threshold": _ALL_TRADED_BACK,
+    }
 
     quantity: Decimal | None = Field(
         default=None,
@@ -63,36 +81,6 @@ class HedgeParams(base.Params):
         default=None,
         gt=0,
         description="Profit of the whole run, fees included, that ends it, quote units.",
-    )
-    spread: Decimal | None = Field(
-        default=None,
-        gt=0,
-        le=100,
-        description="No effect, accepted from older files: quotes stand at the best prices. Percent.",
-    )
-    max_orders: int | None = Field(
-        default=None,
-        ge=1,
-        le=50,
-        description="No effect, accepted from older files: there is one quote on each side.",
-    )
-    inventory_skew: Decimal = Field(
-        default=Decimal(0), ge=0, le=1, description="No effect, accepted from older files. A fraction."
-    )
-    target_position: Decimal = Field(
-        default=Decimal(0),
-        ge=0,
-        description="No effect, accepted from older files; on perpetuals see reference_position. Base units.",
-    )
-    position_threshold: Decimal = Field(
-        default=Decimal("0.1"),
-        gt=0,
-        description="No effect, accepted from older files; see hedge_tolerance. Base units.",
-    )
-    leverage: Decimal = Field(
-        default=Decimal(1),
-        ge=1,
-        description="No effect, accepted from older files: the account's leverage is set at the exchange.",
     )
 
     @property

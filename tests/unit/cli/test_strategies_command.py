@@ -83,6 +83,14 @@ def test_older_names_have_a_column_where_there_are_any(command: Command) -> None
     assert "OLDER NAMES" not in perp
 
 
+def test_keys_that_are_let_pass_are_named_below_the_table(command: Command) -> None:
+    last = command("maker_hedge")[1].splitlines()[-1]
+    assert last.startswith("Let pass without effect, from older files: spread, ")
+    content = json.loads(command("maker_hedge", "--json")[1])
+    assert "best prices" in content["strategies"][0]["inert"]["spread"]
+    assert "Let pass" not in command("two_sided")[1]
+
+
 def test_all_shows_the_parameters_of_every_strategy(command: Command) -> None:
     out = command("--all")[1]
     assert out.count("PARAMETER ") == len(STRATEGIES)

@@ -115,7 +115,7 @@ class TestPreflight:
 
 
 class TestParams:
-    def test_configurations_of_the_old_program_are_accepted(self) -> None:
+    def test_keys_of_the_old_program_are_taken_or_let_pass(self) -> None:
         old = {
             "spread": 0.1,
             "quantity": 0.5,
@@ -128,10 +128,16 @@ class TestParams:
             "take_profit": 50,
             "leverage": 5,
         }
-        perpetual = PerpParams.model_validate(old)
+        taken = {key: value for key, value in old.items() if key not in PerpParams.inert}
+        assert taken.keys() == {"quantity", "max_position", "stop_loss", "take_profit"}
+        perpetual = PerpParams.model_validate(taken)
         assert (perpetual.max_position, perpetual.stop_loss) == (D(2), D(-25))
-        assert SpotParams.model_validate(old).max_unhedged == D(2)
-        assert PerpParams.model_validate({"spread": 0.1}).quantity is None
+        assert SpotParams.model_validate(taken).max_unhedged == D(2)
+        assert SpotParams.inert == PerpParams.inert
+
+    def test_nothing_has_to_be_set(self) -> None:
+        assert PerpParams().quantity is None
+        assert SpotParams().exposure_cap is None
 
     @pytest.mark.parametrize(
         ("given", "place"),

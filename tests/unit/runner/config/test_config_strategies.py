@@ -31,7 +31,7 @@ def as_strategy(content: Json, name: str, market_type: str, params: Json) -> Jso
         ("grid", "spot", {**GRID, "auto_borrow": False, "quantity": 0.1}),
         ("grid", "spot", {"auto_price_range": True, "price_range_percent": 5}),
         ("perp_grid", "perp", {"grid_upper": 135, "grid_lower": 121, "boundary_action": "stop_only"}),
-        ("maker_hedge", "spot", {"spread": 0.1, "quantity": 1}),
+        ("maker_hedge", "spot", {"max_position": 2, "quantity": 1}),
         ("maker_hedge", "perp", {"quantity": 1, "stop_loss": -25}),
         ("standard", "perp", {"spread": 0.1, "inventory_skew": 0.002, "max_position": 3}),
     ],
@@ -66,6 +66,13 @@ def test_its_parameters_are_checked_all_the_same(
     problems: Problems, content: Json, params: Json, path: str
 ) -> None:
     assert list(problems(as_strategy(content, "perp_grid", "perp", params))) == [f"$.strategy_config{path}"]
+
+
+def test_a_key_that_a_hedge_never_used_passes_with_a_warning(load: Load, content: Json) -> None:
+    """Files of the old program have to have a spread, which its hedge did not look at."""
+    loaded = load(as_strategy(content, "maker_hedge", "spot", {"spread": 0.1, "quantity": 1}))
+
+    assert loaded.warnings == ("strategy_config.spread has no effect: quotes stand at the best prices",)
 
 
 def test_a_parameter_of_another_strategy_says_whose_it_is(problems: Problems, content: Json) -> None:
