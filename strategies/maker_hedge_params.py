@@ -41,12 +41,7 @@ class HedgeParams(base.Params):
         "rebalance_threshold": _ALL_TRADED_BACK,
     }
 
-    quantity: Decimal | None = Field(
-        default=None,
-        gt=0,
-        description="Size of each quote, base units. Null: on spot 5 % of the quote balance at the best ask, "
-        "on perpetuals a quarter of max_position; at least the exchange's minimum.",
-    )
+    quantity: Decimal | None = Field(default=None, gt=0, description="Size of each quote, base units.")
     refresh_tolerance_bps: Decimal = Field(
         default=Decimal(0),
         ge=0,
@@ -110,6 +105,12 @@ class HedgeParams(base.Params):
 class SpotParams(HedgeParams):
     """`strategy_config` on a spot market."""
 
+    quantity: Decimal | None = Field(
+        default=None,
+        gt=0,
+        description="Size of each quote, base units. Null: 5 % of the quote balance at the best ask, "
+        "at least the exchange's minimum.",
+    )
     max_unhedged: Decimal | None = Field(
         default=None,
         gt=0,
@@ -127,6 +128,12 @@ class SpotParams(HedgeParams):
 class PerpParams(HedgeParams):
     """`strategy_config` on a perpetual market."""
 
+    quantity: Decimal | None = Field(
+        default=None,
+        gt=0,
+        description="Size of each quote, base units. Null: a quarter of max_position, "
+        "at least the exchange's minimum.",
+    )
     max_position: Decimal = Field(
         default=Decimal(1),
         gt=0,
