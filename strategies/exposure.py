@@ -5,27 +5,19 @@ from __future__ import annotations
 from decimal import Decimal
 
 from market.instrument import MarketType
-from market.orders import Side
+from market.orders import Quote, Role, Side
 from market.snapshot import Snapshot
 from strategies import quoting
+from strategies.base import TakerOrder
 
 _ZERO = Decimal(0)
-
-
-def net_quantity(snapshot: Snapshot) -> Decimal | None:
-    """Return the position, base units, signed; None when a perpetual's is not known.
-
-    On spot it is what the run bought more than it sold: below zero once it sells coins held before.
-    """
-    if snapshot.instrument.market_type is MarketType.SPOT:
-        return snapshot.profit.net
-    return None if snapshot.position is None else snapshot.position.net_quantity
 
 
 class Exposure:
     """What each side may still add to the position, and bids may still spend; shrinks as orders take it.
 
-    Each side is counted as if all of its orders were filled and none of the other's.
+    Each side is counted as if all of its orders were filled and none of the other's, from the end of what
+    the position may be (`Snapshot.net`) that is worst for it.
     """
 
     def __init__(self, snapshot: Snapshot, *, cap: Decimal | None, reserve: Decimal | None) -> None:
@@ -34,18 +26,27 @@ class Exposure:
         `cap` is the largest position, base units; `reserve` the part of the quote asset not to be spent.
         """
         self._is_spot = snapshot.instrument.market_type is MarketType.SPOT
-        net = net_quantity(snapshot)
-        signed = {Side.BUY: -(net or _ZERO), Side.SELL: net or _ZERO}
-        self._reducing = {side: max(quantity, _ZERO) for side, quantity in signed.items()}
+        self._is_known = self._is_spot or snapshot.position is not None or snapshot.net_bounds is not None
+        net = snapshot.net
+        self._certain = {Side.BUY: max(-net.high, _ZERO), Side.SELL: max(net.low, _ZERO)}
+        self._possible = {Side.BUY: max(-net.low, _ZERO), Side.SELL: max(net.high, _ZERO)}
         self._room: dict[Side, Decimal] | None = None
         if cap is not None:
             # A position that nobody knows must not grow, whichever way that is.
-            self._room = {side: _ZERO if net is None else cap + signed[side] for side in Side}
+            worst = {Side.BUY: cap - net.high, Side.SELL: cap + net.low}
+            self._room = worst if self._is_known else dict.fromkeys(Side, _ZERO)
         self._spare = None if reserve is None else _balance(snapshot) - reserve
 
-    def reducing(self, side: Side) -> Decimal:
-        """Return how much on `side` brings the position to zero and not beyond."""
-        return self._reducing[side]
+    def reducing(self, order: Quote | TakerOrder) -> Decimal:
+        """Return how much on the side of `order` brings the position to zero and not beyond.
+
+        That much in any case; for an order that only reduces as much as it may be, since the exchange sees
+        to it. Of an unknown position every exit counts as doing so, whole.
+        """
+        is_exit = order.reduce_only or (isinstance(order, Quote) and order.role is Role.CLOSE)
+        if is_exit and not self._is_known:
+            return order.quantity
+        return self._possible[order.side] if order.reduce_only else self._certain[order.side]
 
     def room(self, side: Side) -> Decimal | None:
         """Return how much on `side` keeps the position within the cap; None: there is no cap."""
@@ -64,7 +65,8 @@ class Exposure:
 
     def take(self, side: Side, quantity: Decimal, price: Decimal) -> None:
         """Count an order of `quantity` at `price`."""
-        self._reducing[side] = max(self._reducing[side] - quantity, _ZERO)
+        for reducing in (self._certain, self._possible):
+            reducing[side] = max(reducing[side] - quantity, _ZERO)
         if self._room is not None:
             self._room[side] -= quantity
         if self._spare is not None and self._is_spot and side is Side.BUY:

@@ -1,8 +1,9 @@
 """Hard limits on what a strategy may have resting and may take, whatever it decides. All optional.
 
-A limit looks at the worst case: all resting orders of a side are filled, and none of the other's. What
-brings the position back to zero is not cut by the limits on position and notional: a limit must not keep
-anybody from getting out.
+A limit looks at the worst case: all resting orders of a side are filled, and none of the other's, and the
+position is as large as position and fills allow where they differ. What brings it back to zero is not cut by
+the limits on position and notional: a limit must not keep anybody from getting out. Of a position that is
+not known, exits count as doing so.
 """
 
 from __future__ import annotations
@@ -133,7 +134,7 @@ def trim(
         return (), (Cut(limit="max_data_age_s", wanted=wanted, detail=stale),)
     rules = _Rules(snapshot, limits, position_cap)
     if taker is not None:
-        reduced = min(taker.quantity, rules.exposure.reducing(taker.side))
+        reduced = min(taker.quantity, rules.exposure.reducing(taker))
         rules.exposure.take(taker.side, reduced, taker.limit_price)
     verdicts: dict[int, tuple[Decimal, str | None]] = {}
     resting = 0
@@ -174,7 +175,7 @@ def check_taker(
         return None, _taker_cut("max_data_age_s", taker, _ZERO, stale)
     rules = _Rules(snapshot, limits, position_cap)
     # Before the quotes take their part: the taker goes first.
-    reducing = rules.exposure.reducing(taker.side)
+    reducing = rules.exposure.reducing(taker)
     for quote in kept_quotes:
         rules.exposure.take(quote.side, quote.quantity, quote.price)
     quantity, limit = rules.for_taker(taker, reducing)
@@ -230,7 +231,7 @@ class _Rules:
         firm = {"price_band_bps"}
         if self._snapshot.instrument.market_type is MarketType.SPOT:
             firm.add("min_balance")
-        reducing = self.exposure.reducing(quote.side)
+        reducing = self.exposure.reducing(quote)
         return self._fit(
             quote.quantity,
             {name: most if name in firm else max(most, reducing) for name, most in bounds.items()},

@@ -9,6 +9,7 @@ from decimal import Decimal as D
 import pytest
 from pydantic import ValidationError
 
+from market.net_range import NetRange
 from market.orders import Quote, Role
 from market.snapshot import Snapshot
 from strategies.limits import Cut, Limits, trim, trim_rate
@@ -86,6 +87,38 @@ def test_a_strategys_own_cap_counts_without_limits() -> None:
 
 def test_a_position_that_nobody_knows_does_not_grow() -> None:
     assert trim([bid(), ask()], perp(None), Limits(max_position=D(9)))[0] == ()
+
+
+@pytest.mark.parametrize("limits", [Limits(max_position=D(9)), Limits(min_balance=D(100))])
+def test_exits_of_a_position_that_nobody_knows_are_whole(limits: Limits) -> None:
+    exits = (replace(ask(), reduce_only=True), ask("152", role=CLOSE), bid("148", role=CLOSE))
+    assert trim([*exits, bid(), ask("153")], perp(None, usdc="1"), limits)[0] == exits
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        pytest.param("0", "2", ["buy 1", "sell 3"], id="a purchase that the position lacks"),
+        pytest.param("-2", "0", ["buy 3", "sell 1"], id="a sale that the position lacks"),
+        pytest.param("-1", "2", ["buy 1", "sell 2"], id="one of each"),
+        pytest.param("2", "4", ["sell 5"], id="beyond the cap already"),
+    ],
+)
+def test_room_is_counted_from_the_worst_that_the_position_may_be(
+    low: str, high: str, expected: list[str]
+) -> None:
+    lagging = replace(perp(), net_bounds=NetRange(low=D(low), high=D(high)))
+    assert sizes(trim([bid(quantity="9"), ask(quantity="9")], lagging, Limits(max_position=D(3)))[0]) == (
+        expected
+    )
+
+
+def test_only_what_is_held_for_certain_lets_an_order_pass_the_cap_unless_it_only_reduces() -> None:
+    lagging = replace(perp(), net_bounds=NetRange(low=D(0), high=D(8)))
+    wanted = ask(quantity="9", role=CLOSE)
+    limits = Limits(max_position=D(3))
+    assert sizes(trim([wanted], lagging, limits)[0]) == ["sell 3"]
+    assert sizes(trim([replace(wanted, reduce_only=True)], lagging, limits)[0]) == ["sell 8"]
 
 
 def test_what_a_taker_reduces_is_left_to_it() -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from decimal import Decimal as D
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from market.net_range import Carried
 from market.orders import Quote, Role, Side
+from market.profit import Profit
 from market.snapshot import Snapshot
 from strategies.base import TakerOrder
 from strategies.limits import Limits, check_taker, trim, trim_rate
@@ -30,17 +33,15 @@ SNAPSHOTS = st.one_of(
     ),
     st.builds(perp, NETS, usdc=st.sampled_from([None, "50", "700"])),
 )
-QUOTES = st.lists(
-    st.builds(
-        bid,
-        PRICES,
-        SIZES,
-        level=st.integers(0, 9),
-        side=st.sampled_from(Side),
-        role=st.sampled_from([Role.QUOTE, Role.QUOTE, Role.CLOSE]),
-    ),
-    max_size=10,
+ANY_QUOTE = st.builds(
+    bid,
+    PRICES,
+    SIZES,
+    level=st.integers(0, 9),
+    side=st.sampled_from(Side),
+    role=st.sampled_from([Role.QUOTE, Role.QUOTE, Role.CLOSE]),
 )
+QUOTES = st.lists(ANY_QUOTE, max_size=10)
 TAKERS = st.builds(taker, st.sampled_from(Side), SIZES, st.sampled_from(["100", "150", "160"]))
 LIMITS = st.builds(
     Limits,
@@ -79,6 +80,48 @@ def test_whatever_is_filled_the_position_stays_within_the_cap_or_does_not_grow(
         net += order.quantity * part * (1 if order.side is BUY else -1)
     allowed = cap if limits.max_position is None else min(cap, limits.max_position)
     assert abs(net) <= max(allowed, abs(before))
+
+
+@given(
+    shown=st.integers(-800, 800),
+    own=st.lists(st.integers(-300, 300), max_size=5),
+    unseen=st.integers(0, 2),
+    is_position_late=st.booleans(),
+    wanted=st.lists(st.tuples(ANY_QUOTE, st.booleans()), max_size=10),
+    taking=st.none() | st.tuples(TAKERS, st.booleans()),
+    limits=LIMITS,
+    cap=st.sampled_from([D("0.005"), D(1), D("3.333"), D(20)]),
+)
+def test_a_position_or_fills_that_lag_by_a_fill_or_two_do_not_take_it_beyond_the_cap(
+    shown: int,
+    own: list[int],
+    unseen: int,
+    is_position_late: bool,
+    wanted: list[tuple[Quote, bool]],
+    taking: tuple[TakerOrder, bool] | None,
+    limits: Limits,
+    cap: D,
+) -> None:
+    """`shown` is the position before the run; of `own` fills one read lacks the newest `unseen`."""
+    before, early = shown * STEP, sum(own[: max(len(own) - unseen, 0)]) * STEP
+    true = before + sum(own) * STEP
+    held, counted = (before + early, true - before) if is_position_late else (true, early)
+    bounds = Carried(low=before, high=before).net_range(held, counted)
+    of = replace(perp(held), net_bounds=bounds, profit=Profit(net=counted, average_price=D(150)))
+    quotes = [replace(quote, reduce_only=reduces) for quote, reduces in wanted]
+    order = None if taking is None else replace(taking[0], reduce_only=taking[1])
+    kept, _ = trim(quotes, of, limits, position_cap=cap, taker=order)
+    sent = None if order is None else check_taker(order, kept, of, limits, cap)[0]
+    orders: list[Quote | TakerOrder] = [*([sent] if sent else []), *kept]
+    allowed = cap if limits.max_position is None else min(cap, limits.max_position)
+    for side, sign in ((BUY, 1), (SELL, -1)):
+        # What only reduces first: that leaves most for the others.
+        net = true
+        for each in sorted(orders, key=lambda order: not order.reduce_only):
+            if each.side is side:
+                reducible = max(-sign * net, D(0))
+                net += sign * (min(each.quantity, reducible) if each.reduce_only else each.quantity)
+        assert sign * net <= max(allowed, sign * true)
 
 
 @given(of=SNAPSHOTS, wanted=QUOTES, taking=st.none() | TAKERS, limits=LIMITS, cap=CAPS)

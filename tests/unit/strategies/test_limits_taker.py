@@ -8,6 +8,7 @@ from decimal import Decimal as D
 
 import pytest
 
+from market.net_range import NetRange
 from market.orders import Quote, Side
 from market.snapshot import Snapshot
 from strategies.base import TakerOrder
@@ -48,6 +49,21 @@ def test_what_reduces_ends_at_zero_when_nothing_may_be_added(
         ("max_order_notional cut", "min_balance cut", "position_cap cut", "price_band")
     )
     assert cut.sentence().endswith("(taker) to 3")
+
+
+@pytest.mark.parametrize(("reduce_only", "expected"), [(True, "5"), (False, "2")])
+def test_an_order_that_only_reduces_gets_out_of_all_that_may_be_held(
+    reduce_only: bool, expected: str
+) -> None:
+    lagging = replace(perp(), net_bounds=NetRange(low=D(2), high=D(5)))
+    order = replace(taker(SELL, "6"), reduce_only=reduce_only)
+    assert quantity(check_taker(order, [], lagging, TIGHT, D(0))[0]) == D(expected)
+
+
+def test_the_exit_of_a_position_that_nobody_knows_is_whole() -> None:
+    order = replace(taker(SELL, "6"), reduce_only=True)
+    assert check_taker(order, [], perp(None), TIGHT, D(0)) == (order, None)
+    assert check_taker(taker(SELL, "6"), [], perp(None), TIGHT, D(0))[0] is None
 
 
 def test_even_what_reduces_waits_for_a_fresh_book() -> None:
