@@ -14,6 +14,7 @@ from cli.errors import CliError
 from cli.exit_codes import EPILOG, ExitCode
 from cli.options import debug_option, json_option, output_for
 from cli.output import Cell, Output
+from cli.parameter_markdown import parameters_markdown
 from cli.parameters import Parameter, parameters_of
 from runner.config_errors import did_you_mean
 from strategies.base import AnyStrategy
@@ -26,9 +27,10 @@ _NARROWEST = 40
 @click.command(epilog=EPILOG)
 @click.argument("name", required=False)
 @click.option("--all", "of_all", is_flag=True, help="Show the parameters of every strategy.")
+@click.option("--markdown", "as_markdown", is_flag=True, help="Print the tables of parameters as Markdown.")
 @json_option
 @debug_option
-def strategies(name: str | None, of_all: bool, as_json: bool, debug: bool) -> ExitCode:
+def strategies(name: str | None, of_all: bool, as_markdown: bool, as_json: bool, debug: bool) -> ExitCode:
     """List the strategies, those of other packages included; with a NAME, show its parameters.
 
     NAME is what stands in metadata.strategy, or the title. Parameters go into strategy_config of an
@@ -40,13 +42,18 @@ def strategies(name: str | None, of_all: bool, as_json: bool, debug: bool) -> Ex
       manage.py strategies
       manage.py strategies maker_hedge
       manage.py strategies --all --json
+      manage.py strategies perp_grid --markdown
     """
     output = output_for(as_json)
+    if as_markdown and as_json:
+        raise click.UsageError("--markdown and --json are two forms of the same: choose one")
     chosen = _chosen(name)
     for plugin in broken_strategies():
         output.warn(plugin.sentence())
     if as_json:
         output.data({"exit_code": 0, "strategies": [_as_json(one) for one in chosen], "broken": _broken()})
+    elif as_markdown:
+        output.line("\n\n".join(parameters_markdown(strategy) for strategy in chosen))
     elif name is None and not of_all:
         _show_list(output, chosen)
     else:
