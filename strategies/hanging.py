@@ -157,5 +157,5 @@ def _may_stay(own: OwnOrder, snapshot: Snapshot, cancel_percent: Decimal) -> boo
         return True
     if abs(order.price - book.mid) * 100 > cancel_percent * book.mid:
         return False
-    # The book holds it while it rests: a touch farther out shows that it is gone.
-    return order.price <= book.best_bid if order.side is Side.BUY else order.price >= book.best_ask
+    # Others would trade with it where it rests: it is gone, or this book is older than it.
+    return order.price < book.best_ask if order.side is Side.BUY else order.price > book.best_bid

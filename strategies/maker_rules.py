@@ -168,10 +168,16 @@ def quotes(
     """Return the quotes of one side in the order in which they are served: hanging ones, then the ladder's.
 
     A side that was hit a moment ago keeps its hanging orders only: they complete a pair, they open none.
+    Nothing is quoted that would trade with a hanging order of the other side.
     """
     wanted: tuple[Quote, ...] = ()
     if not is_delayed(side, snapshot.taken_at_ms, state, params):
-        wanted = tuple(Quote(side=side, price=price, quantity=size, level=level) for level, price in prices)
+        others = [quote.price for quote in hanging.quotes(snapshot, state.hanging, side.opposite)]
+        wanted = tuple(
+            Quote(side=side, price=price, quantity=size, level=level)
+            for level, price in prices
+            if all(price < other if side is Side.BUY else price > other for other in others)
+        )
     return hanging.around(hanging.quotes(snapshot, state.hanging, side), wanted)
 
 

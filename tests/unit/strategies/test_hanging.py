@@ -131,6 +131,21 @@ class TestHangingOrders:
         passed = at(2, open_orders=[hung], mid=mid)
         assert seen(at(open_orders=self.ALL), first, passed).hanging == ()
 
+    def test_one_that_stands_alone_before_the_others_stays(self) -> None:
+        first = at(1, open_orders=[self.ASK0], fills=[fill("bid0", BID)])
+        alone = at(2, open_orders=[self.ASK0], mid="150.17")
+        assert alone.book.best_ask == D("150.20")
+        assert seen(at(open_orders=self.ALL), first, alone).hanging == ("ask0",)
+
+    def test_nothing_is_quoted_that_would_trade_with_it(self) -> None:
+        of, state = at(open_orders=[self.ASK0, self.BID0], mid="150.17"), MakerState(hanging=("ask0", "bid0"))
+        bids = ((0, D("150.16")), (1, D("150.15")), (2, D("150.14")))
+        found = maker_rules.quotes(of, state, maker_params(hanging_orders=True), bids, BID, D("0.2"))
+        assert [quote.price for quote in found] == [D("149.85"), D("150.14")]
+        asks = ((1, D("149.85")), (2, D("149.86")))
+        found = maker_rules.quotes(of, state, maker_params(hanging_orders=True), asks, ASK, D("0.2"))
+        assert [quote.price for quote in found] == [D("150.15"), D("149.86")]
+
     def test_one_that_is_filled_down_to_less_than_an_order_is_given_up(self) -> None:
         rest = own_order(ASK, "150.15", "0.20", executed="0.11", order_id="ask0")
         after = at(1, open_orders=[rest], fills=[fill("bid0", BID)], min_quantity="0.1")

@@ -37,15 +37,18 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
     bid, ask = bid_ticks * of.tick_size, (bid_ticks + spread_ticks) * of.tick_size
     own = []
     base_locked = quote_locked = D(0)
+    # The book is others', so own orders may stand before it.
+    inside = draw(st.integers(0, (spread_ticks - 1) // 2))
     for level in range(draw(st.integers(0, 3))):
         quantity = draw(st.integers(1, 20)) * of.step_size
-        sell = own_order(Side.SELL, ask + level * of.tick_size, quantity, level=level)
+        sell = own_order(Side.SELL, ask + (level - inside) * of.tick_size, quantity, level=level)
         own.append(sell)
         base_locked += quantity
-        if bid - level * of.tick_size > 0:
-            buy = own_order(Side.BUY, bid - level * of.tick_size, quantity, level=level)
+        price = bid + (inside - level) * of.tick_size
+        if price > 0:
+            buy = own_order(Side.BUY, price, quantity, level=level)
             own.append(buy)
-            quote_locked += quantity * (bid - level * of.tick_size)
+            quote_locked += quantity * price
     return snapshot(
         of=of,
         order_book=book(bid, ask),
