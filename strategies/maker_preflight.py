@@ -10,6 +10,8 @@ from market.snapshot import Snapshot
 from strategies import quoting
 from strategies.base import Preflight
 from strategies.maker_rules import MakerParams
+from strategies.margin import of_margin
+from strategies.perp_maker_params import Params
 
 #: A spread below this many ticks has its bid and ask on neighbouring prices most of the time.
 _TICKS_IN_A_SPREAD = 2
@@ -111,40 +113,52 @@ def of_funds(snapshot: Snapshot) -> Preflight:
     )
 
 
-def of_position(snapshot: Snapshot, params: MakerParams, max_position: Decimal, size: Decimal) -> Preflight:
-    """Look at a perpetual's cap against the orders of `size`, the position and the margin there are."""
-    problem = too_small("max_position", max_position, snapshot.instrument)
+def of_position(snapshot: Snapshot, params: Params, size: Decimal) -> Preflight:
+    """Look at a perpetual's bounds against the orders of `size`, the position and the margin there are."""
+    problem = too_small("max_position", params.max_position, snapshot.instrument)
     warnings = []
     whole = size * params.max_orders
-    if whole > max_position:
+    if whole > params.max_position:
         warnings.append(
             f"{params.max_orders} orders of {size:f} are {whole:f} a side, above max_position "
-            f"{max_position}: the outer layers will wait"
+            f"{params.max_position}: the outer layers will wait"
         )
-    net = snapshot.position.net_quantity if snapshot.position is not None else Decimal(0)
-    if abs(net) > max_position:
-        warnings.append(
-            f"the position is {net:f}, beyond max_position {max_position}: the excess will be closed at once"
-        )
-    return Preflight(
-        problems=(problem,) if problem else (), warnings=(*warnings, *_thin_margin(snapshot, size))
+    return joined(
+        Preflight(
+            problems=(problem,) if problem else (),
+            warnings=(*warnings, *_traded_back(params, size), *_found(snapshot, params)),
+        ),
+        of_margin(snapshot, size=size, layers=params.max_orders, max_position=params.max_position),
     )
 
 
-def _thin_margin(snapshot: Snapshot, size: Decimal) -> tuple[str, ...]:
-    price, instrument = snapshot.price, snapshot.instrument
-    balance = snapshot.balances.get(instrument.quote_asset)
-    if not snapshot.balances or price is None:
-        return ()
-    available = balance.available if balance is not None else Decimal(0)
-    if available <= 0:
-        return (f"no {instrument.quote_asset} is available: orders will be refused for lack of margin",)
-    needed = size * price / available
-    allowed = snapshot.terms.leverage_limit if snapshot.terms is not None else Decimal(1)
-    if needed <= allowed:
+def _traded_back(params: Params, size: Decimal) -> tuple[str, ...]:
+    line = _line(params)
+    if line is None or min(size, params.max_position) <= line:
         return ()
     return (
-        f"one order of {size:f} at {price:f} needs leverage of at least {needed:.3g} with the {available:f} "
-        f"{instrument.quote_asset} available"
-        + ("" if snapshot.terms is None else f", the account allows {allowed:f}"),
+        f"an order of {size:f} is above target_position + position_threshold, {line:f}: what it fills beyond "
+        "that is traded back at market at once; leave target_position out to keep up to max_position",
     )
+
+
+def _found(snapshot: Snapshot, params: Params) -> tuple[str, ...]:
+    net = snapshot.position.net_quantity if snapshot.position is not None else Decimal(0)
+    line, name = _line(params), "target_position + position_threshold"
+    if line is None or abs(net) > params.max_position:
+        line, name = params.max_position, "max_position"
+    if abs(net) <= line:
+        return ()
+    found = f"the position is {net:f}, beyond {name}, {line:f}: "
+    if snapshot.exclusive_symbol:
+        return (found + "the excess will be closed at once",)
+    return (
+        found + 'it counts, but is left to others; with "exclusive_symbol": true the excess would be closed',
+    )
+
+
+def _line(params: Params) -> Decimal | None:
+    """Return the size from which a position is traded back below `max_position`, None when there is none."""
+    if params.target_position is None:
+        return None
+    return min(params.target_position + params.position_threshold, params.max_position)

@@ -55,8 +55,11 @@ class Params(MakerParams):
         gt=0,
         description="Largest position, long or short, that the quotes of a side may lead to, base units.",
     )
-    target_position: Decimal = Field(
-        default=Decimal(0), ge=0, description="Position, long or short, that is left alone, base units."
+    target_position: Decimal | None = Field(
+        default=None,
+        ge=0,
+        description="Position, long or short, that is left alone, base units. Null: max_position, so nothing "
+        "below that is traded back.",
     )
     position_threshold: Decimal = Field(
         default=Decimal("0.1"),
@@ -83,10 +86,13 @@ class Params(MakerParams):
     )
     stop_loss: Decimal | None = Field(
         default=None,
-        description="Unrealised loss that closes the position, quote units; the sign is ignored. Null: off.",
+        description="Unrealised loss that closes the position, quote units; the sign is ignored. "
+        "0 or null: off.",
     )
     take_profit: Decimal | None = Field(
-        default=None, gt=0, description="Unrealised profit that closes the position, quote units. Null: off."
+        default=None,
+        ge=0,
+        description="Unrealised profit that closes the position, quote units. 0 or null: off.",
     )
     after_stop_loss: AfterClose = Field(
         default=AfterClose.COOLDOWN,
@@ -112,9 +118,7 @@ class Params(MakerParams):
         """Return the largest position, base units, that resting orders may lead to."""
         return self.max_position
 
-    @field_validator("stop_loss")
+    @field_validator("stop_loss", "take_profit")
     @classmethod
-    def _is_a_size(cls, value: Decimal | None) -> Decimal | None:
-        if value == 0:
-            raise ValueError("must not be 0; null switches the stop-loss off")
-        return None if value is None else abs(value)
+    def _is_a_size_or_off(cls, value: Decimal | None) -> Decimal | None:
+        return abs(value) if value else None

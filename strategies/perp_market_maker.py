@@ -4,6 +4,9 @@ Per decision: (1) a stop-loss or take-profit withdraws every quote and closes th
 beyond its line is brought back by one price-protected, reduce-only order; (3) the ladder, shifted against
 the position, is quoted as far as `max_position` allows even if every quote of a side is filled.
 
+What (1) and (2) trade away is the account's position with `exclusive_symbol`, else only what this run made;
+(3) always goes by the account's position, in its worst case.
+
 Without the exchange's position, or without a two-sided, uncrossed book, nothing is traded and resting
 quotes are withdrawn. A liquidation or auto-deleveraging ends the run.
 """
@@ -19,9 +22,10 @@ from market.position import Position
 from market.snapshot import Snapshot
 from strategies import ladder, maker_preflight, maker_rules, perp_protection, quoting
 from strategies.base import Decision, Preflight, Strategy, TakerOrder
+from strategies.closing import close_own
 from strategies.maker_rules import MakerState
 from strategies.perp_maker_params import AfterClose, Params, SkewUnit
-from strategies.perp_protection import Carried, Cause, Closing, NetRange
+from strategies.perp_protection import Cause, Closing
 from strategies.taking import protected_taker
 
 #: Automatic size: all layers of one side together are one in this of `max_position`.
@@ -31,7 +35,6 @@ _SIDE_DIVISOR = 4
 class State(MakerState):
     """What the market maker remembers."""
 
-    carried: Carried | None = None
     closing: Closing | None = None
     #: Why the run has to end; kept, so that a stop that was not carried out is asked for again.
     ended: str = ""
@@ -44,22 +47,21 @@ def decide(snapshot: Snapshot, state: State, params: Params) -> Decision[State]:
     if reason:
         return Decision(quotes=(), state=state, stop_reason=reason)
     position, mid = snapshot.position, snapshot.book.mid
-    if position is None or state.carried is None:
+    if position is None:
         return Decision(quotes=(), state=state)
     if state.closing is not None:
         return _close(snapshot, position, state.closing, state, params)
     if mid is None or not quoting.is_two_sided(snapshot.book):
         return Decision(quotes=(), state=state)
 
-    net = perp_protection.net_range(snapshot, position, state.carried)
-    taker = _back_to_line(snapshot, net, params)
+    taker = _back_to_line(snapshot, params)
     if maker_rules.is_cooling_down(snapshot.taken_at_ms, state, params):
         return Decision(quotes=(), state=state, taker=taker)
     sides = maker_rules.sides_in_band(mid, state, params)
     if taker is not None:
         # Own quotes that it would hit have to go first: self-trade prevention would expire it.
         sides = tuple(side for side in sides if side is taker.side)
-    quotes = _quotes(snapshot, state, params, mid, sides, _rooms(net, taker, params))
+    quotes = _quotes(snapshot, state, params, mid, sides, _rooms(snapshot, taker, params))
     return Decision(quotes=quotes, state=state, taker=taker)
 
 
@@ -69,15 +71,16 @@ def _with_news(snapshot: Snapshot, state: State, params: Params) -> State:
     changes: dict[str, object] = {}
     if snapshot.system_fills and not state.ended:
         changes["ended"] = _system_trade(snapshot)
-    if position is not None:
-        changes["carried"] = perp_protection.carried_now(snapshot, position, state.carried)
-        if state.closing is None and abs(position.net_quantity) >= snapshot.instrument.min_quantity:
-            changes["closing"] = perp_protection.cause_to_close(
-                perp_protection.unrealized(position, snapshot.price),
-                stop_loss=params.stop_loss,
-                take_profit=params.take_profit,
-            )
+    if position is not None and state.closing is None and _is_open(snapshot, position):
+        changes["closing"] = perp_protection.cause_to_close(
+            snapshot, position, stop_loss=params.stop_loss, take_profit=params.take_profit
+        )
     return state.model_copy(update=changes)
+
+
+def _is_open(snapshot: Snapshot, position: Position) -> bool:
+    """Tell whether there is enough to close for an order."""
+    return abs(perp_protection.left_to_close(snapshot, position)) >= snapshot.instrument.min_quantity
 
 
 def _system_trade(snapshot: Snapshot) -> str:
@@ -97,12 +100,18 @@ def _unusable(params: Params, instrument: Instrument) -> str | None:
 def _close(
     snapshot: Snapshot, position: Position, closing: Closing, state: State, params: Params
 ) -> Decision[State]:
-    if abs(position.net_quantity) >= snapshot.instrument.min_quantity:
+    if _is_open(snapshot, position):
         taker = None
         if quoting.is_two_sided(snapshot.book):
+            # The account's position needs no certainty: reducing only, it can not be overdone.
+            amount = (
+                position.net_quantity
+                if snapshot.exclusive_symbol
+                else perp_protection.certainly_tradable(snapshot)
+            )
             taker = protected_taker(
                 snapshot,
-                -position.net_quantity,
+                -amount,
                 slippage_bps=params.close_slippage_bps,
                 reason=closing.cause.value,
                 reduce_only=True,
@@ -122,9 +131,9 @@ def _close(
     return Decision(quotes=(), state=state.model_copy(update=changes))
 
 
-def _back_to_line(snapshot: Snapshot, net: NetRange, params: Params) -> TakerOrder | None:
+def _back_to_line(snapshot: Snapshot, params: Params) -> TakerOrder | None:
     change = perp_protection.excess(
-        net.certain,
+        perp_protection.certainly_tradable(snapshot),
         target=params.target_position,
         threshold=params.position_threshold,
         cap=params.max_position,
@@ -138,8 +147,9 @@ def _back_to_line(snapshot: Snapshot, net: NetRange, params: Params) -> TakerOrd
     )
 
 
-def _rooms(net: NetRange, taker: TakerOrder | None, params: Params) -> dict[Side, Decimal]:
+def _rooms(snapshot: Snapshot, taker: TakerOrder | None, params: Params) -> dict[Side, Decimal]:
     """Return how much of each side may rest so that no fill leads beyond `max_position`, base units."""
+    net = snapshot.net
     rooms = {Side.BUY: params.max_position - net.high, Side.SELL: params.max_position + net.low}
     if taker is not None:
         rooms[taker.side] -= taker.quantity
@@ -191,15 +201,7 @@ def unwind(snapshot: Snapshot, state: State, params: Params) -> TakerOrder | Non
 
     Never more than the exchange's position on the same side: what others hold is theirs.
     """
-    if snapshot.position is None:
-        return None
-    own, held = snapshot.profit.net, snapshot.position.net_quantity
-    change = -min(own, held) if own > 0 else -max(own, held)
-    if own == 0 or change * own >= 0:
-        return None
-    return protected_taker(
-        snapshot, change, slippage_bps=params.close_slippage_bps, reason="unwind", reduce_only=True
-    )
+    return close_own(snapshot, slippage_bps=params.close_slippage_bps, reason="unwind")
 
 
 def preflight(snapshot: Snapshot, params: Params) -> Preflight:
@@ -207,7 +209,7 @@ def preflight(snapshot: Snapshot, params: Params) -> Preflight:
     size = _size(snapshot.instrument, params)
     return maker_preflight.joined(
         maker_preflight.of_ladder(snapshot, params),
-        maker_preflight.of_position(snapshot, params, params.max_position, size),
+        maker_preflight.of_position(snapshot, params, size),
     )
 
 

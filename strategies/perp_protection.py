@@ -1,20 +1,16 @@
-"""How much a perpetual market maker holds, and when it has to give some of it up at once."""
+"""How much of a perpetual position a market maker may trade away, and when it has to do so at once."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
 
-from market.orders import Role
 from market.position import Position
 from market.snapshot import Snapshot
 
-#: How long the exchange's position may differ from what own fills make of it before it is believed: until
-#: then one of the two is taken to lag, afterwards somebody else has traded on the account.
-_LAG_LIMIT_MS = 15_000
+_ZERO = Decimal(0)
 
 
 class Cause(StrEnum):
@@ -25,7 +21,7 @@ class Cause(StrEnum):
 
 
 class Closing(BaseModel):
-    """A protective close that goes on until the position is flat."""
+    """A protective close that goes on until nothing is left to close."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -34,76 +30,44 @@ class Closing(BaseModel):
     unrealized: Decimal
 
 
-class Carried(BaseModel):
-    """Bounds of the part of the exchange's position that this run did not make, signed, base units."""
+def certainly_tradable(snapshot: Snapshot) -> Decimal:
+    """Return what may be traded away and is there in any case: signed, base units.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    low: Decimal
-    high: Decimal
-    #: Since when the position and the own fills tell different stories, ms since the epoch; None: they agree.
-    differs_since_ms: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class NetRange:
-    """Between which net quantities the position is, signed, base units. One value when all is known."""
-
-    low: Decimal
-    high: Decimal
-
-    @property
-    def certain(self) -> Decimal:
-        """Return the part of the position that is there in any case; zero when not even its side is sure."""
-        if self.low > 0:
-            return self.low
-        return min(self.high, Decimal(0))
-
-
-def carried_now(snapshot: Snapshot, position: Position, carried: Carried | None) -> Carried:
-    """Return what of `position` was not made by this run, once a difference has lasted or none is left."""
-    now_ms, held, own = snapshot.taken_at_ms, position.net_quantity, snapshot.profit.net
-    if carried is None:
-        # With fills before the first state was saved, nobody knows how many of them the position has.
-        bought = sum((totals.bought for totals in snapshot.totals.values()), Decimal(0))
-        sold = sum((totals.sold for totals in snapshot.totals.values()), Decimal(0))
-        return Carried(
-            low=held - own - sold,
-            high=held - own + bought,
-            differs_since_ms=now_ms if bought or sold else None,
-        )
-    settled = Carried(low=held - own, high=held - own)
-    if carried.low == carried.high == settled.low:
-        return settled
-    since_ms = carried.differs_since_ms
-    if since_ms is None or since_ms > now_ms:
-        return carried.model_copy(update={"differs_since_ms": now_ms})
-    if now_ms - since_ms < _LAG_LIMIT_MS or snapshot.unsettled:
-        return carried
-    return settled
-
-
-def net_range(snapshot: Snapshot, position: Position, carried: Carried) -> NetRange:
-    """Return the bounds of the net quantity.
-
-    The position and the own fills are two reads that can lag; what lies between them is possible. A
-    reducing order whose fate is unknown may bring the position anywhere down to zero.
+    With `exclusive_symbol` it is the account's position. Else it is what this run made, as far as the
+    account's position has the same sign: what others hold is theirs. Where position and own fills tell
+    different stories, either can be the one that lags, so their difference is left alone.
     """
-    low = min(position.net_quantity, carried.low + snapshot.profit.net)
-    high = max(position.net_quantity, carried.high + snapshot.profit.net)
-    if (0, int(Role.HEDGE)) in snapshot.unsettled:
-        low, high = min(low, Decimal(0)), max(high, Decimal(0))
-    return NetRange(low=low, high=high)
+    net, own = snapshot.net, snapshot.profit.net
+    if snapshot.exclusive_symbol:
+        return net.certain
+    if own * net.certain <= 0:
+        return _ZERO
+    sure = max(abs(own) - (net.high - net.low), _ZERO)
+    size = min(sure, abs(net.certain))
+    return size if own > 0 else -size
 
 
-def excess(held: Decimal, *, target: Decimal, threshold: Decimal, cap: Decimal) -> Decimal:
+def left_to_close(snapshot: Snapshot, position: Position) -> Decimal:
+    """Return the most that a protective close may still have to trade away: signed, base units.
+
+    With `exclusive_symbol` it is the account's position, else what this run made, as far as the account can
+    have it: what others have turned to the other side is no longer there to be reduced.
+    """
+    if snapshot.exclusive_symbol:
+        return position.net_quantity
+    own = snapshot.profit.net
+    return max(min(own, snapshot.net.high), _ZERO) if own > 0 else min(max(own, snapshot.net.low), _ZERO)
+
+
+def excess(held: Decimal, *, target: Decimal | None, threshold: Decimal, cap: Decimal) -> Decimal:
     """Return the change that brings `held` back to its line, zero when it is within it; all in base units.
 
-    The line is `cap` for a position beyond it, else `target` + `threshold`, whatever the side.
+    The line is `cap` for a position beyond it, else `target` + `threshold`, whatever the side. Without a
+    target it is always `cap`.
     """
     size = abs(held)
-    line = cap if size > cap else target + threshold
-    too_much = max(size - line, Decimal(0))
+    line = cap if target is None or size > cap else target + threshold
+    too_much = max(size - line, _ZERO)
     return -too_much if held > 0 else too_much
 
 
@@ -115,11 +79,27 @@ def unrealized(position: Position, price: Decimal | None) -> Decimal:
 
 
 def cause_to_close(
-    profit: Decimal, *, stop_loss: Decimal | None, take_profit: Decimal | None
+    snapshot: Snapshot, position: Position, *, stop_loss: Decimal | None, take_profit: Decimal | None
 ) -> Closing | None:
-    """Return the protective close that an open profit asks for, None when it asks for none."""
-    if stop_loss is not None and profit <= -stop_loss:
-        return Closing(cause=Cause.STOP_LOSS, unrealized=profit)
-    if take_profit is not None and profit >= take_profit:
-        return Closing(cause=Cause.TAKE_PROFIT, unrealized=profit)
+    """Return the protective close that the open profit asks for, None when it asks for none.
+
+    There are two figures: that of own fills, and the exchange's, which it may reset by settling profits.
+    The lower one sets off a stop-loss, the own one a take-profit. Where own fills do not explain the
+    position, the exchange's decides a take-profit with `exclusive_symbol`, and counts for nothing without:
+    it is others' profit then.
+    """
+    shown = unrealized(position, snapshot.price)
+    own = shown if snapshot.price is None else snapshot.profit.unrealized(snapshot.price)
+    worst, best = min(own, shown), own
+    if abs(position.net_quantity - snapshot.profit.net) >= snapshot.instrument.min_quantity:
+        if snapshot.exclusive_symbol:
+            best = shown
+        elif snapshot.price is None:
+            return None
+        else:
+            worst = own
+    if stop_loss is not None and worst <= -stop_loss:
+        return Closing(cause=Cause.STOP_LOSS, unrealized=worst)
+    if take_profit is not None and best >= take_profit:
+        return Closing(cause=Cause.TAKE_PROFIT, unrealized=best)
     return None

@@ -20,6 +20,13 @@ def later(carried: Carried, held: str, own: str, *, after_ms: int = 1, is_settle
     return carried.after(D(held), D(own), now_ms=NOW_MS + after_ms, is_settled=is_settled)
 
 
+def test_a_clock_set_back_does_not_settle_a_difference_at_once_nor_never() -> None:
+    ahead = Carried(low=D(0), high=D(0), differs_since_ms=NOW_MS + 10**9)
+    found = later(ahead, "2", "0")
+    assert found == Carried(low=D(0), high=D(0), differs_since_ms=NOW_MS + 1)
+    assert later(found, "2", "0", after_ms=LAG_LIMIT_MS + 1) == Carried(low=D(2), high=D(2))
+
+
 def test_what_stood_at_the_start_is_carried() -> None:
     assert first("2", "0") == Carried(low=D(2), high=D(2))
 

@@ -7,6 +7,7 @@ from decimal import Decimal as D
 
 from market.book import OrderBook
 from market.instrument import Instrument
+from market.net_range import Carried
 from market.orders import OpenOrder, OrderStatus, Role, Side
 from market.position import Fill
 from market.profit import Profit
@@ -33,12 +34,20 @@ class Exchange:
     count: int = 0
     shown: D = D(0)
     totals: LevelTotals = field(default_factory=LevelTotals)
+    is_exclusive: bool = True
+    #: As saved with the state, and as the last snapshot showed it.
+    carried: Carried | None = None
+    seen: Carried | None = None
 
     def snapshot(self, *, lags: bool) -> Snapshot:
         if not lags:
             self.shown = self.net
+        self.seen = self._carried()
         return replace(
-            perp_snapshot(self.shown, of=self.instrument, order_book=self.book()),
+            perp_snapshot(
+                self.shown, of=self.instrument, order_book=self.book(), is_exclusive=self.is_exclusive
+            ),
+            net_bounds=self.seen.net_range(self.shown, self.profit.net),
             open_orders=tuple(self.orders),
             fills=tuple(self.news),
             profit=self.profit,
@@ -46,13 +55,22 @@ class Exchange:
             taken_at_ms=self.now_ms,
         )
 
+    def saved(self, of: Snapshot) -> None:
+        """Note that the iteration which saw `of` has saved what it knew."""
+        self.carried = self.seen
+        self.news = self.news[len(of.fills) :]
+
+    def _carried(self) -> Carried:
+        held, own = self.shown, self.profit.net
+        if self.carried is None:
+            bought, sold = self.totals.bought, self.totals.sold
+            return Carried.first(held, own, bought=bought, sold=sold, now_ms=self.now_ms)
+        return self.carried.after(held, own, now_ms=self.now_ms, is_settled=True)
+
     def book(self) -> OrderBook:
+        """Return the book of the others."""
         tick = self.instrument.tick_size
-        bids = [own.order.price for own in self.orders if own.order.side is Side.BUY]
-        asks = [own.order.price for own in self.orders if own.order.side is Side.SELL]
-        best_bid = max([(self.mid_ticks - 3) * tick, *(price for price in bids if price is not None)])
-        best_ask = min([(self.mid_ticks + 3) * tick, *(price for price in asks if price is not None)])
-        return book(best_bid, best_ask)
+        return book((self.mid_ticks - 3) * tick, (self.mid_ticks + 3) * tick)
 
     def carry_out(self, decision: Decision[State], params: Params, share: D) -> None:
         plan = reconcile(

@@ -9,10 +9,11 @@ from typing import Any
 
 from market.book import OrderBook
 from market.instrument import Instrument, MarketType
+from market.net_range import NetRange
 from market.orders import Quote, Role, Side
 from market.position import Balance, Fill, Position
 from market.profit import Profit
-from market.snapshot import LevelRole, LevelTotals, OwnOrder, Snapshot
+from market.snapshot import LevelRole, OwnOrder, Snapshot
 from strategies.base import Decision
 from strategies.maker_rules import MakerParams
 from strategies.perp_maker_params import Params
@@ -89,14 +90,14 @@ def perp_snapshot(
     realized: Number = 0,
     fees: Number = 0,
     unsettled: Iterable[LevelRole] = (),
-    bought: Number = 0,
-    sold: Number = 0,
     available: Number | None = None,
     taken_at_ms: int = NOW_MS,
+    is_exclusive: bool = True,
+    bounds: tuple[Number, Number] | None = None,
 ) -> Snapshot:
-    """Return a snapshot; `held` is the exchange's position, `own_net` what own fills make of it.
+    """Return a snapshot; `held` is the exchange's position, `own_net` what own fills make of it, at 150.
 
-    `bought` and `sold` are all that this run's own fills come to.
+    `bounds` are those of the net quantity where one of the two lags.
     """
     balances = {}
     if available is not None:
@@ -111,9 +112,10 @@ def perp_snapshot(
         position=held if held is None or isinstance(held, Position) else position(held),
         fills=tuple(fills),
         system_fills=tuple(system_fills),
-        totals={(0, 0): LevelTotals(bought=D(bought), sold=D(sold))},
         profit=Profit(net=D(own_net), average_price=D(150), realized=D(realized), fees=D(fees)),
         unsettled=frozenset(unsettled),
+        exclusive_symbol=is_exclusive,
+        net_bounds=None if bounds is None else NetRange(low=D(bounds[0]), high=D(bounds[1])),
     )
 
 

@@ -9,6 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from market.orders import Side
+from market.position import Balance
 from market.snapshot import Snapshot
 from market.terms import AccountTerms
 from strategies.perp_maker_params import AfterClose, Params
@@ -46,8 +47,13 @@ class TestPreflight:
             (perp_snapshot(0), {"quantity": 2}, "3 orders of 2 are 6 a side, above max_position 5"),
             (perp_snapshot(0), {"spread": "0.01"}, "narrower than two ticks"),
             (perp_snapshot(7), {}, "the excess will be closed at once"),
+            (perp_snapshot(7, is_exclusive=False), {}, "it counts, but is left to others"),
+            (perp_snapshot(2), {"target_position": 1}, "beyond target_position + position_threshold, 1.1"),
+            (perp_snapshot(0), {"target_position": "0.3"}, "traded back at market at once"),
+            (perp_snapshot(0), {"target_position": 0, "quantity": None}, "an order of 0.41 is above"),
             (perp_snapshot(0, available=0), {}, "no USDC is available"),
-            (perp_snapshot(0, available=25), {}, "leverage of at least 3"),
+            (perp_snapshot(0, available=224), {}, "a side of 1.5 at 150.00 is worth 225.00, but the 224"),
+            (perp_snapshot(0, available=25), {}, "with the leverage of 1 taken for granted"),
             (perp_snapshot(0), {"price_ceiling": 140}, "no bids until it falls"),
             (perp_snapshot(0), {"price_floor": 160}, "no asks until it rises"),
         ],
@@ -68,17 +74,42 @@ class TestPreflight:
     @pytest.mark.parametrize(
         ("available", "spread", "words"),
         [
-            pytest.param(25, "0.05", [], id="leverage just enough, fees just paid"),
-            pytest.param("24.9", "0.05", ["the account allows 3"], id="too much leverage"),
-            pytest.param(25, "0.04", ["does not pay for the fees"], id="fees not paid"),
+            pytest.param(75, "0.05", [], id="leverage just enough, fees just paid"),
+            pytest.param("74.9", "0.05", ["the account allows: the outer orders"], id="too much leverage"),
+            pytest.param(25, "0.05", ["the 25 USDC available carry 75.00"], id="just one order"),
+            pytest.param(75, "0.04", ["does not pay for the fees"], id="fees not paid"),
         ],
     )
     def test_fees_and_leverage_of_the_account_are_looked_at(
         self, available: object, spread: str, words: list[str]
     ) -> None:
         of = replace(perp_snapshot(0, available=D(str(available))), terms=self.TERMS)
-        warnings = preflight(of, perp_params(spread=spread)).warnings
+        said = preflight(of, perp_params(spread=spread))
+        warnings = said.warnings
+        assert said.problems == ()
         assert [word in warning for word, warning in zip(words, warnings, strict=True)] == [True] * len(words)
+
+    def test_a_margin_that_covers_not_one_order_is_a_problem(self) -> None:
+        of = replace(perp_snapshot(0, available="24.9"), terms=self.TERMS)
+        [problem] = preflight(of, perp_params()).problems
+        assert problem == (
+            "one order of 0.5 at 150.00 is worth 75.00, but the 24.9 USDC available carry 74.70 with the "
+            "leverage of 3 that the account allows"
+        )
+
+    def test_it_is_a_warning_where_more_than_that_may_stand_behind_an_order(self) -> None:
+        poor = replace(perp_snapshot(0, available="24.9"), terms=self.TERMS)
+        coins = {**poor.balances, "SOL": Balance(asset="SOL", available=D(1), locked=D(0))}
+        for of in (replace(poor, balances=coins), replace(poor, position=position(-1))):
+            said = preflight(of, perp_params())
+            assert said.problems == ()
+            assert ["one order of 0.5" in warning for warning in said.warnings] == [True]
+
+    def test_the_automatic_size_is_compared_with_the_margin(self) -> None:
+        # A quarter of 40 in three layers is 3.33 each.
+        of = replace(perp_snapshot(0, available=100), terms=self.TERMS)
+        [problem] = preflight(of, perp_params(quantity=None, max_position=40)).problems
+        assert "one order of 3.33 at 150.00 is worth 499.50" in problem
 
     def test_without_a_price_it_says_what_it_can(self) -> None:
         blind = perp_snapshot(0, order_book=book(None, None), available=10)
@@ -105,7 +136,7 @@ class TestParams:
 
     def test_what_is_not_given_is_as_in_the_old_program(self) -> None:
         old = Params.model_validate({"spread": 0.1})
-        assert (old.target_position, old.max_position, old.position_threshold) == (D(0), D(1), D("0.1"))
+        assert (old.target_position, old.max_position, old.position_threshold) == (None, D(1), D("0.1"))
         assert (old.inventory_skew, old.stop_loss, old.take_profit, old.leverage) == (D(0), None, None, D(1))
         assert (old.after_stop_loss, old.loss_cooldown_s) == (AfterClose.COOLDOWN, D(300))
 
@@ -118,9 +149,8 @@ class TestParams:
             ("position_threshold", 0),
             ("inventory_skew", 1.1),
             ("skew_unit", "ticks"),
-            ("stop_loss", 0),
             ("stop_loss", "NaN"),
-            ("take_profit", 0),
+            ("take_profit", -1),
             ("leverage", "0.5"),
             ("after_stop_loss", "go on"),
             ("close_slippage_bps", 1001),
@@ -131,6 +161,9 @@ class TestParams:
         with pytest.raises(ValidationError) as caught:
             perp_params(**{key: value})
         assert [error["loc"] for error in caught.value.errors()] == [(key,)]
+
+    def test_a_barrier_of_zero_is_none(self) -> None:
+        assert perp_params(stop_loss=0, take_profit="0.0") == perp_params()
 
     def test_every_parameter_has_a_description(self) -> None:
         assert all(field.description for field in Params.model_fields.values())

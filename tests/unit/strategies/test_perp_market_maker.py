@@ -137,23 +137,27 @@ class TestRoom:
 
     def test_what_an_order_of_unknown_fate_may_have_done_is_not_quoted_again(self) -> None:
         # A reducing order is under way: the position may be anything from 3 down to 0.
-        quotes = decided(perp_snapshot(3, unsettled=[TAKER]), quantity=2, max_orders=5, **LOOSE).quotes
+        of = perp_snapshot(3, unsettled=[TAKER], bounds=(0, 3))
+        quotes = decided(of, quantity=2, max_orders=5, **LOOSE).quotes
         assert quantities(quotes, Side.BUY) == [D(2)]
         assert quantities(quotes, Side.SELL) == [D(2), D(2), D(1)]
 
     def test_a_position_that_lags_behind_own_fills_is_not_believed(self) -> None:
-        state = decided(perp_snapshot(1)).state
-        late = perp_snapshot(1, own_net=2)
-        decision = decided(late, state, quantity=1, max_orders=6, **LOOSE)
+        late = perp_snapshot(1, own_net=2, bounds=(1, 3))
+        decision = decided(late, quantity=1, max_orders=6, **LOOSE)
         assert quantities(decision.quotes, Side.BUY) == [D(1), D(1)]
         assert quantities(decision.quotes, Side.SELL) == [D(1)] * 6
 
     def test_own_fills_that_lag_behind_the_position_are_not_believed(self) -> None:
-        state = decided(perp_snapshot(0)).state
-        late = perp_snapshot(3, own_net=0)
-        decision = decided(late, state, quantity=1, max_orders=9, **LOOSE)
+        late = perp_snapshot(3, own_net=0, bounds=(0, 3))
+        decision = decided(late, quantity=1, max_orders=9, **LOOSE)
         assert quantities(decision.quotes, Side.BUY) == [D(1), D(1)]
         assert quantities(decision.quotes, Side.SELL) == [D(1)] * 5
+
+    def test_what_others_hold_counts_against_the_cap(self) -> None:
+        quotes = decided(perp_snapshot(4, is_exclusive=False), quantity=1, max_orders=3).quotes
+        assert quantities(quotes, Side.BUY) == [D(1)]
+        assert quantities(quotes, Side.SELL) == [D(1)] * 3
 
 
 class TestSkew:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from decimal import Decimal as D
 from typing import Any
 
@@ -16,7 +15,7 @@ from strategies.perp_market_maker import (
     State,
     unwind,
 )
-from strategies.perp_protection import Carried, Cause, Closing
+from strategies.perp_protection import Cause, Closing
 from tests.unit.strategies.maker_values import (
     LOOSE,
     TAKER,
@@ -28,43 +27,6 @@ from tests.unit.strategies.maker_values import (
     quantities,
 )
 from tests.unit.strategies.market_values import NOW_MS, book
-
-
-class TestCarried:
-    def test_what_was_held_before_the_run_is_found_at_its_first_decision(self) -> None:
-        assert decided(perp_snapshot(3)).state.carried == Carried(low=D(3), high=D(3))
-
-    def test_fills_before_the_first_saved_state_may_be_missing_in_the_position(self) -> None:
-        # 3 bought and 1 sold: the position may really be anything from 0 to 4.
-        first = perp_snapshot(1, own_net=2, bought=3, sold=1)
-        decision = decided(first, quantity=1, max_orders=9, **LOOSE)
-        assert decision.state.carried == Carried(low=D(-2), high=D(2), differs_since_ms=NOW_MS)
-        assert quantities(decision.quotes, Side.BUY) == [D(1)]
-        assert quantities(decision.quotes, Side.SELL) == [D(1)] * 5
-        later = replace(first, taken_at_ms=NOW_MS + 15_000)
-        assert decided(later, decision.state).state.carried == Carried(low=D(-1), high=D(-1))
-
-    def test_a_difference_that_lasts_is_somebody_elses_trade(self) -> None:
-        first = decided(perp_snapshot(0)).state
-        second = decided(perp_snapshot(2, taken_at_ms=NOW_MS + 1000), first).state
-        assert second.carried == Carried(low=D(0), high=D(0), differs_since_ms=NOW_MS + 1000)
-        third = decided(perp_snapshot(2, taken_at_ms=NOW_MS + 15_999), second).state
-        assert third.carried == second.carried
-        fourth = decided(perp_snapshot(2, taken_at_ms=NOW_MS + 16_000), third).state
-        assert fourth.carried == Carried(low=D(2), high=D(2))
-
-    def test_it_is_not_settled_while_fills_are_to_come(self) -> None:
-        state = State(carried=Carried(low=D(0), high=D(0), differs_since_ms=NOW_MS - 60_000))
-        assert decided(perp_snapshot(2, unsettled=[TAKER]), state).state == state
-
-    def test_a_difference_that_ends_is_forgotten(self) -> None:
-        state = State(carried=Carried(low=D(0), high=D(0), differs_since_ms=NOW_MS - 1000))
-        assert decided(perp_snapshot(2, own_net=2), state).state.carried == Carried(low=D(0), high=D(0))
-
-    def test_a_clock_set_back_does_not_settle_it_at_once_nor_never(self) -> None:
-        state = State(carried=Carried(low=D(0), high=D(0), differs_since_ms=NOW_MS + 10**9))
-        now = decided(perp_snapshot(2), state).state.carried
-        assert now == Carried(low=D(0), high=D(0), differs_since_ms=NOW_MS)
 
 
 class TestPositionControl:
@@ -94,7 +56,7 @@ class TestPositionControl:
 
     def test_it_can_only_reduce_and_has_a_worst_price(self) -> None:
         # Half a percent below the best bid is 149.22015: rounded towards it.
-        assert decided(perp_snapshot(2)).taker == TakerOrder(
+        assert decided(perp_snapshot(2), target_position=0).taker == TakerOrder(
             side=Side.SELL,
             quantity=D("1.90"),
             limit_price=D("149.23"),
@@ -103,22 +65,56 @@ class TestPositionControl:
         )
 
     def test_the_side_it_would_hit_is_not_quoted(self) -> None:
-        assert {quote.side for quote in decided(perp_snapshot(2)).quotes} == {Side.SELL}
-        assert {quote.side for quote in decided(perp_snapshot(-2)).quotes} == {Side.BUY}
+        for held, side in ((2, Side.SELL), (-2, Side.BUY)):
+            decision = decided(perp_snapshot(held), target_position=0)
+            assert {quote.side for quote in decision.quotes} == {side}
 
     def test_what_it_takes_is_not_quoted_as_well(self) -> None:
-        decision = decided(perp_snapshot(2), quantity=2, max_orders=9)
+        decision = decided(perp_snapshot(2), quantity=2, max_orders=9, target_position=0)
         assert decision.taker is not None
         # From 2 down to -5 are 7.
         assert sum(quantities(decision.quotes, Side.SELL)) + decision.taker.quantity == 7
 
     def test_it_waits_while_an_earlier_one_is_unknown(self) -> None:
-        assert decided(perp_snapshot(2, unsettled=[TAKER])).taker is None
+        of = perp_snapshot(2, own_net=2, unsettled=[TAKER], bounds=(0, 2))
+        assert decided(of, target_position=0).taker is None
 
     def test_it_is_not_repeated_for_a_position_that_lags(self) -> None:
-        state = State(carried=Carried(low=D(0), high=D(0)))
         # The order took 1.9, the exchange still shows 2.
-        assert decided(perp_snapshot(2, own_net="0.1"), state).taker is None
+        late = perp_snapshot(2, own_net="0.1", bounds=("0.1", 2))
+        assert decided(late, target_position=0).taker is None
+
+    @pytest.mark.parametrize("held", [5, -5, "4.9"])
+    def test_without_a_target_nothing_up_to_the_cap_is_traded_back(self, held: object) -> None:
+        decision = decided(perp_snapshot(D(str(held)), own_net=D(str(held))))
+        assert decision.taker is None
+        assert decision.quotes != ()
+
+    def test_without_a_target_what_is_beyond_the_cap_is_traded_back(self) -> None:
+        taker = decided(perp_snapshot("5.3")).taker
+        assert taker is not None
+        assert (taker.side, taker.quantity) == (Side.SELL, D("0.3"))
+
+    @pytest.mark.parametrize(
+        ("own", "held", "bounds", "expected"),
+        [
+            pytest.param(2, 2, None, (Side.SELL, "1.9"), id="all of it is its own"),
+            pytest.param(-2, -2, None, (Side.BUY, "1.9"), id="short"),
+            pytest.param(2, 9, None, (Side.SELL, "1.9"), id="others hold more"),
+            pytest.param(0, 9, None, None, id="nothing is its own"),
+            pytest.param("0.1", 9, None, None, id="its own is within the line"),
+            pytest.param(2, "1.5", None, (Side.SELL, "1.4"), id="no more than there is"),
+            pytest.param(2, -1, None, None, id="others turned the account round"),
+            pytest.param(2, 9, (7, 9), None, id="its own fills lag: they may be sold already"),
+            pytest.param(2, 7, (7, 9), None, id="the position lags"),
+        ],
+    )
+    def test_what_others_hold_is_never_traded_back(
+        self, own: int, held: object, bounds: tuple[int, int] | None, expected: tuple[Side, str] | None
+    ) -> None:
+        of = perp_snapshot(D(str(held)), own_net=own, bounds=bounds, is_exclusive=False)
+        taker = decided(of, target_position=0, max_position=20).taker
+        assert (taker and (taker.side, taker.quantity)) == (expected and (expected[0], D(expected[1])))
 
 
 class TestProtection:
@@ -161,9 +157,64 @@ class TestProtection:
         )
         assert decision.stop_reason is None
 
-    CLOSING = State(
-        carried=Carried(low=D(0), high=D(0)), closing=Closing(cause=Cause.STOP_LOSS, unrealized=D(-10))
+    @pytest.mark.parametrize(
+        ("held", "own", "given", "expected"),
+        [
+            # Own fills are at 150: at 145 two of them have lost 10.
+            pytest.param(position(2, mark=145), 2, {"stop_loss": 10}, "-10", id="settled loss"),
+            pytest.param(
+                position(2, mark=145, unrealized="-12"),
+                2,
+                {"stop_loss": 10},
+                "-12",
+                id="the exchange is lower",
+            ),
+            pytest.param(position(2, mark=155), 2, {"take_profit": 10}, "10", id="settled profit"),
+            pytest.param(
+                position(2, mark=150, unrealized=99), 2, {"take_profit": 10}, None, id="its own profit counts"
+            ),
+            pytest.param(
+                position(9, mark=150, unrealized=10), 2, {"take_profit": 10}, "10", id="found at the start"
+            ),
+        ],
     )
+    def test_profits_that_the_exchange_settles_do_not_hide_the_result(
+        self, held: Position, own: int, given: dict[str, Any], expected: str | None
+    ) -> None:
+        closing = decided(perp_snapshot(held, own_net=own), max_position=20, **given).state.closing
+        assert (closing and closing.unrealized) == (expected and D(expected))
+
+    @pytest.mark.parametrize(
+        ("held", "own", "expected"),
+        [
+            pytest.param(position(9, mark=150, unrealized="-99"), 2, None, id="others' loss"),
+            pytest.param(position(9, mark=145, unrealized=99), 2, "2", id="others' profit hides nothing"),
+            pytest.param(position(2, mark=150, unrealized="-10"), 2, "2", id="explained by own fills"),
+            pytest.param(position(1, mark=145), 2, "1", id="no more than there is"),
+            pytest.param(position(-1, mark=145), 2, None, id="on the other side"),
+            pytest.param(position(9, mark=145), 0, None, id="nothing is its own"),
+        ],
+    )
+    def test_where_others_trade_it_goes_by_its_own_part_and_closes_only_that(
+        self, held: Position, own: int, expected: str | None
+    ) -> None:
+        decision = decided(
+            perp_snapshot(held, own_net=own, is_exclusive=False), stop_loss=10, max_position=20
+        )
+        assert (decision.state.closing is not None) == (expected is not None)
+        assert (decision.taker and decision.taker.quantity) == (expected and D(expected))
+
+    def test_where_others_trade_it_is_over_once_its_own_part_is_gone(self) -> None:
+        decision = decided(perp_snapshot(7, own_net=0, is_exclusive=False), self.CLOSING, stop_loss=10)
+        assert (decision.taker, decision.state.closing) == (None, None)
+        assert decision.state.cooldown_since_ms == NOW_MS
+
+    def test_it_is_not_over_while_the_position_lags_behind_its_own_fills(self) -> None:
+        late = perp_snapshot(0, own_net=2, bounds=(0, 2), is_exclusive=False)
+        decision = decided(late, self.CLOSING, stop_loss=10)
+        assert (decision.taker, decision.state) == (None, self.CLOSING)
+
+    CLOSING = State(closing=Closing(cause=Cause.STOP_LOSS, unrealized=D(-10)))
 
     def test_it_goes_on_until_the_position_is_flat_even_if_the_loss_is_gone(self) -> None:
         of = perp_snapshot(position("-0.4", unrealized="3"), own_net="-0.4")
