@@ -41,9 +41,6 @@ from strategies.quoting import BPS, Funds
 #: Automatic size on spot: the part of the quote balance in one quote.
 _SPOT_SHARE = Decimal("0.05")
 
-#: Automatic size on perpetuals: the part of `max_position` in one quote.
-_PERP_SHARE = Decimal("0.25")
-
 #: An automatic size keeps that of a resting quote this close to it (relative), so that a fill, which changes
 #: the balance a little, does not cost both quotes their place.
 _SIZE_STICKINESS = Decimal("0.10")
@@ -155,7 +152,7 @@ def _size(snapshot: Snapshot, params: HedgeParams, funds: Funds | None) -> Decim
     if params.quantity is not None:
         return quoting.capped(params.quantity, instrument)
     if isinstance(params, PerpParams):
-        computed = params.max_position * _PERP_SHARE
+        computed = params.automatic_size
     else:
         ask = snapshot.book.best_ask
         computed = funds.quote_total * _SPOT_SHARE / ask if funds and ask else Decimal(0)

@@ -10,6 +10,7 @@ from strategies import quoting
 from strategies.base import Preflight
 from strategies.maker_hedge_params import HedgeParams, PerpParams
 from strategies.maker_hedge_state import Difference, State
+from strategies.margin import of_margin
 
 
 def quantity_problem(snapshot: Snapshot, params: HedgeParams) -> str | None:
@@ -67,10 +68,15 @@ def preflight(snapshot: Snapshot, params: HedgeParams) -> Preflight:
     """Return what keeps these parameters from being run on this market, and what their owner should know."""
     problem = quantity_problem(snapshot, params)
     cap_problems, cap_warnings = _cap(snapshot.instrument, params)
-    problems, warnings = _position(snapshot, params) if isinstance(params, PerpParams) else _funds(snapshot)
+    margin = Preflight()
+    if isinstance(params, PerpParams):
+        problems, warnings = _position(snapshot, params)
+        margin = _margin(snapshot, params)
+    else:
+        problems, warnings = _funds(snapshot)
     return Preflight(
-        problems=(*([problem] if problem else []), *cap_problems, *problems),
-        warnings=(*cap_warnings, *warnings),
+        problems=(*([problem] if problem else []), *cap_problems, *problems, *margin.problems),
+        warnings=(*cap_warnings, *warnings, *margin.warnings),
     )
 
 
@@ -98,10 +104,23 @@ def _position(snapshot: Snapshot, params: PerpParams) -> _Findings:
         return [
             f"the position is {net} already, above max_position {params.max_position}: reduce it, or raise it"
         ], []
-    if wanted is not None and wanted != net:
-        verb = "buys" if wanted > net else "sells"
-        return [], [f"the first hedge {verb} {abs(wanted - net)}, from {net} to reference_position {wanted}"]
-    return [], []
+    if wanted is None or abs(wanted - net) < snapshot.instrument.min_quantity:
+        return [], []
+    verb = "buys" if wanted > net else "sells"
+    first = f"the first hedge {verb} {abs(wanted - net)}, from {net} to reference_position {wanted}"
+    if snapshot.exclusive_symbol:
+        return [], [first]
+    return [
+        f"{first}, and that position may be others': leave reference_position out, or set "
+        '"exclusive_symbol": true when nothing else trades the symbol on this account'
+    ], []
+
+
+def _margin(snapshot: Snapshot, params: PerpParams) -> Preflight:
+    instrument = snapshot.instrument
+    computed = params.automatic_size if params.quantity is None else params.quantity
+    size = quoting.capped(max(computed, instrument.min_quantity), instrument)
+    return of_margin(snapshot, size=size, layers=1, max_position=params.max_position)
 
 
 def _funds(snapshot: Snapshot) -> _Findings:

@@ -21,6 +21,9 @@ class PositionSource(StrEnum):
     OWN_FILLS = "own_fills"
 
 
+#: Automatic size on perpetuals: the part of `max_position` in one quote.
+_AUTOMATIC_SHARE = Decimal("0.25")
+
 _AT_THE_BEST = "quotes stand at the best prices"
 _ALL_TRADED_BACK = "every fill is traded back, so the asset mix stays as it is"
 
@@ -59,7 +62,7 @@ class HedgeParams(base.Params):
         ge=0,
         le=1000,
         description="How far beyond the best price a hedge may trade, basis points; doubled for each hedge "
-        "in a row that was not filled whole.",
+        "in a row that was filled in part, and for every two in a row that traded nothing.",
     )
     max_hedge_slippage_bps: Decimal = Field(
         default=Decimal(100),
@@ -70,12 +73,13 @@ class HedgeParams(base.Params):
     )
     stop_loss: Decimal | None = Field(
         default=None,
-        description="Loss of the whole run, fees included, that ends it, quote units; the sign is ignored.",
+        description="Loss of the whole run, fees included, that ends it, quote units; the sign is ignored. "
+        "0 or null: off.",
     )
     take_profit: Decimal | None = Field(
         default=None,
-        gt=0,
-        description="Profit of the whole run, fees included, that ends it, quote units.",
+        ge=0,
+        description="Profit of the whole run, fees included, that ends it, quote units. 0 or null: off.",
     )
 
     @property
@@ -88,12 +92,10 @@ class HedgeParams(base.Params):
         """Return `exposure_cap`: what a run is away from its reference is what it has bought or sold."""
         return self.exposure_cap
 
-    @field_validator("stop_loss")
+    @field_validator("stop_loss", "take_profit")
     @classmethod
-    def _stop_loss_is_a_loss(cls, stop_loss: Decimal | None) -> Decimal | None:
-        if stop_loss == 0:
-            raise ValueError("0 would end the run at its first fee; use null for none")
-        return stop_loss
+    def _zero_is_off(cls, value: Decimal | None) -> Decimal | None:
+        return value or None
 
     @model_validator(mode="after")
     def _doubling_ends_above_its_start(self) -> Self:
@@ -156,6 +158,11 @@ class PerpParams(HedgeParams):
         le=3600,
         description="How long own fills and the position may disagree before the run ends, seconds.",
     )
+
+    @property
+    def automatic_size(self) -> Decimal:
+        """Return the size of a quote where none is given, base units, before any rounding."""
+        return self.max_position * _AUTOMATIC_SHARE
 
     @property
     def exposure_cap(self) -> Decimal | None:

@@ -45,10 +45,13 @@ class State(base.State):
     position_at_start: Decimal = Decimal(0)
     #: While there is no reference: when the position will show every fill so far, ms since the epoch.
     begins_at_ms: int = 0
-    #: Hedges in a row that were not filled whole.
+    #: Doublings of the slippage that the last hedge was wanted with.
     attempts: int = 0
-    #: What all hedges come to, bought and sold, once the last one is filled whole.
+    #: What all hedges came to, bought and sold, when the last one was wanted, and once it is filled whole.
+    hedged_before: Decimal | None = None
     awaited: Decimal | None = None
+    #: True: the one before it changed nothing either, at the same slippage.
+    is_repeated: bool = False
     dispute: Dispute | None = None
     #: True: others moved the position and the run ended for it, so nothing is hedged any more.
     moved_by_others: bool = False

@@ -26,19 +26,37 @@ def due_hedge(
         # The last hedge may be what is not known; another one could trade the same amount twice.
         return None, state
     so_far = hedged_so_far(snapshot)
-    was_filled_whole = state.awaited is None or so_far >= state.awaited
-    attempts = 0 if was_filled_whole else state.attempts
+    attempts, is_repeated = _attempts(state, so_far)
     slippage_bps = min(
         params.hedge_slippage_bps * 2 ** min(attempts, _MOST_DOUBLINGS), params.max_hedge_slippage_bps
     )
     taker = _taker(snapshot, state, params, difference, slippage_bps, "hedge")
     taker = _covered(taker, spot_funds(snapshot, params), snapshot)
     if taker is not None:
-        update = {"attempts": attempts + 1, "awaited": so_far + taker.quantity}
+        update = {
+            "attempts": attempts,
+            "hedged_before": so_far,
+            "awaited": so_far + taker.quantity,
+            "is_repeated": is_repeated,
+        }
         return taker, state.model_copy(update=update)
     if any(matters(amount, snapshot.instrument, params) for amount in difference.witnesses):
         return None, state
-    return None, state.model_copy(update={"attempts": 0, "awaited": None})
+    return None, state.model_copy(
+        update={"attempts": 0, "hedged_before": None, "awaited": None, "is_repeated": False}
+    )
+
+
+def _attempts(state: State, so_far: Decimal) -> tuple[int, bool]:
+    """Return the doublings for the next hedge, and whether it repeats one that changed nothing.
+
+    A hedge that traded nothing may never have been sent, so only a second one without any effect counts.
+    """
+    if state.awaited is None or so_far >= state.awaited:
+        return 0, False
+    if state.hedged_before is None or so_far > state.hedged_before or state.is_repeated:
+        return state.attempts + 1, False
+    return state.attempts, True
 
 
 def unwind(snapshot: Snapshot, state: State, params: HedgeParams) -> TakerOrder | None:

@@ -208,16 +208,26 @@ class TestSlippage:
                 trades.append((HEDGE, filled))
         return found
 
-    def test_it_doubles_while_hedges_are_not_filled_whole_up_to_the_maximum(self) -> None:
+    def test_it_doubles_with_each_hedge_filled_in_part_up_to_the_maximum(self) -> None:
         expected = [D("99.8"), D("99.6"), D("99.2"), D("99"), D("99")]
-        assert self.limits("0", "0", "-0.2", "0", "0") == expected
+        assert self.limits("-0.1", "-0.1", "-0.2", "-0.1", "-0.1") == expected
+
+    def test_one_hedge_that_trades_nothing_may_not_have_been_sent_so_only_the_second_counts(self) -> None:
+        assert self.limits("0", "0", "0", "0", "0") == [
+            D("99.8"),
+            D("99.8"),
+            D("99.6"),
+            D("99.6"),
+            D("99.2"),
+        ]
+        assert self.limits("0", "-0.1", "0", "0") == [D("99.8"), D("99.8"), D("99.6"), D("99.6")]
 
     def test_a_hedge_filled_whole_begins_anew_although_more_has_filled_since(self) -> None:
         first = on_perp(perp((QUOTE, "1"), position="1"))
-        failed = on_perp(perp((QUOTE, "1"), position="1"), first.state)
-        assert failed.state.attempts == 2
+        failed = on_perp(perp((QUOTE, "1"), (HEDGE, "-0.2"), position="0.8"), first.state)
+        assert failed.state.attempts == 1
         again = on_perp(perp((QUOTE, "1"), (HEDGE, "-1"), (QUOTE, "1"), position="1"), failed.state)
-        assert again.state.attempts == 1
+        assert again.state.attempts == 0
         assert again.taker == first.taker
 
     def test_within_tolerance_it_begins_anew(self) -> None:

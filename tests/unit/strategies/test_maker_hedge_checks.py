@@ -10,8 +10,10 @@ from pydantic import ValidationError
 
 from market.instrument import MarketType
 from market.orders import Role, Side
-from market.position import Position
+from market.position import Balance, Position
 from market.snapshot import Snapshot
+from market.terms import AccountTerms
+from strategies.base import Preflight
 from strategies.maker_hedge import PERP_STRATEGY, SPOT_STRATEGY
 from strategies.maker_hedge_checks import preflight
 from strategies.maker_hedge_params import PerpParams, SpotParams
@@ -28,6 +30,26 @@ from tests.unit.strategies.market_values import NOW_MS, book
 
 BUY, SELL = Side.BUY, Side.SELL
 QUOTE, HEDGE = Role.QUOTE, Role.HEDGE
+
+
+def exclusive(of: Snapshot) -> Snapshot:
+    """Return the snapshot of an account on which nothing else trades the symbol."""
+    return replace(of, exclusive_symbol=True)
+
+
+def having(of: Snapshot, available: str) -> Snapshot:
+    """Return the snapshot with so many USDC and a leverage limit of 3."""
+    return replace(
+        of,
+        balances={"USDC": Balance(asset="USDC", available=D(available), locked=D(0))},
+        terms=AccountTerms(
+            spot_maker_bps=D(8),
+            spot_taker_bps=D(10),
+            perp_maker_bps=D(2),
+            perp_taker_bps=D(5),
+            leverage_limit=D(3),
+        ),
+    )
 
 
 class TestProfit:
@@ -79,6 +101,24 @@ class TestPreflight:
             pytest.param(
                 perp_params(), perp(position="-3.5"), "is -3.5 already, above max_position 3", id="position"
             ),
+            pytest.param(
+                perp_params(reference_position="0"),
+                perp(position="0.5"),
+                '"exclusive_symbol": true',
+                id="reference where others may hold it",
+            ),
+            pytest.param(
+                perp_params(),
+                having(perp(), "49.99"),
+                "one order of 1 at 150.00 is worth 150.00, but the 49.99 USDC available carry 149.97",
+                id="margin",
+            ),
+            pytest.param(
+                perp_params(quantity=None, max_position="40"),
+                having(perp(), "400"),
+                "one order of 10.00 at 150.00",
+                id="margin of an automatic size",
+            ),
         ],
     )
     def test_what_cannot_work_is_a_problem(
@@ -95,8 +135,12 @@ class TestPreflight:
             pytest.param(spot_params(), spot(base="0"), "only the bid is quoted", id="no coins"),
             pytest.param(spot_params(), spot(quote="1"), "only the ask is quoted", id="no cash"),
             pytest.param(
-                perp_params(reference_position="1"), perp(position="0.5"), "hedge buys 0.5", id="reference"
+                perp_params(reference_position="1"),
+                exclusive(perp(position="0.5")),
+                "hedge buys 0.5",
+                id="reference",
             ),
+            pytest.param(perp_params(), having(perp(), "0"), "no USDC is available", id="no margin"),
         ],
     )
     def test_what_may_surprise_is_a_warning(
@@ -110,6 +154,8 @@ class TestPreflight:
     def test_what_is_in_order_is_not_talked_about(self) -> None:
         for found in (preflight(spot(), spot_params()), preflight(perp(), perp_params())):
             assert (found.problems, found.warnings) == ((), ())
+        assert preflight(having(perp(), "50"), perp_params()) == Preflight()
+        assert preflight(perp(position="0.005"), perp_params(reference_position="0")) == Preflight()
         shared = preflight(perp(position="50"), perp_params(position_source="own_fills"))
         assert shared.problems == ()
 
@@ -135,6 +181,10 @@ class TestParams:
         assert SpotParams.model_validate(taken).max_unhedged == D(2)
         assert SpotParams.inert == PerpParams.inert
 
+    def test_a_bound_of_zero_is_none(self) -> None:
+        assert perp_params(stop_loss=0, take_profit="0.0") == perp_params()
+        assert spot_params(stop_loss="-0", take_profit=0) == spot_params()
+
     def test_nothing_has_to_be_set(self) -> None:
         assert PerpParams().quantity is None
         assert SpotParams().exposure_cap is None
@@ -148,8 +198,7 @@ class TestParams:
             ({"hedge_slippage_bps": 1001}, ("hedge_slippage_bps",)),
             ({"disagreement_limit_s": 0}, ("disagreement_limit_s",)),
             ({"position_source": "guess"}, ("position_source",)),
-            ({"stop_loss": 0}, ("stop_loss",)),
-            ({"take_profit": 0}, ("take_profit",)),
+            ({"take_profit": -1}, ("take_profit",)),
             ({"max_unhedged": 1}, ("max_unhedged",)),
             ({"max_hedge_slippage_bps": 5}, ()),
             ({"reference_position": -4}, ()),
@@ -173,7 +222,9 @@ class TestParams:
             reference=D("-0.10"),
             position_at_start=D("1.123456789"),
             attempts=2,
+            hedged_before=D("1.10"),
             awaited=D("3.3"),
+            is_repeated=True,
             dispute=Dispute(since_ms=NOW_MS, own=D("1.1"), account=D("-0.1")),
         )
         text = state.model_dump_json()
