@@ -42,7 +42,7 @@ def decide(snapshot: Snapshot, state: State, params: Params) -> Decision[State]:
     quotes = []
     for side in Side:
         wanted = quoting.outwards(book.mid, book.mid * params.half_spread_bps / quoting.BPS, side)
-        price = quoting.keep_passive(instrument.round_price(wanted, side), side, book, instrument)
+        price = instrument.round_price(wanted, side)  # away from the mid: it cannot meet the other side
         if quoting.is_valid_price(price, instrument):
             quotes.append(Quote(side=side, price=price, quantity=quantity, level=0))
     return Decision(quotes=tuple(quotes), state=state)

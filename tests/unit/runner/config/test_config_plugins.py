@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,16 @@ def test_a_broken_one_does_not_concern_other_files(load: Load, content: Json, in
     install("quoters", "import no_such_module_at_all")
 
     assert load(content).config.runnable
+
+
+def test_a_file_in_order_of_a_built_in_strategy_imports_no_other(
+    load: Load, content: Json, install: Installer
+) -> None:
+    install("quoters", module())
+
+    load(content)
+
+    assert "quoters" not in sys.modules
 
 
 def test_editors_know_it(install: Installer) -> None:
