@@ -131,11 +131,17 @@ class TestHangingOrders:
         passed = at(2, open_orders=[hung], mid=mid)
         assert seen(at(open_orders=self.ALL), first, passed).hanging == ()
 
-    def test_one_that_stands_alone_before_the_others_stays(self) -> None:
-        first = at(1, open_orders=[self.ASK0], fills=[fill("bid0", BID)])
-        alone = at(2, open_orders=[self.ASK0], mid="150.17")
-        assert alone.book.best_ask == D("150.20")
-        assert seen(at(open_orders=self.ALL), first, alone).hanging == ("ask0",)
+    @pytest.mark.parametrize(
+        ("filled", "side", "left", "mid"),
+        [("bid0", BID, "ASK0", "150.17"), ("ask0", ASK, "BID0", "149.83")],
+    )
+    def test_one_that_stands_alone_before_the_others_stays(
+        self, filled: str, side: Side, left: str, mid: str
+    ) -> None:
+        hung: OwnOrder = getattr(self, left)
+        first = at(1, open_orders=[hung], fills=[fill(filled, side)])
+        alone = at(2, open_orders=[hung], mid=mid)
+        assert seen(at(open_orders=self.ALL), first, alone).hanging == (hung.order.order_id,)
 
     def test_nothing_is_quoted_that_would_trade_with_it(self) -> None:
         of, state = at(open_orders=[self.ASK0, self.BID0], mid="150.17"), MakerState(hanging=("ask0", "bid0"))

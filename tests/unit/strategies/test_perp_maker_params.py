@@ -105,6 +105,12 @@ class TestPreflight:
             assert said.problems == ()
             assert ["one order of 0.5" in warning for warning in said.warnings] == [True]
 
+    def test_no_more_than_the_cap_needs_margin(self) -> None:
+        of = replace(perp_snapshot(0, available=250), terms=self.TERMS)
+        # Three orders of 2 are cut to max_position 5: 750, just what is carried.
+        said = preflight(of, perp_params(quantity=2))
+        assert ["above max_position 5" in warning for warning in said.warnings] == [True]
+
     def test_the_automatic_size_is_compared_with_the_margin(self) -> None:
         # A quarter of 40 in three layers is 3.33 each.
         of = replace(perp_snapshot(0, available=100), terms=self.TERMS)

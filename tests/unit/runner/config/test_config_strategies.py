@@ -55,7 +55,7 @@ def test_every_strategy_of_the_old_program_is_accepted_with_its_old_keys(
         ({**GRID, "grid_type": "both"}, ".grid_type"),
         ({**GRID, "boundary_tolerance": 1.1}, ".boundary_tolerance"),
         ({**GRID, "max_position": 0}, ".max_position"),
-        ({**GRID, "spread": 0.1}, ".spread"),
+        ({**GRID, "hedge_tolerance": 0.1}, ".hedge_tolerance"),
         ({**GRID, "gird_num": 10}, ".gird_num"),
         ({"grid_upper_price": 121, "grid_lower_price": 121}, ""),
         ({"grid_upper_price": 121}, ""),
