@@ -126,7 +126,12 @@ def of_position(snapshot: Snapshot, params: Params, size: Decimal) -> Preflight:
     return joined(
         Preflight(
             problems=(problem,) if problem else (),
-            warnings=(*warnings, *_traded_back(params, size), *_found(snapshot, params)),
+            warnings=(
+                *warnings,
+                *_traded_back(params, size),
+                *_found(snapshot, params),
+                *_unseen(snapshot, params),
+            ),
         ),
         of_margin(snapshot, size=size, layers=params.max_orders, max_position=params.max_position),
     )
@@ -154,6 +159,17 @@ def _found(snapshot: Snapshot, params: Params) -> tuple[str, ...]:
         return (found + "the excess will be closed at once",)
     return (
         found + 'it counts, but is left to others; with "exclusive_symbol": true the excess would be closed',
+    )
+
+
+def _unseen(snapshot: Snapshot, params: Params) -> tuple[str, ...]:
+    net = snapshot.position.net_quantity if snapshot.position is not None else Decimal(0)
+    has_barrier = params.stop_loss is not None or params.take_profit is not None
+    if snapshot.exclusive_symbol or not has_barrier or abs(net) < snapshot.instrument.min_quantity:
+        return ()
+    return (
+        f"the position is {net:f} already: stop_loss and take_profit look at what this run adds to it only; "
+        'with "exclusive_symbol": true they would look at all of it and close it',
     )
 
 

@@ -64,7 +64,8 @@ class Params(MakerParams):
     position_threshold: Decimal = Field(
         default=Decimal("0.1"),
         gt=0,
-        description="How far above target_position a position is brought back at once, base units.",
+        description="How far above target_position a position is brought back at once, base units: the "
+        "account's with exclusive_symbol, else what this run made of it.",
     )
     inventory_skew: Decimal = Field(
         default=Decimal(0),
@@ -86,13 +87,13 @@ class Params(MakerParams):
     )
     stop_loss: Decimal | None = Field(
         default=None,
-        description="Unrealised loss that closes the position, quote units; the sign is ignored. "
-        "0 or null: off.",
+        description="Unrealised loss that closes the position (without exclusive_symbol: what this run made "
+        "of it), quote units; the sign is ignored. 0 or null: off.",
     )
     take_profit: Decimal | None = Field(
         default=None,
         ge=0,
-        description="Unrealised profit that closes the position, quote units. 0 or null: off.",
+        description="Unrealised profit that closes as much as stop_loss does, quote units. 0 or null: off.",
     )
     after_stop_loss: AfterClose = Field(
         default=AfterClose.COOLDOWN,

@@ -32,8 +32,9 @@ from tests.unit.strategies.market_values import book, own_order
 
 class TestPreflight:
     def test_good_parameters_bring_no_remark(self) -> None:
-        said = preflight(perp_snapshot(0, available=1000), perp_params())
-        assert (said.problems, said.warnings) == ((), ())
+        for of in (perp_snapshot(0, is_exclusive=False, available=1000), perp_snapshot(1, available=1000)):
+            said = preflight(of, perp_params(stop_loss=9))
+            assert (said.problems, said.warnings) == ((), ())
 
     @pytest.mark.parametrize("key", ["quantity", "max_position"])
     def test_what_can_never_be_an_order_is_a_problem(self, key: str) -> None:
@@ -48,6 +49,7 @@ class TestPreflight:
             (perp_snapshot(0), {"spread": "0.01"}, "narrower than two ticks"),
             (perp_snapshot(7), {}, "the excess will be closed at once"),
             (perp_snapshot(7, is_exclusive=False), {}, "it counts, but is left to others"),
+            (perp_snapshot(1, is_exclusive=False), {"stop_loss": 9}, "look at what this run adds to it only"),
             (perp_snapshot(2), {"target_position": 1}, "beyond target_position + position_threshold, 1.1"),
             (perp_snapshot(0), {"target_position": "0.3"}, "traded back at market at once"),
             (perp_snapshot(0), {"target_position": 0, "quantity": None}, "an order of 0.41 is above"),
