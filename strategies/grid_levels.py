@@ -157,24 +157,23 @@ def automatic_spot_quantity(
     base_available: Decimal,
     instrument: Instrument,
 ) -> Decimal:
-    """Return the order size that what is available covers, base units, at least the smallest order.
+    """Return the order size that the quote asset covers, base units, at least the smallest order.
 
-    Quote: 0.95 of it divided by the sum of the opening prices, so that every buy is paid at its own price
-    (the old program divided by the current price, and left quote unused). Base: 0.95 of it divided by the
-    number of intervals above the price. The smaller of the two, without one that makes no order: some dust
-    of the base asset must not shrink the whole grid. Raises `GridImpossible` when neither makes one.
+    0.95 of it divided by the sum of the opening prices, so that every buy is paid at its own price (the old
+    program divided by the current price, and left quote unused). What there is of the base asset does not
+    shrink that: it decides how many intervals above the price start with stock. Where the quote asset makes
+    no order, 0.95 of the base asset divided by the number of those intervals. Below the whole range every
+    interval can be stocked and none opens yet: the larger of the two, for the day they all open. Raises
+    `GridImpossible` when neither makes an order.
     """
     least = smallest_order(instrument)
     openings = [level for level in levels[:-1] if level < price]
     stocked = len(levels) - 1 - len(openings)
-    sizes = []
-    if openings:
-        sizes.append(_SHARE_OF_FUNDS * quote_available / sum(openings))
-    if stocked:
-        sizes.append(_SHARE_OF_FUNDS * base_available / stocked)
-    enough = [size for size in sizes if size >= least]
-    if enough:
-        return quoting.capped(min(enough), instrument)
+    by_quote = _SHARE_OF_FUNDS * quote_available / sum(openings or levels[:-1])
+    by_base = _SHARE_OF_FUNDS * base_available / stocked if stocked else Decimal(0)
+    size = by_quote if openings and by_quote >= least else max(by_quote, by_base)
+    if size >= least:
+        return quoting.capped(size, instrument)
     dearest = max(openings, default=None)
     if base_available < least and (dearest is None or quote_available < least * dearest):
         raise GridImpossible(
@@ -197,6 +196,20 @@ def automatic_perp_quantity(max_position: Decimal, intervals: int, instrument: I
             f"{shown(least)}: raise strategy_config.max_position"
         )
     return max(least, quoting.capped(_SHARE_OF_MAX_POSITION * max_position / intervals, instrument))
+
+
+def only_waits(price: Decimal, levels: Sequence[Decimal], opens: GridType, *, follows: bool) -> bool:
+    """Tell whether `price` is beyond the end where a grid that holds nothing waits for it to come back.
+
+    That is above a long grid and below a short one. One that `follows` waits for one interval only.
+    """
+    if opens is GridType.LONG:
+        beyond, interval = price - levels[-1], levels[-1] - levels[-2]
+    elif opens is GridType.SHORT:
+        beyond, interval = levels[0] - price, levels[1] - levels[0]
+    else:
+        return False
+    return beyond > 0 and (not follows or beyond <= interval)
 
 
 def is_outside(price: Decimal, levels: Sequence[Decimal], tolerance: Decimal) -> bool:

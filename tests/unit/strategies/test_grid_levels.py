@@ -21,6 +21,7 @@ from strategies.grid_levels import (
     is_outside,
     level_prices,
     nearest_level,
+    only_waits,
     shown,
     smallest_order,
 )
@@ -140,6 +141,28 @@ class TestRange:
 SEVEN = [D(120 + 2 * step) for step in range(7)]
 
 
+@pytest.mark.parametrize(
+    ("price", "opens", "follows", "expected"),
+    [
+        ("132", GridType.LONG, False, False),
+        ("132.01", GridType.LONG, False, True),
+        ("500", GridType.LONG, False, True),
+        ("134", GridType.LONG, True, True),
+        ("134.01", GridType.LONG, True, False),
+        ("119", GridType.LONG, False, False),
+        ("119.99", GridType.SHORT, False, True),
+        ("118", GridType.SHORT, True, True),
+        ("117.99", GridType.SHORT, True, False),
+        ("133", GridType.SHORT, False, False),
+        ("133", GridType.NEUTRAL, False, False),
+    ],
+)
+def test_a_one_sided_grid_waits_beyond_the_end_where_it_closes(
+    price: str, opens: GridType, follows: bool, expected: bool
+) -> None:
+    assert only_waits(D(price), SEVEN, opens, follows=follows) is expected
+
+
 def spot_quantity(price: str, quote: str, base: str, *, minimum: str = "0.01") -> D:
     return automatic_spot_quantity(
         SEVEN,
@@ -151,12 +174,15 @@ def spot_quantity(price: str, quote: str, base: str, *, minimum: str = "0.01") -
 
 
 class TestQuantity:
-    def test_the_automatic_spot_size_takes_the_smaller_side(self) -> None:
+    @pytest.mark.parametrize("base", ["0", "0.019", "0.5", "3", "100"])
+    def test_the_automatic_spot_size_is_by_quote_whatever_there_is_to_sell(self, base: str) -> None:
         # The old program had 4 bids and 3 asks here, one of them in the interval of the price, and took
         # min(0.95 x 800 / 4 / 126.3, 0.95 x 3 / 3) = min(1.504, 0.95). This grid has 4 intervals that open by
-        # buys at 120, 122, 124, 126, and 2 above the price: min(0.95 x 800 / 492, 0.95 x 3 / 2) = 1.425.
-        assert spot_quantity("126.3", "800", "3") == D("1.42")
-        assert spot_quantity("126.3", "800", "5") == D("1.54")
+        # buys at 120, 122, 124, 126: 0.95 x 800 / 492.
+        assert spot_quantity("126.3", "800", base) == D("1.54")
+
+    def test_without_quote_the_automatic_spot_size_is_by_base(self) -> None:
+        assert spot_quantity("126.3", "1", "3") == D("1.42")
 
     def test_every_buy_is_paid_at_its_own_price(self) -> None:
         quantity = spot_quantity("126.3", "800", "100")
@@ -167,9 +193,10 @@ class TestQuantity:
     def test_only_sides_with_levels_count(self, price: str, expected: str) -> None:
         assert spot_quantity(price, "800", "10") == D(expected)
 
-    @pytest.mark.parametrize("base", ["0", "0.019"])
-    def test_dust_of_the_base_asset_does_not_shrink_the_grid(self, base: str) -> None:
-        assert spot_quantity("126.3", "800", base) == D("1.54")
+    @pytest.mark.parametrize("base", ["0", "0.09", "3"])
+    def test_a_small_holding_does_not_shrink_a_grid_above_the_price(self, base: str) -> None:
+        # 0.95 x 800 / (120 + ... + 130)
+        assert spot_quantity("119", "800", base) == D("1.01")
 
     def test_the_automatic_spot_size_is_at_least_the_smallest_order(self) -> None:
         assert spot_quantity("126.3", "200", "0", minimum="1") == D(1)
