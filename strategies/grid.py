@@ -4,14 +4,20 @@ Intervals that lie above the first price start with coins of the account (their 
 any, and are sold out of it; the interval that holds the price opens by a buy. So n levels have n - 1 working
 orders and one empty gap. What is sold is bought back one level lower.
 
+Stock stays the account's: what the run does not sell of it level by level is neither measured by stop_loss
+and take_profit nor sold by them. They look at what closing now would leave the run with: its fills, after
+fees, with sold stock valued at the first price.
+
 Nothing is borrowed, and nothing is quoted that the account cannot pay: closing orders first, then the
 opening orders nearest to the price.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -38,9 +44,36 @@ from strategies.taking import protected_taker
 __all__ = ["STRATEGY", "Params", "State", "decide", "preflight", "unwind"]
 
 
+#: Less than this part of the quote asset in use is worth a warning.
+_SMALL_SHARE = Decimal("0.1")
+
+_NO_POSITION = "a spot account holds coins, no position; order_quantity and grid_num bound what is bought"
+
+
 class Params(GridParams):
     """What a user may set in `strategy_config`."""
 
+    inert: ClassVar[Mapping[str, str]] = {
+        **GridParams.inert,
+        "grid_type": "a spot grid buys below the price and sells above it; perp_grid has directions",
+        "max_position": _NO_POSITION,
+        "target_position": _NO_POSITION,
+        "position_threshold": _NO_POSITION,
+        "inventory_skew": _NO_POSITION,
+        "leverage": "a spot account trades what it holds",
+    }
+
+    stop_loss: Decimal | None = Field(
+        default=None,
+        description="Loss that ends the run and sells what it bought, quote units; the sign is ignored, 0 is "
+        "none. Coins the account held before count once they are sold, and are not sold by it.",
+    )
+    take_profit: Decimal | None = Field(
+        default=None,
+        ge=0,
+        description="Profit that ends the run and sells what it bought, quote units; 0 is none. Measured as "
+        "for stop_loss.",
+    )
     boundary_action: BoundaryAction = Field(
         default=BoundaryAction.STOP_ONLY,
         description='When the price leaves the range: "emergency_close" (sell what the run bought, stop), '
@@ -97,6 +130,12 @@ def preflight(snapshot: Snapshot, params: Params) -> Preflight:
         )
     warnings += grid_preflight.warnings(snapshot, state.grid, params, price)
     warnings += _fund_warnings(snapshot, state.grid, price, funds)
+    warnings += _size_warnings(snapshot, state.grid, params, price, funds)
+    if params.stop_loss is not None and state.stock:
+        warnings.append(
+            f"stop_loss neither measures nor sells the {shown(state.stock)} {snapshot.instrument.base_asset} "
+            "that the account holds already: it covers what the run buys"
+        )
     return Preflight(warnings=tuple(warnings))
 
 
@@ -105,7 +144,7 @@ def _first(snapshot: Snapshot, price: Decimal, params: Params) -> State:
     funds = quoting.funds_of(snapshot) or Funds(
         base_total=Decimal(0), quote_total=Decimal(0), base_spendable=Decimal(0), quote_spendable=Decimal(0)
     )
-    levels = grid_run.first_levels(price, params, GridType.NEUTRAL, instrument)
+    levels = grid_run.first_levels(price, params, instrument)
     if params.order_quantity is not None:
         quantity = configured_quantity(params.order_quantity, instrument)
     else:
@@ -169,8 +208,13 @@ def _paid(quotes: list[Quote], budget: Decimal, snapshot: Snapshot) -> list[Quot
 
 
 def _result(snapshot: Snapshot, state: State, price: Decimal) -> Decimal:
-    """Return what the run has made of the coins it took over and the money it used, quote units."""
-    return snapshot.profit.total(price) + state.stock * (price - state.first_price)
+    """Return what the run has made once what it bought is sold at `price`, quote units.
+
+    Stock that is left stays out of it; what was sold of it cost the first price.
+    """
+    profit = snapshot.profit
+    sold_stock = max(-profit.net, Decimal(0))
+    return profit.total(price) + sold_stock * (price - state.first_price)
 
 
 def _is_payable(grid: Grid, funds: Funds, snapshot: Snapshot) -> bool:
@@ -199,12 +243,23 @@ def _fund_warnings(snapshot: Snapshot, grid: Grid, price: Decimal, funds: Funds)
     return warnings
 
 
+def _size_warnings(snapshot: Snapshot, grid: Grid, params: Params, price: Decimal, funds: Funds) -> list[str]:
+    """Say so when an automatic size leaves most of the quote asset unused."""
+    used = grid.quantity * sum(level for level in grid.levels[:-1] if level < price)
+    if params.order_quantity is not None or used >= funds.quote_spendable * _SMALL_SHARE:
+        return []
+    return [
+        f"the automatic order_quantity {shown(grid.quantity)} uses {shown(round(used, 2))} of "
+        f"{shown(round(funds.quote_spendable, 2))} {snapshot.instrument.quote_asset} at this price: set "
+        "order_quantity, or a range that reaches further below the price"
+    ]
+
+
 _MARKET: GridMarket[Params] = GridMarket(
     first=_first,
     quotes=_quotes,
     result=_result,
     result_name="result of the run",
-    range_type=lambda _: GridType.NEUTRAL,
     grid_type=lambda _: GridType.LONG,
 )
 

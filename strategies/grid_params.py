@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
-from typing import Self
+from typing import ClassVar, Self
 
 from pydantic import AliasChoices, Field, field_validator, model_validator
 
 from strategies import base
-from strategies.grid_levels import BoundaryAction, GridMode
+from strategies.grid_levels import BoundaryAction, GridMode, GridType
 from strategies.intervals import Grid
 
 
 class GridParams(base.Params):
     """What a user may set in `strategy_config` of any grid."""
+
+    inert: ClassVar[Mapping[str, str]] = {
+        "spread": "a grid quotes at its levels; see the range and grid_num",
+        "max_orders": "every interval has its order; see grid_num and limits.max_open_orders",
+    }
 
     grid_upper_price: Decimal | None = Field(
         default=None,
@@ -38,7 +44,9 @@ class GridParams(base.Params):
         description='Spacing of the levels: "arithmetic" (equal differences) or "geometric" (equal ratios).',
     )
     auto_price_range: bool = Field(
-        default=False, description="Whether the range is put around the price at the first decision."
+        default=False,
+        description="Whether the range is put around the price at the first decision. Without effect when "
+        "both ends are given.",
     )
     price_range_percent: Decimal = Field(
         default=Decimal(5),
@@ -59,8 +67,8 @@ class GridParams(base.Params):
     )
     take_profit: Decimal | None = Field(
         default=None,
-        gt=0,
-        description="Profit that ends the run and closes what it holds, quote units.",
+        ge=0,
+        description="Profit that ends the run and closes what it holds, quote units; 0 is none.",
     )
     boundary_action: BoundaryAction = Field(
         default=BoundaryAction.EMERGENCY_CLOSE,
@@ -88,9 +96,19 @@ class GridParams(base.Params):
         "Levels do not move, so only exits the price has run over differ.",
     )
 
-    @field_validator("stop_loss")
+    @property
+    def has_given_range(self) -> bool:
+        """Tell whether both ends of the range are given, so that none is put around the price."""
+        return self.grid_lower_price is not None and self.grid_upper_price is not None
+
+    @property
+    def range_type(self) -> GridType:
+        """Return where an automatic range lies."""
+        return GridType.NEUTRAL
+
+    @field_validator("stop_loss", "take_profit")
     @classmethod
-    def _sign_is_ignored(cls, given: Decimal | None) -> Decimal | None:
+    def _is_a_size_or_none(cls, given: Decimal | None) -> Decimal | None:
         return abs(given) if given else None
 
     @model_validator(mode="after")
@@ -112,8 +130,11 @@ class State(base.State):
     grid: Grid | None = None
     #: Fair price when the first grid was made, quote units.
     first_price: Decimal = Decimal(0)
-    #: Coins the first grid took over from the account to sell, base units; spot only.
+    #: What the first grid took over from the account, base units: on spot coins to sell, on perpetuals the
+    #: position that was there (signed).
     stock: Decimal = Decimal(0)
+    #: What a position that was taken over is valued from, quote units; perpetuals only.
+    stock_price: Decimal = Decimal(0)
     #: Why the range is being moved; empty when it is not. Old orders are withdrawn first.
     adjusting: str = ""
     #: How often the range was moved, and why the last time.

@@ -6,7 +6,7 @@ from decimal import Decimal
 from itertools import pairwise
 
 from market.snapshot import Snapshot
-from strategies.grid_levels import BoundaryAction, is_outside, nearest_level, shown, smallest_order
+from strategies.grid_levels import BoundaryAction, GridType, is_outside, nearest_level, shown, smallest_order
 from strategies.grid_params import GridParams
 from strategies.intervals import Grid
 from strategies.quoting import BPS
@@ -14,9 +14,19 @@ from strategies.quoting import BPS
 NO_BOOK = "the book has no two sides now: neither levels nor funds could be checked"
 
 
-def warnings(snapshot: Snapshot, grid: Grid, params: GridParams, price: Decimal) -> list[str]:
-    """Return sentences about the levels, the range and the quantity at `price`."""
+def warnings(
+    snapshot: Snapshot, grid: Grid, params: GridParams, price: Decimal, *, held: Decimal = Decimal(0)
+) -> list[str]:
+    """Return sentences about the levels, the range and the quantity at `price`.
+
+    `held` is the position, base units, that the grid takes over.
+    """
     found = []
+    if params.auto_price_range and params.has_given_range:
+        found.append("auto_price_range has no effect: grid_lower_price and grid_upper_price are given")
+    elif params.auto_price_range and (params.grid_lower_price or params.grid_upper_price):
+        given = "grid_lower_price" if params.grid_lower_price else "grid_upper_price"
+        found.append(f"{given} has no effect: with auto_price_range it takes both ends, or none")
     if len(grid.levels) < params.grid_num:
         found.append(
             f"grid_num {params.grid_num} levels fall on {len(grid.levels)} prices at a tick of "
@@ -28,7 +38,14 @@ def warnings(snapshot: Snapshot, grid: Grid, params: GridParams, price: Decimal)
             f"order_quantity {shown(grid.quantity)} is less than two of the smallest orders, "
             f"{shown(least)} each: an order filled in part can leave parts that are too small to trade"
         )
-    return found + _fee_warnings(snapshot, grid) + _range_warnings(grid, params, price)
+    waits = {GridType.LONG: grid.intervals, GridType.SHORT: 0}
+    harmless = None if params.has_given_range or held else waits.get(params.range_type)
+    return [
+        *found,
+        *_fee_warnings(snapshot, grid),
+        *_range_warnings(grid, params, price, harmless),
+        *_following_warnings(snapshot, grid, params, price),
+    ]
 
 
 def _fee_warnings(snapshot: Snapshot, grid: Grid) -> list[str]:
@@ -50,7 +67,31 @@ def _fee_warnings(snapshot: Snapshot, grid: Grid) -> list[str]:
     ]
 
 
-def _range_warnings(grid: Grid, params: GridParams, price: Decimal) -> list[str]:
+def _following_warnings(snapshot: Snapshot, grid: Grid, params: GridParams, price: Decimal) -> list[str]:
+    """Say what a range costs that follows the price away from what the grid holds."""
+    if not params.enable_boundary_check or params.boundary_action is not BoundaryAction.ADJUST_RANGE:
+        return []
+    instrument, percent = snapshot.instrument, params.price_range_percent
+    is_long = 2 * grid.long_intervals >= grid.intervals
+    if is_long:
+        opened = [min(level, price) for level in grid.levels[: grid.long_intervals]]
+    else:
+        opened = [max(level, price) for level in grid.levels[grid.long_intervals + 1 :]]
+    end = grid.levels[0] if is_long else grid.levels[-1]
+    held = grid.limit if params.position_cap is None else min(grid.limit, params.position_cap)
+    average = sum(opened, Decimal(0)) / len(opened)
+    lost, further = (round(held * change, 2) for change in (abs(average - end), end * percent / 100))
+    advice = "" if params.stop_loss else "; set stop_loss to bound the loss"
+    return [
+        f"adjust_range keeps what is held: at {shown(end)} a full grid is {'long' if is_long else 'short'} "
+        f"{shown(held)} {instrument.base_asset} from {shown(round(average, 4))} on average, a loss of "
+        f"{shown(lost)} {instrument.quote_asset}, and closes it around the new price. Each further "
+        f"{shown(percent)} % lose about {shown(further)} {instrument.quote_asset} more{advice}"
+    ]
+
+
+def _range_warnings(grid: Grid, params: GridParams, price: Decimal, harmless: int | None) -> list[str]:
+    """Say so when the price is outside of the range or at an end; `harmless` is a level that is no end."""
     lower, upper = grid.levels[0], grid.levels[-1]
     ends = f"the range {shown(lower)} to {shown(upper)}"
     is_ending = params.enable_boundary_check and params.boundary_action is not BoundaryAction.ADJUST_RANGE
@@ -60,7 +101,7 @@ def _range_warnings(grid: Grid, params: GridParams, price: Decimal) -> list[str]
             return [f"{found}: boundary_action {params.boundary_action} ends the run at its first decision"]
         return [f"{found}: every order stands on one side of it"]
     end = nearest_level(grid.levels, price)
-    if is_ending and end in (0, grid.intervals):
+    if is_ending and end in (0, grid.intervals) and end != harmless:
         limit = upper * (1 + params.boundary_tolerance) if end else lower * (1 - params.boundary_tolerance)
         percent = abs(limit - price) / price * 100
         return [

@@ -30,6 +30,7 @@ from strategies.grid_levels import (
     automatic_range,
     is_outside,
     level_prices,
+    only_waits,
     shown,
 )
 from strategies.grid_params import GridParams, State
@@ -42,15 +43,13 @@ P = TypeVar("P", bound=GridParams)
 class GridMarket(Generic[P]):
     """What differs between the markets a grid runs on."""
 
-    #: Makes the first grid at a price. Raises `GridImpossible`.
+    #: Makes the first grid at a price, or none while what is held is not sure. Raises `GridImpossible`.
     first: Callable[[Snapshot, Decimal, P], State]
     quotes: Callable[[Snapshot, Grid, P], tuple[Quote, ...]]
     #: What stop-loss and take-profit look at, quote units, at a price.
     result: Callable[[Snapshot, State, Decimal], Decimal]
     #: How a sentence names it.
     result_name: str
-    #: Where an automatic range lies.
-    range_type: Callable[[P], GridType]
     #: Which directions the intervals have.
     grid_type: Callable[[P], GridType]
 
@@ -69,19 +68,18 @@ def decide(snapshot: Snapshot, state: State, params: P, market: GridMarket[P]) -
             state = market.first(snapshot, price, params)
         except GridImpossible as impossible:
             return Decision(quotes=(), state=state, stop_reason=str(impossible))
-    reason = _barrier(market.result(snapshot, state, price), market.result_name, price, snapshot, params)
+    result = market.result(snapshot, state, price)
+    reason = barrier(result, market.result_name, price, snapshot, state, params)
     if reason:
         return Decision(quotes=(), state=state, stop_reason=reason, unwind=True)
     return _inside_boundary(snapshot, state, params, market, price)
 
 
-def first_levels(
-    price: Decimal, params: GridParams, range_type: GridType, instrument: Instrument
-) -> tuple[Decimal, ...]:
+def first_levels(price: Decimal, params: GridParams, instrument: Instrument) -> tuple[Decimal, ...]:
     """Return the levels as configured, or around `price`. Raises `GridImpossible`."""
     lower, upper = params.grid_lower_price, params.grid_upper_price
-    if params.auto_price_range or lower is None or upper is None:
-        wanted = automatic_range(price, params.price_range_percent, range_type)
+    if lower is None or upper is None:
+        wanted = automatic_range(price, params.price_range_percent, params.range_type)
     else:
         wanted = PriceRange(lower=lower, upper=upper)
     return level_prices(wanted, params.grid_num, params.grid_mode, instrument)
@@ -90,7 +88,7 @@ def first_levels(
 def _inside_boundary(
     snapshot: Snapshot, state: State, params: P, market: GridMarket[P], price: Decimal
 ) -> Decision[State]:
-    left = state.adjusting or _left(price, state, params)
+    left = state.adjusting or _left(snapshot, price, state, params)
     if left and params.boundary_action is not BoundaryAction.ADJUST_RANGE:
         return Decision(
             quotes=(),
@@ -113,15 +111,19 @@ def _inside_boundary(
 def _moved(
     snapshot: Snapshot, state: State, params: P, market: GridMarket[P], price: Decimal, left: str
 ) -> State:
-    """Return the state with a grid around `price` that takes over what the run holds."""
+    """Return the state with a grid around `price` that takes over what the run holds.
+
+    Moves do not add up: what is held counts towards the most that the first grid could have come to hold.
+    """
     if state.grid is None:
         return state
     instrument, quantity = snapshot.instrument, state.grid.quantity
     net = state.stock + snapshot.profit.net
     # What is held needs levels to be closed at, also where a fresh grid of this type would have none.
-    is_held = abs(net) >= instrument.min_quantity and net != 0
     wanted = automatic_range(
-        price, params.price_range_percent, GridType.NEUTRAL if is_held else market.range_type(params)
+        price,
+        params.price_range_percent,
+        GridType.NEUTRAL if _is_holding(snapshot, state) else params.range_type,
     )
     levels = level_prices(wanted, params.grid_num, params.grid_mode, instrument)
     long_intervals, holdings = intervals.assign(
@@ -134,7 +136,14 @@ def _moved(
     )
     return state.model_copy(
         update={
-            "grid": intervals.make_grid(levels, quantity, long_intervals, holdings, snapshot.totals),
+            "grid": intervals.make_grid(
+                levels,
+                quantity,
+                long_intervals,
+                holdings,
+                snapshot.totals,
+                most_held=state.grid.limit,
+            ),
             "adjusting": "",
             "adjustments": state.adjustments + 1,
             "last_adjustment": left,
@@ -147,12 +156,26 @@ def _is_withdrawn(snapshot: Snapshot) -> bool:
     return not snapshot.unsettled and not any(own.order.status.is_open for own in snapshot.open_orders)
 
 
-def _left(price: Decimal, state: State, params: GridParams) -> str:
-    """Return the sentence that `price` has left the range, empty while it has not."""
+def _is_holding(snapshot: Snapshot, state: State) -> bool:
+    """Tell whether the grid holds enough for an order."""
+    net = state.stock + snapshot.profit.net
+    return net != 0 and abs(net) >= snapshot.instrument.min_quantity
+
+
+def _left(snapshot: Snapshot, price: Decimal, state: State, params: GridParams) -> str:
+    """Return the sentence that `price` has left the range, empty while it has not.
+
+    A range that was put around the price has no end where a one-sided grid with nothing held only waits.
+    """
     if not params.enable_boundary_check or state.grid is None:
         return ""
     levels = state.grid.levels
     if not is_outside(price, levels, params.boundary_tolerance):
+        return ""
+    is_automatic = not params.has_given_range or state.adjustments > 0
+    follows = params.boundary_action is BoundaryAction.ADJUST_RANGE
+    may_wait = is_automatic and not _is_holding(snapshot, state)
+    if may_wait and only_waits(price, levels, params.range_type, follows=follows):
         return ""
     return (
         f"price {shown(price)} left the range {shown(levels[0])} to {shown(levels[-1])} "
@@ -160,18 +183,21 @@ def _left(price: Decimal, state: State, params: GridParams) -> str:
     )
 
 
-def _barrier(result: Decimal, name: str, price: Decimal, snapshot: Snapshot, params: GridParams) -> str:
+def barrier(
+    result: Decimal, name: str, price: Decimal, snapshot: Snapshot, state: State, params: GridParams
+) -> str:
     """Return the sentence that stop-loss or take-profit is reached, empty while neither is."""
     if params.stop_loss is not None and result <= -params.stop_loss:
-        barrier = f"stop_loss {shown(params.stop_loss)}"
+        reached = f"stop_loss {shown(params.stop_loss)}"
     elif params.take_profit is not None and result >= params.take_profit:
-        barrier = f"take_profit {shown(params.take_profit)}"
+        reached = f"take_profit {shown(params.take_profit)}"
     else:
         return ""
     instrument = snapshot.instrument
+    taken_over = f" beside {shown(state.stock)} taken over" if state.stock else ""
     return (
-        f"{barrier} reached: {name} {shown(round(result, 4))} {instrument.quote_asset} at price "
-        f"{shown(price)}, net {shown(snapshot.profit.net)} {instrument.base_asset}"
+        f"{reached} reached: {name} {shown(round(result, 4))} {instrument.quote_asset} at price "
+        f"{shown(price)}, net {shown(snapshot.profit.net)} {instrument.base_asset}{taken_over}"
     )
 
 

@@ -42,6 +42,14 @@ class Grid(BaseModel):
     #: By interval: what it held when this grid was made, less what its level's fills came to by then;
     #: signed, base units. An interval that is missing started with nothing.
     carried: dict[int, Decimal] = {}
+    #: Most that its openings may bring one direction to, all intervals together, base units. None: what the
+    #: intervals come to one by one.
+    most_held: Decimal | None = None
+
+    @property
+    def limit(self) -> Decimal:
+        """Return the most that openings may bring one direction to, base units."""
+        return self.quantity * self.larger_direction if self.most_held is None else self.most_held
 
     @property
     def intervals(self) -> int:
@@ -77,6 +85,8 @@ def make_grid(
     long_intervals: int,
     holdings: Mapping[int, Decimal],
     totals: Mapping[LevelRole, LevelTotals],
+    *,
+    most_held: Decimal | None = None,
 ) -> Grid:
     """Return a grid whose intervals hold `holdings` (signed, base units) now, given the fills so far."""
     carried = {
@@ -88,6 +98,7 @@ def make_grid(
         quantity=quantity,
         long_intervals=long_intervals,
         carried={interval: amount for interval, amount in carried.items() if amount != 0},
+        most_held=most_held,
     )
 
 
@@ -167,8 +178,14 @@ def wanted_quotes(grid: Grid, snapshot: Snapshot, *, reduce_only: bool) -> tuple
     for interval, quantity in enumerate(held):
         desk.close(interval, quantity)
     desk.keep_remainders()
-    for interval, quantity in enumerate(held):
-        desk.open(interval, grid.quantity - quantity)
+    sides = (range(grid.long_intervals)[::-1], range(grid.long_intervals, grid.intervals))
+    for side in sides:
+        # From the price outwards: where there is not room for all, the nearest have it.
+        room = None if grid.most_held is None else grid.most_held - sum(held[each] for each in side)
+        for interval in side:
+            lacking = grid.quantity - held[interval]
+            opened = desk.open(interval, lacking if room is None else min(lacking, room))
+            room = None if room is None else room - opened
     desk.keep_remainders()
 
     def nearest_first(quote: Quote) -> tuple[bool, Decimal, int]:
@@ -213,20 +230,27 @@ class _Desk:
             price = self._lowest_ask - self._instrument.tick_size
         self._take(self._quote(interval, Role.CLOSE, side, price, quantity))
 
-    def open(self, interval: int, lacking: Decimal) -> None:
-        """Take in the order that opens what `interval` lacks, if the price has not reached its level."""
+    def open(self, interval: int, lacking: Decimal) -> Decimal:
+        """Take in the order that opens what `interval` lacks, if the price has not reached its level.
+
+        Returns its quantity, zero when there is none.
+        """
         quantity = quoting.capped(lacking, self._instrument)
         if quantity <= 0:
-            return
+            return _ZERO
         is_long = interval < self._grid.long_intervals
         side = Side.BUY if is_long else Side.SELL
         level = self._grid.levels[interval if is_long else interval + 1]
         if quantity < max(self._instrument.min_quantity, self._grid.quantity * _SMALLEST_OPENING):
             resting = self._remainder(interval, Role.QUOTE, side, quantity)
-            if resting is not None and resting.price == level:
-                self._remainders.append(resting)
-        elif self._is_passive(level, side):
-            self._take(self._quote(interval, Role.QUOTE, side, level, quantity))
+            if resting is None or resting.price != level:
+                return _ZERO
+            self._remainders.append(resting)
+            return resting.quantity
+        if not self._is_passive(level, side):
+            return _ZERO
+        is_taken = self._take(self._quote(interval, Role.QUOTE, side, level, quantity))
+        return quantity if is_taken else _ZERO
 
     def keep_remainders(self) -> None:
         """Take in the orders that rest already and are too small to be placed anew."""
@@ -256,15 +280,16 @@ class _Desk:
             reduce_only=self._reduce_only and role is Role.CLOSE,
         )
 
-    def _take(self, quote: Quote) -> None:
+    def _take(self, quote: Quote) -> bool:
         if not quoting.is_valid_price(quote.price, self._instrument):
-            return
+            return False
         if quote.side is Side.BUY:
             if self._lowest_ask is not None and quote.price >= self._lowest_ask:
-                return
+                return False
             self._highest_bid = max(quote.price, self._highest_bid or quote.price)
         else:
             if self._highest_bid is not None and quote.price <= self._highest_bid:
-                return
+                return False
             self._lowest_ask = min(quote.price, self._lowest_ask or quote.price)
         self.quotes.append(quote)
+        return True

@@ -4,7 +4,11 @@
 below the level nearest to the first price and short above it. The most it can hold is the quantity times
 the intervals of one direction; `max_position` bounds what rests, so outer intervals wait where it is less.
 
-Stop-loss and take-profit look at the unrealised profit of this run's own net, which the exchange's
+Where `exclusive_symbol` says that nothing else trades the symbol, the first grid adopts the position that is
+there, for example of a run that was stopped: it gets exits, and stop-loss, take-profit and a close include
+it. Otherwise that position counts towards `max_position` and is left alone.
+
+Stop-loss and take-profit look at the unrealised profit of what the run made and adopted, which the exchange's
 settlement of profits does not reset.
 """
 
@@ -69,6 +73,11 @@ class Params(GridParams):
         """Return `max_position`."""
         return self.max_position
 
+    @property
+    def range_type(self) -> GridType:
+        """Return the side on which the grid opens."""
+        return self.grid_type
+
 
 def decide(snapshot: Snapshot, state: State, params: Params) -> Decision[State]:
     """Return the orders of every interval, or the end of the run with its reason."""
@@ -76,8 +85,15 @@ def decide(snapshot: Snapshot, state: State, params: Params) -> Decision[State]:
 
 
 def unwind(snapshot: Snapshot, state: State, params: Params) -> TakerOrder | None:
-    """Return the reduce-only order that closes this run's own net; None when nothing of it is left."""
-    return close_own(snapshot, slippage_bps=params.close_slippage_bps, reason="close grid")
+    """Return the reduce-only order that closes this run's own net; None when nothing of it is left.
+
+    Where nothing else trades the symbol: what closes the account's position.
+    """
+    net = snapshot.profit.net
+    if snapshot.exclusive_symbol and snapshot.position is not None:
+        # A flat position may lag behind a fill.
+        net = snapshot.position.net_quantity or state.stock + net
+    return close_own(snapshot, slippage_bps=params.close_slippage_bps, net=net, reason="close grid")
 
 
 def preflight(snapshot: Snapshot, params: Params) -> Preflight:
@@ -85,17 +101,19 @@ def preflight(snapshot: Snapshot, params: Params) -> Preflight:
     price = snapshot.price
     if price is None or not quoting.is_two_sided(snapshot.book):
         return Preflight(warnings=(grid_preflight.NO_BOOK,))
+    found = snapshot.position.net_quantity if snapshot.position else Decimal(0)
+    adopted = found if snapshot.exclusive_symbol else Decimal(0)
     try:
-        grid = _first_grid(snapshot, price, params)
+        grid = _first_grid(snapshot, price, params, adopted)
     except GridImpossible as impossible:
         return Preflight(problems=(str(impossible),))
-    found = snapshot.position.net_quantity if snapshot.position else Decimal(0)
     problem = _problem(grid, params, found)
     return Preflight(
         problems=(problem,) if problem else (),
         warnings=(
-            *grid_preflight.warnings(snapshot, grid, params, price),
-            *_exposure_warnings(grid, params, found),
+            *grid_preflight.warnings(snapshot, grid, params, price, held=adopted),
+            *_exposure_warnings(grid, params),
+            *_found_warnings(snapshot, params, price, found),
             *_margin_warnings(snapshot, grid, params),
         ),
     )
@@ -115,23 +133,34 @@ def _problem(grid: Grid, params: Params, found: Decimal) -> str:
     return ""
 
 
-def _exposure_warnings(grid: Grid, params: Params, found: Decimal) -> list[str]:
-    warnings = []
+def _exposure_warnings(grid: Grid, params: Params) -> list[str]:
     count = grid.larger_direction
     worst = grid.quantity * count
-    if worst > params.max_position:
-        working = int(params.max_position / grid.quantity)
-        warnings.append(
-            f"{count} intervals of {shown(grid.quantity)} can come to a position of {shown(worst)}, above "
-            f"max_position {shown(params.max_position)}: at most {working} of them are open at once, the "
-            f"{count - working} farthest from the price wait"
-        )
-    if found != 0:
-        warnings.append(
-            f"the account already holds a position of {shown(found)}: it counts towards max_position, and "
-            "the grid neither closes nor adopts it"
-        )
-    return warnings
+    if worst <= params.max_position:
+        return []
+    working = int(params.max_position / grid.quantity)
+    return [
+        f"{count} intervals of {shown(grid.quantity)} can come to a position of {shown(worst)}, above "
+        f"max_position {shown(params.max_position)}: at most {working} of them are open at once, the "
+        f"{count - working} farthest from the price wait"
+    ]
+
+
+def _found_warnings(snapshot: Snapshot, params: Params, price: Decimal, found: Decimal) -> list[str]:
+    """Say what becomes of a position that is there already."""
+    if found == 0:
+        return []
+    holds = f"the account already holds a position of {shown(found)}: it counts towards max_position"
+    if not snapshot.exclusive_symbol:
+        return [
+            f"{holds}, and the grid gives it no exits; stop_loss, take_profit and emergency_close do not "
+            'cover it. Set "exclusive_symbol": true to have the grid adopt it, when nothing else trades it'
+        ]
+    adopting = State(stock=found, stock_price=_adoption_price(snapshot, price))
+    result = _unrealized(snapshot, adopting, price)
+    reason = grid_run.barrier(result, _MARKET.result_name, price, snapshot, adopting, params)
+    adopts = f"{holds}, and the grid adopts it: stop_loss, take_profit and emergency_close cover it"
+    return [adopts, *([f"the first decision closes it: {reason}"] if reason else [])]
 
 
 def _margin_warnings(snapshot: Snapshot, grid: Grid, params: Params) -> list[str]:
@@ -155,9 +184,9 @@ def _margin_warnings(snapshot: Snapshot, grid: Grid, params: Params) -> list[str
     ]
 
 
-def _first_grid(snapshot: Snapshot, price: Decimal, params: Params) -> Grid:
+def _first_grid(snapshot: Snapshot, price: Decimal, params: Params, adopted: Decimal) -> Grid:
     instrument, grid_type = snapshot.instrument, params.grid_type
-    levels = grid_run.first_levels(price, params, grid_type, instrument)
+    levels = grid_run.first_levels(price, params, instrument)
     if params.order_quantity is not None:
         quantity = configured_quantity(params.order_quantity, instrument)
     else:
@@ -166,7 +195,7 @@ def _first_grid(snapshot: Snapshot, price: Decimal, params: Params) -> Grid:
         )
     # Only a grid whose state was lost has traded before it is made: its net is taken over.
     long_intervals, holdings = intervals.assign(
-        snapshot.profit.net,
+        snapshot.profit.net + adopted,
         levels,
         price,
         quantity=quantity,
@@ -185,7 +214,34 @@ def _larger_direction(levels: tuple[Decimal, ...], price: Decimal, grid_type: Gr
 
 
 def _first(snapshot: Snapshot, price: Decimal, params: Params) -> State:
-    return State(grid=_first_grid(snapshot, price, params), first_price=price)
+    if not snapshot.exclusive_symbol:
+        return State(grid=_first_grid(snapshot, price, params, Decimal(0)), first_price=price)
+    if snapshot.position is None or snapshot.net.low != snapshot.net.high:
+        # Only a grid whose state was lost: its newest fills and the position still tell different stories.
+        return State()
+    adopted = snapshot.position.net_quantity - snapshot.profit.net
+    return State(
+        grid=_first_grid(snapshot, price, params, adopted),
+        first_price=price,
+        stock=adopted,
+        stock_price=_adoption_price(snapshot, price) if adopted else Decimal(0),
+    )
+
+
+def _adoption_price(snapshot: Snapshot, price: Decimal) -> Decimal:
+    """Return what a position that is taken over is valued from: its entry, where that is of it alone."""
+    entry = snapshot.position.entry_price if snapshot.position else None
+    return entry if entry and snapshot.profit.net == 0 else price
+
+
+def _unrealized(snapshot: Snapshot, state: State, price: Decimal) -> Decimal:
+    """Return the unrealised profit of what the run made and adopted, netted, quote units."""
+    own, stock = snapshot.profit, state.stock
+    if own.net * stock >= 0:
+        return own.unrealized(price) + stock * (price - state.stock_price)
+    # The smaller of the two has closed its part of the larger one.
+    average = state.stock_price if abs(stock) >= abs(own.net) else own.average_price
+    return (own.net + stock) * (price - average)
 
 
 def _quotes(snapshot: Snapshot, grid: Grid, params: Params) -> tuple[Quote, ...]:
@@ -196,9 +252,8 @@ def _quotes(snapshot: Snapshot, grid: Grid, params: Params) -> tuple[Quote, ...]
 _MARKET: GridMarket[Params] = GridMarket(
     first=_first,
     quotes=_quotes,
-    result=lambda snapshot, _, price: snapshot.profit.unrealized(price),
+    result=_unrealized,
     result_name="unrealised profit",
-    range_type=lambda params: params.grid_type,
     grid_type=lambda params: params.grid_type,
 )
 

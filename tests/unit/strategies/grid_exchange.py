@@ -43,6 +43,8 @@ class Exchange:
     base: D = D(0)
     cash: D = D(0)
     maker_fee: D = D(0)
+    #: Whether nothing else trades the symbol.
+    exclusive: bool = False
     orders: list[OwnOrder] = field(default_factory=list)
     fills: list[Fill] = field(default_factory=list)
     totals: dict[LevelRole, LevelTotals] = field(default_factory=dict)
@@ -69,6 +71,7 @@ class Exchange:
             position=Position(symbol=self.of.symbol, net_quantity=self.base) if self.is_perp else None,
             totals=dict(self.totals),
             profit=self.profit,
+            exclusive_symbol=self.exclusive,
         )
 
     def prices(self, side: Side) -> list[D]:

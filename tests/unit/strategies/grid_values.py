@@ -58,6 +58,12 @@ def perp_at(
     return replace(plain, totals=totals or {}, profit=profit or Profit(), **changes)
 
 
+def position(net: str, *, entry: str | None = None) -> Position:
+    return Position(
+        symbol="SOL_USDC_PERP", net_quantity=D(net), entry_price=None if entry is None else D(entry)
+    )
+
+
 def seen(quotes: tuple[Quote, ...]) -> list[str]:
     return [f"{quote.side} {shown(quote.quantity)} @ {shown(quote.price)}" for quote in quotes]
 

@@ -21,6 +21,9 @@ from tests.unit.strategies.market_values import book, own_order, snapshot
 BUY, SELL = Side.BUY, Side.SELL
 
 
+AUTOMATIC: dict[str, Any] = {"auto_price_range": True, "grid_lower_price": None, "grid_upper_price": None}
+
+
 def params(**given: Any) -> Params:
     return Params.model_validate({**RANGE, "order_quantity": "0.5", **given})
 
@@ -59,12 +62,25 @@ class TestFirstDecision:
         assert seen(higher.quotes)[0] == "buy 0.5 @ 128"
 
     def test_what_the_first_decision_computed_is_kept(self) -> None:
-        state = started(auto_price_range=True, order_quantity=None)
-        later = decide(at("120", base="1", quote="1"), state, params(auto_price_range=True)).state
+        state = started(**AUTOMATIC, order_quantity=None)
+        later = decide(at("120", base="1", quote="1"), state, params(**AUTOMATIC)).state
         assert later == state
         assert state.first_price == D("126.3")
         assert state.grid is not None
         assert (state.grid.levels[0], state.grid.levels[-1]) == (D("119.98"), D("132.62"))
+
+    def test_given_bounds_are_kept_also_when_an_automatic_range_is_asked_for(self) -> None:
+        grid = started(auto_price_range=True).grid
+        assert grid is not None
+        assert (grid.levels[0], grid.levels[-1]) == (D(120), D(132))
+
+    @pytest.mark.parametrize("base", ["0", "0.02", "0.7"])
+    def test_a_small_holding_does_not_shrink_the_grid_and_stocks_what_it_can(self, base: str) -> None:
+        decision = decide(at(base=base, quote="800"), State(), params(order_quantity=None))
+        assert decision.state.grid is not None
+        assert decision.state.grid.quantity == D("1.54")
+        assert decision.state.stock == D(base)
+        assert seen(decision.quotes)[-4] == "buy 1.54 @ 126"
 
     @pytest.mark.parametrize("unclear", [book(None, "126"), book("126", None), book("126", "126")])
     def test_without_a_two_sided_book_quotes_are_withdrawn_and_nothing_is_computed(
@@ -154,24 +170,34 @@ class TestFunds:
 
 
 class TestEnd:
-    def test_the_result_counts_stock_at_the_first_price(self) -> None:
-        # One SOL of stock lost 4.3 each; the run itself made 0.2.
+    @pytest.mark.parametrize("price", ["100", "150"])
+    def test_stock_that_is_not_sold_is_no_loss_and_no_profit(self, price: str) -> None:
         state = started()
-        when = at("122", profit=Profit(realized=D("0.2")))
-        held = decide(when, state, params(stop_loss="4.11"))
-        ended = decide(when, state, params(stop_loss="-4.1"))
+        assert state.stock == 1
+        assert decide(at(price), state, params(stop_loss=1, take_profit=1)).stop_reason is None
+
+    def test_a_loss_is_what_selling_what_the_run_bought_would_leave(self) -> None:
+        bought = Profit(net=D(2), average_price=D(124), realized=D("0.2"), fees=D("0.3"))
+        held = decide(at("122", profit=bought), started(), params(stop_loss="4.11"))
+        ended = decide(at("122", profit=bought), started(), params(stop_loss="-4.1"))
         assert held.stop_reason is None
         assert ended.stop_reason == (
-            "stop_loss 4.1 reached: result of the run -4.1 USDC at price 122, net 0 SOL"
+            "stop_loss 4.1 reached: result of the run -4.1 USDC at price 122, net 2 SOL beside 1 taken over"
         )
         assert (ended.quotes, ended.unwind) == ((), True)
+        closing = unwind(at("122", profit=bought), ended.state, params(stop_loss="-4.1"))
+        assert closing is not None
+        assert (closing.side, closing.quantity) == (SELL, D(2))
 
-    def test_selling_stock_that_falls_afterwards_is_a_profit(self) -> None:
-        state = started()
+    @pytest.mark.parametrize("price", ["100", "150"])
+    def test_sold_stock_counts_with_what_it_brought_above_the_first_price(self, price: str) -> None:
         sold = Profit(net=D(-1), average_price=D(131))
-        ended = decide(at("126.3", profit=sold), state, params(take_profit="4.7"))
-        assert ended.stop_reason is not None
-        assert "take_profit 4.7 reached: result of the run 4.7 USDC" in ended.stop_reason
+        assert decide(at(price, profit=sold), started(), params(take_profit="4.71")).stop_reason is None
+        ended = decide(at(price, profit=sold), started(), params(take_profit="4.7", stop_loss=1))
+        assert "take_profit 4.7 reached: result of the run 4.7 USDC" in (ended.stop_reason or "")
+
+    def test_a_barrier_of_zero_is_none(self) -> None:
+        assert decide(at("100"), started(), params(stop_loss=0, take_profit=0)).stop_reason is None
 
     def test_a_trade_of_the_exchange_itself_ends_the_run_and_unwinds_nothing(self) -> None:
         traded = (liquidation(SELL, "0.4", "119"),)
@@ -206,13 +232,17 @@ class TestEnd:
         fallen = at("110", totals=totals, profit=Profit(net=D("1.5"), average_price=D(123)))
         decision = decide(fallen, state, watched)
         # Stock 0.5 (129 to 132) and 1.5 bought; levels 104.5, 107.25, 110, 112.75, 115.5.
-        assert seen(decision.quotes) == [
-            "sell 0.5 @ 112.75",
-            "sell 1.5 @ 115.5",
-            "buy 0.5 @ 107.25",
-            "buy 0.5 @ 104.5",
-        ]
+        # All of the first grid's four intervals: nothing is bought on top of it.
+        assert seen(decision.quotes) == ["sell 0.5 @ 112.75", "sell 1.5 @ 115.5"]
         assert decision.state.stock == state.stock
+        sold = {**totals, (3, Role.CLOSE): LevelTotals(sold=D("0.7"))}
+        later = decide(at("110", totals=sold), decision.state, watched)
+        assert seen(later.quotes) == [
+            "sell 0.5 @ 112.75",
+            "sell 0.8 @ 115.5",
+            "buy 0.5 @ 107.25",
+            "buy 0.2 @ 104.5",
+        ]
 
 
 class TestUnwind:

@@ -53,7 +53,7 @@ class TestSpot:
             ("order_quantity", 0),
             ("price_range_percent", 100),
             ("boundary_tolerance", "1.1"),
-            ("take_profit", 0),
+            ("take_profit", -1),
             ("close_slippage_bps", -1),
             ("max_position", 1),
         ],
@@ -80,6 +80,27 @@ class TestSpot:
     @pytest.mark.parametrize(("given", "expected"), [(-25, D(25)), (25, D(25)), (0, None), (None, None)])
     def test_the_sign_of_the_stop_loss_is_ignored(self, given: object, expected: D | None) -> None:
         assert spot_params(stop_loss=given).stop_loss == expected
+
+    def test_a_take_profit_of_zero_is_none(self) -> None:
+        assert spot_params(take_profit=0).take_profit is None
+        assert perp_params(take_profit=0, stop_loss=0).take_profit is None
+
+    @pytest.mark.parametrize(
+        "key",
+        [
+            "spread",
+            "max_orders",
+            "grid_type",
+            "max_position",
+            "target_position",
+            "position_threshold",
+            "inventory_skew",
+            "leverage",
+        ],
+    )
+    def test_keys_of_the_old_program_without_a_meaning_here_are_known(self, key: str) -> None:
+        assert grid.Params.inert[key]
+        assert key not in grid.Params.model_fields
 
     def test_every_parameter_has_a_description(self) -> None:
         assert all(field.description for field in grid.Params.model_fields.values())
@@ -110,6 +131,9 @@ class TestPerp:
         state = perp_grid.decide(perp_at("128"), State(), old).state
         assert state.grid is not None
         assert (state.grid.quantity, state.grid.intervals) == (D("0.06"), 19)
+
+    def test_keys_of_the_old_program_without_a_meaning_here_are_known(self) -> None:
+        assert set(perp_grid.Params.inert) == {"spread", "max_orders"}
 
     def test_a_missing_largest_position_is_one_as_before(self) -> None:
         assert perp_grid.Params.model_validate(RANGE).position_cap == 1

@@ -47,6 +47,11 @@ class Run:
     params: Any
     state: State
     ended: str = ""
+    #: What the account held before.
+    base: D = D(0)
+
+    def __post_init__(self) -> None:
+        self.base = self.exchange.base
 
     def decide(self, snapshot: Snapshot) -> Decision[State]:
         module: Any = perp_grid if isinstance(self.params, perp_grid.Params) else grid
@@ -66,7 +71,7 @@ class Run:
             self.exchange.hit(Side(kind), value)
         else:
             self.iterate(kind, value)
-        check_accounts(self.exchange)
+        check_accounts(self)
 
     def move(self, ticks: int) -> None:
         exchange = self.exchange
@@ -147,14 +152,15 @@ def check_levels(exchange: Exchange, state: State) -> None:
             assert own.order.remaining_quantity <= held[own.level]
 
 
-def check_accounts(exchange: Exchange) -> None:
+def check_accounts(run: Run) -> None:
     """Check the figures a snapshot carries against the exchange's own, to the last unit."""
+    exchange = run.exchange
     totals = exchange.totals.values()
     signed = sum((each.net for each in totals), D(0))
     assert exchange.profit.net == signed
     paid = sum((each.paid - each.received + each.quote_fees for each in totals), D(0))
     assert exchange.cash == START_CASH - paid
-    assert exchange.base == (D(0) if exchange.is_perp else START_BASE) + signed
+    assert exchange.base == run.base + signed
 
 
 START_CASH, START_BASE = D(3_000), D(4)
@@ -170,7 +176,15 @@ def check_run(run: Run) -> None:
 
 
 @st.composite
-def runs(draw: st.DrawFn, /, *, of: Instrument, params: type[GridParams], **given: Any) -> Run:
+def runs(
+    draw: st.DrawFn,
+    /,
+    *,
+    of: Instrument,
+    params: type[GridParams],
+    position: str = "0",
+    **given: Any,
+) -> Run:
     spread = draw(st.sampled_from([1, 2, 9, 130])) * TICK
     bid = draw(st.integers(9_600, 10_400)) * TICK
     return Run(
@@ -178,7 +192,8 @@ def runs(draw: st.DrawFn, /, *, of: Instrument, params: type[GridParams], **give
             of=of,
             bid=bid,
             ask=bid + spread,
-            base=D(0) if params is perp_grid.Params else START_BASE,
+            base=D(position) if params is perp_grid.Params else START_BASE,
+            exclusive=params is perp_grid.Params,
             cash=START_CASH,
             maker_fee=draw(st.sampled_from([D(0), D("0.0008")])),
         ),
@@ -196,6 +211,12 @@ def runs(draw: st.DrawFn, /, *, of: Instrument, params: type[GridParams], **give
     )
 
 
+#: The type of a perpetual grid, and a position to adopt, of a side that it can close.
+POSITIONS = st.one_of(
+    st.tuples(st.sampled_from(["neutral", "long", "short"]), st.just("0")),
+    st.tuples(st.sampled_from(["neutral", "long"]), st.sampled_from(["0.004", "0.7", "9"])),
+    st.tuples(st.sampled_from(["neutral", "short"]), st.just("-1.234")),
+)
 STEPS = st.sampled_from([("0.01", "0.1"), ("0.01", "0.01"), ("0.001", "0.05")])
 
 
@@ -222,11 +243,12 @@ def test_a_spot_grid_keeps_its_books_and_its_exits_whatever_happens(run: Run, ev
 
 @settings(max_examples=60, deadline=None)
 @given(
-    run=STEPS.flatmap(
-        lambda steps: runs(
-            of=perp_instrument(step_size=steps[0], min_quantity=steps[1]),
+    run=st.tuples(STEPS, POSITIONS).flatmap(
+        lambda drawn: runs(
+            of=perp_instrument(step_size=drawn[0][0], min_quantity=drawn[0][1]),
             params=perp_grid.Params,
-            grid_type=st.sampled_from(["neutral", "long", "short"]),
+            position=drawn[1][1],
+            grid_type=st.just(drawn[1][0]),
             boundary_action=st.just("adjust_range"),
             enable_boundary_check=st.booleans(),
             price_range_percent=st.sampled_from([1, 4]),
@@ -298,7 +320,7 @@ def test_a_grid_is_flat_once_the_price_has_gone_where_it_closes(run: Run, events
         while run.exchange.bid != target:
             run.move(int(max(min((target - run.exchange.bid) / TICK, D(60)), D(-60))))
             run.iterate()
-            check_accounts(run.exchange)
+            check_accounts(run)
     held = [abs(net) for net in net_by_interval(made, run.exchange.totals)]
     if run.params.grid_type == "neutral":
         # Next to the pivot an interval may have opened on the way; what lies further out is closed.

@@ -25,6 +25,9 @@ OPEN, CLOSE = Role.QUOTE, Role.CLOSE
 FOLLOWING: dict[str, Any] = {"boundary_action": "adjust_range", "price_range_percent": 5, "grid_num": 5}
 
 
+AUTOMATIC: dict[str, Any] = {"auto_price_range": True, "grid_lower_price": None, "grid_upper_price": None}
+
+
 def params(**given: Any) -> Params:
     return Params.model_validate({**RANGE, "order_quantity": "0.5", "max_position": 10, **given})
 
@@ -62,7 +65,7 @@ class TestFirstDecision:
     def test_an_automatic_range_lies_where_the_type_opens(
         self, grid_type: str, ends: tuple[str, str]
     ) -> None:
-        state = started(at("100"), auto_price_range=True, grid_type=grid_type)
+        state = started(at("100"), **AUTOMATIC, grid_type=grid_type)
         assert state.grid is not None
         assert (shown(state.grid.levels[0]), shown(state.grid.levels[-1])) == ends
 
@@ -223,33 +226,26 @@ class TestAdjusting:
         assert (shown(moved.grid.levels[0]), shown(moved.grid.levels[-1])) == ends
         assert moved.grid.quantity == D("0.5")
 
-    @pytest.mark.parametrize("grid_type", ["neutral", "long"])
-    def test_a_long_position_gets_exits_above_the_price(self, grid_type: str) -> None:
+    @pytest.mark.parametrize(("grid_type", "opened"), [("neutral", []), ("long", ["buy 0.5 @ 107.25"])])
+    def test_a_long_position_gets_exits_above_the_price(self, grid_type: str, opened: list[str]) -> None:
+        # The first grids came to 1 and to 2 at most: what is held counts towards that.
         state = started(grid_type=grid_type, **FOLLOWING)
         fallen = at("110", net="1.5", totals=self.TOTALS, profit=self.HELD)
         decision = decide(fallen, state, params(grid_type=grid_type, **FOLLOWING))
         assert decision.stop_reason is None
-        assert seen(decision.quotes) == [
-            "sell 0.5 @ 112.75",
-            "sell 1 @ 115.5",
-            "buy 0.5 @ 107.25",
-            "buy 0.5 @ 104.5",
-        ]
+        assert seen(decision.quotes) == ["sell 0.5 @ 112.75", "sell 1 @ 115.5", *opened]
         assert decision.state.grid is not None
         assert sum(net_by_interval(decision.state.grid, self.TOTALS)) == D("1.5")
 
-    @pytest.mark.parametrize("grid_type", ["neutral", "short"])
-    def test_a_short_position_gets_exits_below_the_price(self, grid_type: str) -> None:
+    @pytest.mark.parametrize(
+        ("grid_type", "opened"), [("neutral", []), ("short", ["sell 0.5 @ 143.5", "sell 0.5 @ 147"])]
+    )
+    def test_a_short_position_gets_exits_below_the_price(self, grid_type: str, opened: list[str]) -> None:
         state = started(grid_type=grid_type, **FOLLOWING)
         totals: dict[Any, LevelTotals] = {(level, OPEN): LevelTotals(sold=D("0.5")) for level in (2, 3)}
         risen = at("140", net="-1", totals=totals, profit=Profit(net=D(-1), average_price=D(130)))
         decision = decide(risen, state, params(grid_type=grid_type, **FOLLOWING))
-        assert seen(decision.quotes) == [
-            "buy 0.5 @ 136.5",
-            "buy 0.5 @ 133",
-            "sell 0.5 @ 143.5",
-            "sell 0.5 @ 147",
-        ]
+        assert seen(decision.quotes) == ["buy 0.5 @ 136.5", "buy 0.5 @ 133", *opened]
 
     def test_later_fills_count_from_what_was_taken_over(self) -> None:
         state = started(grid_type="long", **FOLLOWING)
@@ -273,37 +269,14 @@ class TestAdjusting:
 
 
 class TestUnwind:
-    @pytest.mark.parametrize(
-        ("own", "position", "expected"),
-        [
-            pytest.param("1.5", "1.5", (SELL, "1.5", "125.03"), id="long"),
-            pytest.param("-1.5", "-1.5", (BUY, "1.5", "127.57"), id="short"),
-            pytest.param("1.5", "4", (SELL, "1.5", "125.03"), id="others hold more"),
-            pytest.param("1.5", "0.4", (SELL, "0.4", "125.03"), id="somebody closed a part"),
-            pytest.param("1.5", "0", None, id="somebody closed all"),
-            pytest.param("1.5", "-3", None, id="the position has the other sign"),
-            pytest.param("0", "3", None, id="nothing of its own"),
-            pytest.param("0.004", "0.004", None, id="dust"),
-        ],
-    )
-    def test_the_own_net_is_closed_and_never_more_than_the_position(
-        self, own: str, position: str, expected: tuple[Side, str, str] | None
-    ) -> None:
-        taker = unwind(at(net=position, profit=Profit(net=D(own))), started(), params())
-        assert taker == (
-            None
-            if expected is None
-            else TakerOrder(
-                side=expected[0],
-                quantity=D(expected[1]),
-                limit_price=D(expected[2]),
-                reduce_only=True,
-                reason="close grid",
-            )
+    def test_the_own_net_is_closed_with_a_worst_price(self) -> None:
+        taker = unwind(at(net="4", profit=Profit(net=D("1.5"))), started(), params())
+        assert taker == TakerOrder(
+            side=SELL, quantity=D("1.5"), limit_price=D("125.03"), reduce_only=True, reason="close grid"
         )
 
-    def test_an_unknown_position_is_not_closed(self) -> None:
-        assert unwind(at(profit=Profit(net=D(1)), position=None), started(), params()) is None
+    def test_what_others_have_closed_is_gone(self) -> None:
+        assert unwind(at(profit=Profit(net=D("1.5"))), started(), params()) is None
 
 
 def test_levels_are_places_of_their_own() -> None:
