@@ -7,7 +7,7 @@ from decimal import Decimal as D
 
 import pytest
 
-from market.net_range import LAG_LIMIT_MS
+from market.net_range import LAG_LIMIT_MS, NetRange
 from market.orders import Side
 from market.profit import Profit
 from market.snapshot import Snapshot
@@ -69,6 +69,22 @@ def test_a_position_that_may_lag_behind_a_fill_is_closed_as_the_fills_say(
     own: str, position: str, age_ms: int, expected: str
 ) -> None:
     assert closing(holding(own, position, fill_age_ms=age_ms)) == expected
+
+
+@pytest.mark.parametrize(
+    ("own", "low", "high", "expected"),
+    [
+        pytest.param("1.5", "0", "1.5", "sell 1.5", id="a purchase that the position lacks"),
+        pytest.param("-1.5", "-1.5", "0", "buy 1.5", id="a sale that the position lacks"),
+        pytest.param("1.5", "-1.5", "0", "nothing", id="the other side"),
+        pytest.param("1.5", "0", "0", "nothing", id="believed by now"),
+    ],
+)
+def test_bounds_that_leave_room_for_a_lag_count_also_when_the_fills_were_seen_before(
+    own: str, low: str, high: str, expected: str
+) -> None:
+    lagging = replace(holding(own, "0"), net_bounds=NetRange(low=D(low), high=D(high)))
+    assert closing(lagging) == expected
 
 
 @pytest.mark.parametrize(("net", "expected"), [("3", "sell 3"), ("5", "sell 4"), ("-1", "nothing")])
