@@ -41,6 +41,8 @@ class Profit:
         return replace(without, fees=without.fees + fill.fee * fill.price)
 
     def _moved(self, change: Decimal, price: Decimal) -> Profit:
+        if change == 0:
+            return self
         net = self.net + change
         if self.net == 0 or (self.net > 0) == (change > 0):
             cost = self.average_price * abs(self.net) + price * abs(change)

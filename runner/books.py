@@ -15,64 +15,33 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from market.instrument import Instrument
 from market.net_range import Carried, NetRange
-from market.orders import OpenOrder, OrderStatus, Role, Side
+from market.orders import OpenOrder, Role, Side
 from market.position import Fill, Position
 from market.profit import Profit
 from market.snapshot import LevelRole, LevelTotals, OwnOrder
+from runner.known_orders import (
+    CLOCK_SLACK_MS,
+    OVERLAP_MS,
+    KnownOrder,
+    as_open,
+    is_meant,
+    missing_fill,
+    own_order,
+)
 from state.client_ids import decode
 
-#: Fills are asked for again from this long before the newest one known: histories are not written in order.
-OVERLAP_MS = 30_000
-#: The exchange stamps orders and fills on different machines; their clocks may differ by this.
-CLOCK_SLACK_MS = 5_000
 #: For this long after its end an order may still be on a list.
 LONGEST_LIST_LAG_MS = 15_000
 #: An order that neither rests nor has a history for this long is given up: it ended with the fills known.
 LONGEST_MISSING_MS = 60_000
+#: For this long behind its fence an order that nobody shows may still turn up in a history that lags.
+LONGEST_HISTORY_LAG_MS = 10_000
+#: Fills kept for a strategy whose state is not saved; beyond, it goes by the totals alone.
+MOST_UNSEEN = 1000
 #: Orders that were placed within this time are counted by the limit of orders per minute.
 RATE_WINDOW_MS = 60_000
 #: System fills remembered, newest last.
 SYSTEM_FILLS_KEPT = 100
-
-
-class KnownOrder(BaseModel):
-    """An order of this run that the exchange accepted."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    order_id: str
-    client_order_id: int
-    side: Side
-    price: Decimal | None
-    quantity: Decimal
-    #: Exchange time, ms.
-    accepted_at_ms: int
-    #: In all, by the exchange's word.
-    executed: Decimal = Decimal(0)
-    #: True: the exchange said that it rests no more.
-    ended: bool = False
-    #: In all, by the fills counted.
-    filled: Decimal = Decimal(0)
-    #: Their trade ids.
-    trades: tuple[str, ...] = ()
-    #: Since when no list and no history has shown it (ms); 0: it was shown.
-    missing_since_ms: int = 0
-
-    @property
-    def level_role(self) -> LevelRole:
-        """Return what its client order id says it is for."""
-        parts = decode(self.client_order_id)
-        return parts.level, int(parts.role)
-
-    @property
-    def is_over(self) -> bool:
-        """Tell whether its end and all of its fills are known."""
-        return self.filled >= self.quantity or (self.ended and self.filled >= self.executed)
-
-    @property
-    def is_settled(self) -> bool:
-        """Tell whether the fills counted come to what was executed."""
-        return self.filled >= self.executed
 
 
 class Books(BaseModel):
@@ -102,6 +71,10 @@ class Books(BaseModel):
     placed_at_ms: tuple[int, ...] = ()
     #: Perpetuals: what of the exchange's position this run did not make.
     carried: Carried | None = None
+    #: Client order ids given earlier that the exchange did not show when asked for behind the fence.
+    doubtful: tuple[int, ...] = ()
+    #: Since when orders of another run rest in this instance's slot, ms; 0: none does.
+    strangers_since_ms: int = 0
     #: What the limits cut last time, so that only a change makes an event.
     cuts: tuple[str, ...] = ()
 
@@ -113,7 +86,7 @@ class Books(BaseModel):
     @property
     def fills_since_ms(self) -> int:
         """Return from when on fills have to be read to miss none, exchange time, ms."""
-        unsettled = (order.accepted_at_ms for order in self.orders.values() if not order.is_settled)
+        unsettled = (order.read_from_ms for order in self.orders.values() if not order.is_settled)
         return min(self.read_until_ms - OVERLAP_MS, *unsettled, self.read_until_ms) - CLOCK_SLACK_MS
 
     def add(self, order: OpenOrder) -> None:
@@ -148,6 +121,11 @@ class Books(BaseModel):
             return False
         return now_ms - known.missing_since_ms >= LONGEST_MISSING_MS
 
+    def adopt(self, order: OpenOrder, now_ms: int) -> None:
+        """Follow an order of an iteration that could not say what it placed."""
+        self.add(order)
+        self.placed_at_ms += (now_ms,)
+
     def end(self, order_id: str, executed: Decimal) -> None:
         """Note that an order rests no more, with what was executed of it in all."""
         known = self.orders.get(order_id)
@@ -155,18 +133,23 @@ class Books(BaseModel):
             update = {"ended": True, "executed": max(known.executed, executed)}
             self.orders[order_id] = known.model_copy(update=update)
 
-    def observe_list(self, listed: Sequence[OpenOrder], intents: Mapping[int, int]) -> tuple[OpenOrder, ...]:
+    def observe_list(
+        self, listed: Sequence[OpenOrder], intents: Mapping[int, int], *, now_ms: int = 0
+    ) -> tuple[OpenOrder, ...]:
         """Learn from a list of own open orders; return those that are none of this run's.
 
-        An order of this run is known, or its client order id is among the `intents`.
+        An order of this run is known, or it is one of the `intents` (client order id to the exchange time it
+        was signed with, ms).
         """
         strangers = []
         for order in listed:
             known = self.orders.get(order.order_id)
             if order.order_id in self.over or (known is not None and known.ended):
                 continue  # the list lags
-            if known is not None or order.client_order_id in intents:
+            if known is not None:
                 self.add(order)
+            elif is_meant(order, intents):
+                self.adopt(order, now_ms)
             else:
                 strangers.append(order)
         return tuple(strangers)
@@ -178,7 +161,7 @@ class Books(BaseModel):
             known = self.orders.get(fill.order_id)
             if fill.is_system:
                 self._keep_system_fill(fill)
-            elif known is not None and fill.trade_id not in known.trades:
+            elif known is not None and fill.quantity and fill.trade_id not in known.trades:
                 self._count_one(fill, known, instrument)
 
     def _count_one(self, fill: Fill, known: KnownOrder, instrument: Instrument) -> None:
@@ -189,7 +172,7 @@ class Books(BaseModel):
         name = "{}:{}".format(*known.level_role)
         self.totals[name] = self.totals.get(name, LevelTotals()).after(fill, instrument)
         self.profit = self.profit.after(fill, instrument)
-        self.unseen = (*self.unseen, fill)
+        self.unseen = (*self.unseen[1 - MOST_UNSEEN :], fill)
 
     def _keep_system_fill(self, fill: Fill) -> None:
         if fill.filled_at_ms >= self.began_at_ms and fill.trade_id not in self.system_trades:
@@ -207,18 +190,50 @@ class Books(BaseModel):
 
     def close_what_is_over(self, now_ms: int) -> None:
         """Forget orders whose end and fills are known, and remember their ids while a list may show them."""
-        for order in [order for order in self.orders.values() if order.is_over]:
-            del self.orders[order.order_id]
-            self.over[order.order_id] = now_ms
+        for order in list(self.orders.values()):
+            if order.is_over:
+                del self.orders[order.order_id]
+                self.over[order.order_id] = now_ms
+            else:
+                self.orders[order.order_id] = self._with_its_times(order, now_ms)
         self.over = {
             order_id: at_ms for order_id, at_ms in self.over.items() if now_ms - at_ms < LONGEST_LIST_LAG_MS
         }
         self.placed_at_ms = tuple(at_ms for at_ms in self.placed_at_ms if now_ms - at_ms < RATE_WINDOW_MS)
 
+    def _with_its_times(self, order: KnownOrder, now_ms: int) -> KnownOrder:
+        if order.is_settled:
+            return order.model_copy(update={"settled_at_ms": self.read_until_ms, "unsettled_since_ms": 0})
+        return order.model_copy(update={"unsettled_since_ms": order.unsettled_since_ms or now_ms})
+
+    def write_off(self, instrument: Instrument, now_ms: int) -> tuple[KnownOrder, ...]:
+        """Count, at their price, fills that should have been shown long ago; return the orders they are of.
+
+        Otherwise one row that never comes would block its level, and a stop that unwinds, for ever.
+        """
+        given_up = [
+            order
+            for order in self.orders.values()
+            if order.unsettled_since_ms and now_ms - order.unsettled_since_ms >= LONGEST_MISSING_MS
+        ]
+        for order in given_up:
+            self._count_one(missing_fill(order, instrument), order, instrument)
+        return tuple(given_up)
+
+    def strangers_stay(self, *, are_there: bool, now_ms: int) -> bool:
+        """Note whether orders of another run rest; tell whether they have been there for too long."""
+        self.strangers_since_ms = (self.strangers_since_ms or now_ms) if are_there else 0
+        return are_there and now_ms - self.strangers_since_ms >= LONGEST_MISSING_MS
+
+    def executed_and_not_counted(self, side: Side) -> Decimal:
+        """Return what was executed on a side by the exchange's word and no fill has shown yet."""
+        orders = (order for order in self.orders.values() if order.side is side)
+        return sum((max(order.executed - order.filled, Decimal(0)) for order in orders), Decimal(0))
+
     def open_orders(self, symbol: str) -> tuple[OwnOrder, ...]:
         """Return the orders that rest, or have to be taken for resting."""
         return tuple(
-            own_order(_as_open(order, symbol))
+            own_order(as_open(order, symbol))
             for order in self.orders.values()
             if not order.ended and not order.is_over
         )
@@ -240,8 +255,17 @@ class Books(BaseModel):
             found[level, role] = totals
         return found
 
-    def net_range(self, position: Position, unsettled: frozenset[LevelRole], now_ms: int) -> NetRange:
-        """Return between which net quantities `position` is, and note what of it others made."""
+    def net_range(self, position: Position | None, unsettled: frozenset[LevelRole], now_ms: int) -> NetRange:
+        """Return between which net quantities the run is; on a perpetual note what others made of it, too."""
+        bounds = NetRange.exactly(self.profit.net)
+        if position is not None:
+            bounds = self._position_range(position, unsettled, now_ms)
+        return NetRange(
+            low=bounds.low - self.executed_and_not_counted(Side.SELL),
+            high=bounds.high + self.executed_and_not_counted(Side.BUY),
+        )
+
+    def _position_range(self, position: Position, unsettled: frozenset[LevelRole], now_ms: int) -> NetRange:
         held, own = position.net_quantity, self.profit.net
         if self.carried is None:
             bought = sum((totals.bought for totals in self.totals.values()), Decimal(0))
@@ -256,24 +280,3 @@ class Books(BaseModel):
     def forget_unseen(self) -> None:
         """Note that the strategy's saved state has seen every fill so far."""
         self.unseen = self.unseen_system = ()
-
-
-def own_order(order: OpenOrder) -> OwnOrder:
-    """Return an order with what its client order id says."""
-    parts = decode(order.client_order_id or 0)
-    return OwnOrder(order=order, level=parts.level, role=parts.role, generation=parts.generation)
-
-
-def _as_open(known: KnownOrder, symbol: str) -> OpenOrder:
-    executed = max(known.executed, known.filled)
-    return OpenOrder(
-        order_id=known.order_id,
-        client_order_id=known.client_order_id,
-        symbol=symbol,
-        side=known.side,
-        price=known.price,
-        quantity=known.quantity,
-        executed_quantity=executed,
-        status=OrderStatus.PARTIALLY_FILLED if executed else OrderStatus.NEW,
-        created_at_ms=known.accepted_at_ms,
-    )

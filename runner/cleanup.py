@@ -15,10 +15,10 @@ from runner.access import require_account
 from runner.closing import ClosingOrders
 from runner.context import Context
 from runner.flatten import Flattener
-from runner.loaded import LoadedInstance, load_running
+from runner.loaded import LoadedInstance, StateUnreadable, load_running
 from runner.outcome import OpenOrderSeen, OrderList, Outcome, Result, Step
 from runner.own_orders import LONGEST_PAUSE_S, OwnOrders
-from runner.unwinding import Epilogue, LastBooks, TooLate
+from runner.unwinding import Cleaner, Epilogue, LastBooks, TooLate
 from state.cleanup_leases import CleanupLease, InFlight
 from state.leases import LeaseLost, Refusal
 
@@ -87,6 +87,7 @@ class Cleanup:
         self._position: tuple[str | None, str | None] = (None, None)
         self._reason = ""
         self._trouble = ""
+        self._problem = ""
         self._requested_at_ms = lease.claimed_at_ms
         self._closing: ClosingOrders | None = None
         self._books: LastBooks | None = None
@@ -101,6 +102,7 @@ class Cleanup:
                 self._requested_at_ms = record.stop_requested_at_ms or self._requested_at_ms
             instance = load_running(self._context, self._lease.instance_id, self._lease.config_version)
             result = self._clean(instance)
+            problem = self._problem
         except LeaseLost:
             raise
         except OutOfTime:
@@ -130,6 +132,8 @@ class Cleanup:
             self._kept = orders.list()
             self._step("verified", f"{len(self._kept)} orders kept")
             return Result.CLEAN
+        untold = self._context.instances.run_data(self._lease.instance_id, self._lease.slot).intents
+        orders.find_by_client_ids(untold)
         orders.cancel_until_gone()
         self._step("orders_cancelled", f"{len(self._cancelled)} orders")
         if not self._is_position_in_order(instance, venue, orders):
@@ -144,11 +148,7 @@ class Cleanup:
             return True
         self._closing = closing = ClosingOrders(self._context, self._lease, instance, venue)
         if policy.unwind:
-            self._books = books = LastBooks(self._context, self._lease, instance, venue, closing, self)
-            books.note_cancelled(self._cancelled)
-            before, after, in_order = books.unwind()
-            self._position = (str(before), str(after))
-            self._step("unwound", f"net of this run {before} -> {after}")
+            in_order = self._unwind(instance, venue, closing)
         if policy.close_position:
             instrument = self._context.venues.instrument(instance.config)
             flattener = Flattener(venue, instrument, closing, renew=self.renew, pause=self.pause)
@@ -159,13 +159,35 @@ class Cleanup:
         orders.cancel_until_gone()
         return in_order
 
+    def _unwind(self, instance: LoadedInstance, venue: Venue, closing: ClosingOrders) -> bool:
+        """Bring back what the run opened; tell whether it is where its strategy leaves it."""
+        try:
+            books = self._open_books(instance, venue, closing, self)
+            before, after, in_order = books.unwind()
+        except StateUnreadable as error:
+            # The orders are gone all the same; who cannot run that version has `start --force`.
+            self._problem = f"what the run opened is not known: {error}"
+            self._step("unwound", self._problem[:200])
+            return False
+        self._position = (str(before), str(after))
+        self._step("unwound", f"net of this run {before} -> {after}")
+        if not in_order:
+            self._problem = f"{after} of what the run opened could not be brought back yet"
+        return in_order
+
+    def _open_books(
+        self, instance: LoadedInstance, venue: Venue, closing: ClosingOrders, cleaner: Cleaner
+    ) -> LastBooks:
+        self._books = LastBooks(self._context, self._lease, instance, venue, closing, cleaner)
+        self._books.note_cancelled(self._cancelled)
+        return self._books
+
     def _complete_books(self, instance: LoadedInstance) -> None:
         """Count the fills that came last. The stop is over, and proven; nothing of it depends on this."""
         try:
             venue = self._context.venues.of(instance.config, for_cleanup=True)
             closing = self._closing or ClosingOrders(self._context, self._lease, instance, venue)
-            books = LastBooks(self._context, self._lease, instance, venue, closing, Epilogue())
-            books.note_cancelled(self._cancelled)
+            books = self._open_books(instance, venue, closing, Epilogue())
             with suppress(TooLate):
                 books.settle()
             self._context.cleanup_leases.complete_books(

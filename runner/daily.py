@@ -16,17 +16,11 @@ def advance_daily(lease: Lease, limits: Limits, snapshot: Snapshot) -> tuple[str
     total = run_total(snapshot)
     if total is None:
         return "", ""
-    if lease.daily_json:
-        daily = DailyLoss.model_validate_json(lease.daily_json)
-    else:
-        daily = DailyLoss.first(lease.claimed_at_ms)
-    if not lease.books_json:
-        daily = daily.begin_run()
-    daily = daily.advance(lease.claimed_at_ms, total)
+    daily = _of_run(lease.daily_json, lease.epoch, lease.claimed_at_ms).advance(lease.claimed_at_ms, total)
     return daily.model_dump_json(), daily.reason(limits, total) or ""
 
 
-def close_daily(daily_json: str, profit: Profit, now_ms: int) -> str:
+def close_daily(daily_json: str, epoch: int, profit: Profit, now_ms: int) -> str:
     """Return the day's result (JSON) with the last fills of a run that ended flat; empty: it stays as it was.
 
     What is still open keeps the value that the last iteration gave it.
@@ -34,4 +28,10 @@ def close_daily(daily_json: str, profit: Profit, now_ms: int) -> str:
     if not daily_json or profit.net != 0:
         return ""
     total = profit.total(Decimal(0))
-    return DailyLoss.model_validate_json(daily_json).advance(now_ms, total).model_dump_json()
+    return _of_run(daily_json, epoch, now_ms).advance(now_ms, total).model_dump_json()
+
+
+def _of_run(daily_json: str, epoch: int, now_ms: int) -> DailyLoss:
+    """Return the day as run `epoch` goes on with it: what earlier runs made is carried over once."""
+    daily = DailyLoss.model_validate_json(daily_json) if daily_json else DailyLoss.first(now_ms)
+    return daily if daily.epoch == epoch else daily.begin_run(epoch)

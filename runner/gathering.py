@@ -3,40 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 
 import structlog
 
-from exchanges.clock import StoreClockReading
 from exchanges.registry import Venue
 from market.instrument import Instrument, MarketType
 from market.orders import OpenOrder, Side
 from market.snapshot import OwnOrder, Snapshot
-from runner.books import Books, KnownOrder
 from runner.context import Context
+from runner.known_orders import KnownOrder
 from runner.loaded import LoadedInstance
+from runner.lookups import Standing, clear_up_intents, look_up_vanished
 from state.client_ids import owns
 
 log = structlog.get_logger(__name__)
-
-#: Orders whose fate is asked for one by one in an iteration; the rest are taken for resting until the next.
-MOST_LOOKUPS = 20
-
-
-@dataclass(kw_only=True)
-class Standing:
-    """What the run had saved when this began, and the moment it is read at."""
-
-    slot: int
-    books: Books
-    #: Client order ids given earlier whose fate is not known: to when, ms. Shrinks as they are cleared up.
-    intents: dict[int, int]
-    now_ms: int
-    started_at_ms: int
-    #: Until then a request of an earlier iteration can still be accepted, ms.
-    fence_ms: int
-    reading: StoreClockReading
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +27,9 @@ class Gathered:
 
     snapshot: Snapshot
     #: Resting orders in this instance's slot that this run did not place: to be cancelled, never counted.
-    strangers: tuple[OpenOrder, ...] = field(default=())
+    strangers: tuple[OpenOrder, ...] = ()
+    #: True: they have been there for longer than a cancel can take.
+    strangers_stay: bool = False
 
 
 def gather(
@@ -58,7 +42,8 @@ def gather(
     instrument = context.venues.instrument(instance.config)
     # This order lets a fill in between count twice in the exposure, never not at all.
     listed = [o for o in venue.open_orders(instrument.symbol) if owns(standing.slot, o.client_order_id)]
-    strangers = standing.books.observe_list(listed, standing.intents)
+    signed = standing.signed_at_ms(venue)
+    strangers = standing.books.observe_list(listed, signed, now_ms=standing.now_ms)
     unexplained = update_books(venue, instrument, standing, listed)
     snapshot = read_snapshot(
         venue,
@@ -68,7 +53,8 @@ def gather(
         with_balances=with_balances,
         exclusive_symbol=instance.config.exclusive_symbol,
     )
-    return Gathered(snapshot=snapshot, strangers=strangers)
+    stay = standing.books.strangers_stay(are_there=bool(strangers), now_ms=standing.now_ms)
+    return Gathered(snapshot=snapshot, strangers=strangers, strangers_stay=stay)
 
 
 def update_books(
@@ -80,9 +66,12 @@ def update_books(
     """
     books = standing.books
     books.begin(venue.clock.signing_time_ms(standing.started_at_ms, standing.reading))
-    _clear_up_intents(venue, instrument.symbol, standing)
-    books.count(venue.fills(instrument.symbol, since_ms=books.fills_since_ms), instrument)
-    unexplained = _look_up(venue, instrument.symbol, standing, listed)
+    fills = venue.fills(instrument.symbol, since_ms=books.fills_since_ms)
+    clear_up_intents(venue, instrument.symbol, standing, fills)
+    books.count(fills, instrument)
+    unexplained = look_up_vanished(venue, instrument.symbol, standing, listed)
+    for order in books.write_off(instrument, standing.now_ms):
+        log.warning("fills that never came counted", order_id=order.order_id, executed=str(order.executed))
     books.close_what_is_over(standing.now_ms)
     return unexplained
 
@@ -115,7 +104,7 @@ def read_snapshot(
         totals=books.totals_by_level(),
         profit=books.profit,
         unsettled=unsettled,
-        net_bounds=None if position is None else books.net_range(position, unsettled, standing.now_ms),
+        net_bounds=books.net_range(position, unsettled, standing.now_ms),
         exclusive_symbol=exclusive_symbol,
         system_fills=books.unseen_system,
     )
@@ -129,44 +118,3 @@ def _by_price(orders: Sequence[OwnOrder]) -> dict[tuple[bool, Decimal], Decimal]
             place = (order.side is Side.BUY, order.price)
             own[place] = own.get(place, Decimal(0)) + order.remaining_quantity
     return own
-
-
-def _clear_up_intents(venue: Venue, symbol: str, standing: Standing) -> None:
-    """Find what became of orders that were authorised by an iteration that did not tell."""
-    for order in standing.books.orders.values():
-        standing.intents.pop(order.client_order_id, None)
-    if standing.fence_ms > standing.now_ms:
-        return
-    for client_order_id, at_ms in list(standing.intents.items())[:MOST_LOOKUPS]:
-        signed_at_ms = venue.clock.signing_time_ms(at_ms, standing.reading)
-        found = venue.resolve_placement(symbol, client_order_id, not_before_ms=signed_at_ms)
-        if found is not None:
-            standing.books.add(found)
-        # Not found behind the fence is final: it never arrived.
-        del standing.intents[client_order_id]
-
-
-def _look_up(
-    venue: Venue, symbol: str, standing: Standing, listed: Sequence[OpenOrder]
-) -> tuple[KnownOrder, ...]:
-    """Ask how orders ended that are gone from the list without enough fills; return those nobody explains."""
-    books, unexplained = standing.books, []
-    for number, order in enumerate(books.vanished(listed)):
-        found = None if number >= MOST_LOOKUPS else _find(venue, symbol, order)
-        if found is not None:
-            books.add(found)
-        elif number < MOST_LOOKUPS and books.miss(order.order_id, standing.now_ms):
-            log.warning("order without a trace given up", order_id=order.order_id, filled=str(order.filled))
-            books.end(order.order_id, order.filled)
-        else:
-            unexplained.append(order)
-    return tuple(unexplained)
-
-
-def _find(venue: Venue, symbol: str, order: KnownOrder) -> OpenOrder | None:
-    resting = venue.find_order(symbol, order.client_order_id)
-    if resting is not None and resting.order_id == order.order_id:
-        return resting
-    ended = venue.find_ended(symbol, order.order_id)
-    # A history that still shows it as open lags behind: nothing is known.
-    return ended if ended is not None and not ended.status.is_open else None

@@ -13,13 +13,15 @@ from exchanges.errors import ExchangeError
 from exchanges.registry import Venue
 from market.orders import Role
 from runner.access import require_account
-from runner.books import Books, own_order
+from runner.books import Books
 from runner.context import Context
 from runner.daily import advance_daily
 from runner.execution import ExecutionReport, Executor
-from runner.gathering import Gathered, Standing, gather
+from runner.gathering import Gathered, gather
+from runner.known_orders import own_order
 from runner.limiting import limited_plan
 from runner.loaded import LoadedInstance, load_running, parse_books
+from runner.lookups import Standing
 from runner.publisher import Iteration
 from runner.schedule import error_delay_ms, hop_s, task_id
 from state.instances import StopPolicy
@@ -55,7 +57,9 @@ class _Work:
             books.add(order)
         for order_id, executed in self.report.executed_when_cancelled.items():
             books.end(order_id, executed)
-        books.placed_at_ms += (lease.claimed_at_ms,) * len(self.report.accepted)
+        # Those without an answer count when they are found.
+        answered = len(self.report.accepted) + len(self.report.refused)
+        books.placed_at_ms += (lease.claimed_at_ms,) * answered
         if self.state_json:
             books.forget_unseen()
         books.close_what_is_over(lease.claimed_at_ms)
@@ -131,6 +135,9 @@ def _work(
     executor = _executor(context, lease, instance, venue, reading, work.report)
     if _must_wait(lease, gathered, standing):
         executor.carry_out(replace(plan, places=()), None)
+        if gathered.strangers_stay:
+            ids = ", ".join(order.order_id for order in gathered.strangers)
+            work.error = f"orders of an earlier run cannot be cancelled, so nothing is placed: {ids}"
         return
     # Kept also when carrying out is interrupted: what it had sent by then was decided with this state.
     work.state_json = decision.state.model_dump_json()
@@ -163,7 +170,7 @@ def _plan(
 def _must_wait(lease: Lease, gathered: Gathered, standing: Standing) -> bool:
     """Tell whether nothing may be placed now, whatever was decided."""
     why = ""
-    if lease.fence_ms > lease.claimed_at_ms or standing.intents:
+    if lease.fence_ms > lease.claimed_at_ms or standing.unasked:
         # A placement without an answer may still arrive: a new one beside it could double the exposure.
         why = "an earlier placement is unresolved"
     elif gathered.strangers:
@@ -211,6 +218,8 @@ def _end(context: Context, lease: Lease, work: _Work) -> tuple[Iteration, ...]:
             books_json="" if books is None else books.model_dump_json(),
             daily_json=work.daily_json,
             intents=None if standing is None else standing.intents,
+            stop_reason=work.stop_reason,
+            stop_policy=_stop_policy(work),
         )
     except LeaseLost:
         log.warning("lease was taken over", instance=lease.instance_id, epoch=lease.epoch, seq=lease.seq)
@@ -228,18 +237,14 @@ def _end(context: Context, lease: Lease, work: _Work) -> tuple[Iteration, ...]:
         unresolved=len(report.unresolved),
         failed=bool(work.error),
     )
-    if work.stop_reason:
-        # After the commit: a task whose lease was taken over has no say in the run any more.
-        policy = work.instance.stop_policy if work.instance else StopPolicy()
-        context.instances.request_stop(
-            lease.instance_id,
-            by="strategy",
-            reason=work.stop_reason,
-            policy=replace(policy, unwind=True) if work.unwind else policy,
-            epoch=lease.epoch,
-        )
-        return ()
-    return _next(context, lease, committed)
+    return _next(context, lease, committed) if committed.running else ()
+
+
+def _stop_policy(work: _Work) -> StopPolicy:
+    """Return what a stop that this iteration decides does with orders and position."""
+    policy = work.instance.stop_policy if work.instance else StopPolicy()
+    # What is unwound must not be opened again by an order that was kept.
+    return replace(policy, unwind=True, cancel_orders=True) if work.unwind else policy
 
 
 def _most_errors(context: Context, instance: LoadedInstance | None) -> int:

@@ -29,15 +29,15 @@ def limited_plan(
 ) -> Limited:
     """Return what leads from the orders that rest to `decision`, within the limits of `instance`."""
     own, cap = instance.limits, instance.params.position_cap
-    quotes, cuts = limits.trim(decision.quotes, snapshot, own, position_cap=cap, taker=decision.taker)
+    fixed = instance.strategy.fixed_levels
+    asked, spared = _settled(decision.quotes, snapshot) if fixed else (decision.quotes, ())
+    quotes, cuts = limits.trim(asked, snapshot, own, position_cap=cap, taker=decision.taker, beside=spared)
     taker, taker_cut = None, None
     if decision.taker is not None:
         taker, taker_cut = limits.check_taker(decision.taker, quotes, snapshot, own, position_cap=cap)
-    fixed = instance.strategy.fixed_levels
-    wanted, resting = _settled(quotes, snapshot) if fixed else (quotes, snapshot.open_orders)
     plan = reconcile(
-        wanted,
-        resting,
+        quotes,
+        [order for order in snapshot.open_orders if order not in spared],
         tolerance_bps=instance.refresh_tolerance_bps,
         instrument=snapshot.instrument,
         fixed_levels=fixed,
@@ -87,9 +87,13 @@ def _meets(own: OwnOrder, others: Sequence[tuple[Side, Decimal | None]]) -> bool
 
 
 def _settled(quotes: Sequence[Quote], snapshot: Snapshot) -> tuple[tuple[Quote, ...], tuple[OwnOrder, ...]]:
-    """Leave out levels whose fills are not all known: what rests there stays, and nothing is added."""
+    """Return the quotes of levels whose fills are all known, and the orders that stay at the others.
+
+    Nothing is added where fills may be missing; what rests there stays while the level is wanted at all.
+    """
     waiting = {level for level, _ in snapshot.unsettled}
+    wanted = {quote.level for quote in quotes} & waiting
     return (
         tuple(quote for quote in quotes if quote.level not in waiting),
-        tuple(own for own in snapshot.open_orders if own.level not in waiting),
+        tuple(own for own in snapshot.open_orders if own.level in wanted),
     )

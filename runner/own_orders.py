@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Protocol
 
@@ -88,6 +90,32 @@ class OwnOrders:
             self._cancel_symbol(known_order_ids)
         elif known_order_ids:
             self._cancel(known_order_ids)
+
+    def find_by_client_ids(self, client_order_ids: Collection[int]) -> None:
+        """Ask for orders that were authorised and never told of; what rests is cancelled with the rest.
+
+        Behind the fence and by id, since a list may take longer than this cleanup to show them.
+        """
+        asked, pause_s = set(client_order_ids), FIRST_PAUSE_S
+        while asked:
+            self._cleanup.renew()
+            chunk = sorted(asked)[:PARALLEL_CANCELS]
+            with ThreadPoolExecutor(max_workers=len(chunk)) as pool:
+                answers = dict(zip(chunk, pool.map(self._find, chunk), strict=True))
+            asked -= {client_order_id for client_order_id, answer in answers.items() if answer is not None}
+            self._unsure |= {order_id for order_id in answers.values() if order_id}
+            if None in answers.values():
+                self._cleanup.note_trouble(f"{len(asked)} orders without an answer cannot be asked for")
+                self._cleanup.pause(pause_s)
+                pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
+
+    def _find(self, client_order_id: int) -> str | None:
+        """Return the id of the order that rests, empty when none does; None: nobody knows."""
+        try:
+            found = self._exchange.find_order(self._symbol, client_order_id)
+        except ExchangeError:
+            return None
+        return "" if found is None else found.order_id
 
     def cancel_what_is_listed(self) -> int:
         """Read one list, cancel what is on it and what no earlier cancel is sure of; return how many."""

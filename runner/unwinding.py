@@ -18,8 +18,9 @@ from market.snapshot import Snapshot
 from runner.closing import ClosingOrders
 from runner.context import Context
 from runner.daily import close_daily
-from runner.gathering import Standing, read_snapshot, update_books
+from runner.gathering import read_snapshot, update_books
 from runner.loaded import LoadedInstance, parse_books
+from runner.lookups import Standing
 from state.cleanup_leases import CleanupLease, InFlight
 from strategies.base import TakerOrder
 from strategies.quoting import is_two_sided
@@ -28,6 +29,8 @@ log = structlog.get_logger(__name__)
 
 #: Tries until every fill is known.
 TRIES_TO_SETTLE = 12
+#: How long behind the fence a stop waits for a history that lags: people wait for it.
+HISTORY_LAG_MS = 3_000
 #: Time for the last fills of a stop that is over.
 EPILOGUE_S = 5.0
 #: Orders sent until what is left is reported.
@@ -98,6 +101,7 @@ class LastBooks:
         #: The strategy's state as last saved.
         self.state_json = data.state_json
         self._daily_json = data.daily_json
+        self._epoch = lease.epoch
         reading = closing.read_clock()
         self.standing = Standing(
             slot=lease.slot,
@@ -107,12 +111,14 @@ class LastBooks:
             started_at_ms=data.started_at_ms,
             fence_ms=0,
             reading=reading,
+            history_lag_ms=HISTORY_LAG_MS,
+            is_proven_gone=True,
         )
 
     @property
     def daily_json(self) -> str:
         """Return the day's result to save (JSON), empty when it stays as it was."""
-        return close_daily(self._daily_json, self.standing.books.profit, self.standing.now_ms)
+        return close_daily(self._daily_json, self._epoch, self.standing.books.profit, self.standing.now_ms)
 
     def note_cancelled(self, executed: Mapping[str, Decimal | None]) -> None:
         """Learn from the answers to cancels what was executed of each order in all."""
@@ -126,11 +132,11 @@ class LastBooks:
         The orders are proven gone: none is asked for again.
         """
         self._note_sent()
-        pause_s = FIRST_PAUSE_S
+        pause_s, waiting_for = FIRST_PAUSE_S, self._open_ends()
         for _ in range(TRIES_TO_SETTLE):
             in_flight = self._cleaner.renew()
-            # A request of the cleanup itself may still be under way.
-            self.standing.fence_ms = 0 if self._closing.settled else in_flight.fence_ms
+            # Of the run's own requests, or of the cleanup's.
+            self.standing.fence_ms = in_flight.fence_ms
             self.standing.reading = self._closing.read_clock()
             self.standing.now_ms = self.standing.reading.store_ms
             try:
@@ -141,15 +147,28 @@ class LastBooks:
                 if not self.standing.books.unsettled(self.standing.intents, unexplained):
                     return True
                 self._cleaner.note_trouble("the history does not show every fill yet")
+            still = self._open_ends()
+            # While there is progress there is no reason to wait longer each time.
+            pause_s = FIRST_PAUSE_S if still < waiting_for else min(LONGEST_PAUSE_S, pause_s * 2)
+            waiting_for = still
             self._cleaner.pause(pause_s)
-            pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
         return False
+
+    def _open_ends(self) -> int:
+        return len(self.standing.books.orders) + len(self.standing.intents)
 
     def unwind(self) -> tuple[Decimal, Decimal, bool]:
         """Send what `Strategy.unwind` asks for until it asks for nothing more.
 
         Returns the run's net quantity before and after, and whether it is where the strategy leaves it.
         """
+        try:
+            return self._unwind()
+        finally:
+            # Whatever interrupts this, what was sent is in the books: nobody may send it again.
+            self._note_sent()
+
+    def _unwind(self) -> tuple[Decimal, Decimal, bool]:
         before, in_order, worst_price = None, False, None
         for _ in range(MOST_ORDERS):
             settled = self.settle()

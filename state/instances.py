@@ -32,6 +32,7 @@ class Phase(StrEnum):
 TRANSITIONS: Mapping[tuple[Phase, Phase], str] = {
     (Phase.STOPPED, Phase.RUNNING): "start",
     (Phase.FAILED, Phase.RUNNING): "start",
+    # Also `commit`, for an iteration that decides so.
     (Phase.RUNNING, Phase.STOPPING): "request_stop",
     # Only where a stop kept orders, and another one asks for them to be cancelled.
     (Phase.STOPPED, Phase.STOPPING): "request_stop",

@@ -14,6 +14,7 @@ from market.orders import Role
 from state import keys
 from state.client_ids import ClientOrderId, client_order_ids, generation_field, intent_field
 from state.connection import StateError
+from state.instances import StopPolicy
 from state.scripts import Scripts
 
 #: A message that arrives this much before its iteration is due is run, not sent round again.
@@ -186,11 +187,14 @@ class Leases:
         books_json: str = "",
         daily_json: str = "",
         intents: Mapping[int, int] | None = None,
+        stop_reason: str = "",
+        stop_policy: StopPolicy | None = None,
     ) -> Committed:
         """Save the state, release the lease, and return what to publish. Raises `LeaseLost`.
 
         `order_ids` are the own orders believed open now. `intents` are the client order ids whose fate is
-        still not known, with when they were given. What is None or empty stays as it was.
+        still not known, with when they were given. What is None or empty stays as it was. A `stop_reason`
+        closes the gate, as `request_stop` does.
         """
         kind, *rest = self._scripts.call(
             "commit",
@@ -200,6 +204,9 @@ class Leases:
                 keys.trace(lease.instance_id),
                 keys.released(lease.instance_id),
                 keys.intents(lease.instance_id),
+                keys.stop(lease.instance_id),
+                keys.EVENTS,
+                keys.WAKE,
             ],
             [
                 lease.instance_id,
@@ -216,6 +223,8 @@ class Leases:
                 books_json,
                 daily_json,
                 intents_json(intents),
+                stop_reason,
+                (stop_policy or StopPolicy()).to_json(),
             ],
         )
         if kind == "lost":

@@ -41,18 +41,17 @@ class DailyLoss(BaseModel):
     base: Decimal = Decimal(0)
     #: The run's total as last seen, quote units.
     total: Decimal = Decimal(0)
+    #: The run that `base` and `total` are of.
+    epoch: int = 0
 
     @classmethod
     def first(cls, now_ms: int) -> DailyLoss:
         """Return the start of an instance that has no day on record."""
         return cls(day=_day_of(now_ms))
 
-    def begin_run(self) -> DailyLoss:
-        """Return the same day for a fresh run, whose total begins at zero: what was made is carried over.
-
-        Beginning twice is beginning once.
-        """
-        return DailyLoss(day=self.day, carried=self.carried + self.total - self.base)
+    def begin_run(self, epoch: int) -> DailyLoss:
+        """Return the same day for a fresh run, whose total begins at zero: what was made is carried over."""
+        return DailyLoss(day=self.day, carried=self.carried + self.total - self.base, epoch=epoch)
 
     def advance(self, now_ms: int, total: Decimal) -> DailyLoss:
         """Return what is known once the run's total is `total`, quote units; a new UTC day starts at zero.
@@ -61,7 +60,7 @@ class DailyLoss(BaseModel):
         """
         today = _day_of(now_ms)
         if today > self.day:
-            return DailyLoss(day=today, base=total, total=total)
+            return DailyLoss(day=today, base=total, total=total, epoch=self.epoch)
         return self.model_copy(update={"total": total})
 
     def loss(self, total: Decimal) -> Decimal:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -215,7 +216,7 @@ class FakeVenue:
                 quantity=order.quantity,
                 executed_quantity=Decimal(0),
                 status=OrderStatus.NEW,
-                created_at_ms=0,
+                created_at_ms=time.time_ns() // 1_000_000 + self.the_clock.offset_ms,
             )
             if order.time_in_force is TimeInForce.GTC:
                 self.resting[accepted.order_id] = accepted

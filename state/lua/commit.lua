@@ -1,10 +1,11 @@
 -- End an iteration: save its state, release its lease, say what to publish.
--- KEYS: 1 record, 2 due set, 3 trace, 4 released list, 5 intents
+-- KEYS: 1 record, 2 due set, 3 trace, 4 released list, 5 intents, 6 stop key, 7 events, 8 wake list
 -- ARGV: 1 instance, 2 token, 3 resolved ('1': every request got its answer), 4 strategy state ('' keeps the old one),
 --   5 interval ms, 6 task id of the next scheduled iteration, 7 error ('' for none), 8 delay ms after an error, 9 grace ms,
 --   10 ids of the own orders believed open now, comma separated ('-' keeps the old list),
 --   11 how much before it is due an iteration may run, ms, 12 books ('' keeps the old ones), 13 daily result
---   ('' keeps the old one), 14 intents that are still open (JSON; '-' keeps them all)
+--   ('' keeps the old one), 14 intents that are still open (JSON; '-' keeps them all), 15 why the run stops itself
+--   ('' : it does not), 16 policy of that stop (JSON)
 -- Returns {'running', epoch, tick, countdown ms (-1: the pending message stands), wake-up wanted 0|1, errors},
 --   {'stopping'} (also for failed or stopped) or {'lost'}: another task holds the lease, nothing changed.
 local t = redis.call('TIME')
@@ -36,6 +37,18 @@ redis.call('HSET', KEYS[1], 'committed_at', now)
 if r[1] ~= 'running' then
   redis.call('LPUSH', KEYS[4], ARGV[2])
   redis.call('PEXPIRE', KEYS[4], 60000)
+  return {'stopping'}
+end
+if ARGV[15] ~= '' then
+  -- In one step with the state that led to it: what is decided is not lost with a process.
+  redis.call('SET', KEYS[6], ARGV[15])
+  redis.call('HSET', KEYS[1], 'phase', 'stopping', 'stop_by', 'strategy', 'stop_reason', ARGV[15], 'stop_policy', ARGV[16],
+    'stop_requested_at', now, 'resends', 0, 'attempts', 0)
+  redis.call('ZADD', KEYS[2], now, ARGV[1])
+  redis.call('XADD', KEYS[7], 'MAXLEN', '~', 100000, '*', 'event', 'stop_requested', 'instance', ARGV[1], 'epoch', r[4],
+    'at_ms', now, 'by', 'strategy', 'reason', ARGV[15])
+  redis.call('LPUSH', KEYS[8], ARGV[1])
+  redis.call('LTRIM', KEYS[8], 0, 999)
   return {'stopping'}
 end
 local tick, due, countdown = tonumber(r[5]), tonumber(r[6]), -1

@@ -99,10 +99,10 @@ class RunnerBench:
 
     def rest_own(self, *orders: OpenOrder) -> None:
         """Put orders on the book as an iteration of this run did that could not say so any more."""
-        self.venue.rest(*orders)
+        now_ms = self.context.instances.now_ms()
+        self.venue.rest(*(replace(order, created_at_ms=now_ms) for order in orders))
         for order in orders:
-            field = intent_field(order.client_order_id or 0)
-            self.client.hset(keys.intents(INSTANCE_ID), field, self.context.instances.now_ms())
+            self.client.hset(keys.intents(INSTANCE_ID), intent_field(order.client_order_id or 0), now_ms)
 
     def knows(self, *order_ids: str) -> None:
         """Let an iteration end that knew these open orders."""

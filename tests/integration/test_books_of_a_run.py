@@ -10,15 +10,16 @@ import pytest
 import redis
 
 from cli.stack.valkey import ValkeyServer
-from market.orders import OrderStatus, Quote, Role, Side
+from market.orders import CancelOutcome, OrderStatus, Quote, Role, Side
 from market.snapshot import Snapshot
-from runner.books import Books
+from runner import loaded
+from runner.books import LONGEST_HISTORY_LAG_MS, Books
 from runner.closing import ClosingOrders
 from runner.execution import ExecutionReport
 from runner.loaded import parse_books
 from state.instances import Phase, StopPolicy
 from strategies.base import Decision, State, TakerOrder
-from tests.factories import INSTANCE_ID, SLOT, loaded_instance, open_order, quote
+from tests.factories import INSTANCE_ID, SLOT, VERSION, loaded_instance, open_order, quote
 from tests.integration.cleanup_bench import SETTINGS
 from tests.integration.runner_bench import RunnerBench
 
@@ -70,9 +71,9 @@ class Trader:
                 self.bench.run(None)
         self.bench.set_field("lease_until", 0)
 
-    def wait_for_the_fence(self) -> None:
-        """Let whatever is under way expire."""
-        self.bench.set_field("fence", 0)
+    def wait_for_the_fence(self, *, behind_ms: int = 1) -> None:
+        """Let whatever is under way expire, so long ago."""
+        self.bench.set_field("fence", self.bench.context.instances.now_ms() - behind_ms)
 
     @property
     def books(self) -> Books:
@@ -121,7 +122,7 @@ def test_nothing_is_placed_while_an_order_of_an_iteration_that_died_may_still_ar
     trader.run()
     assert trader.venue.names("place") == ["place"]
     assert len(trader.intents) == 2
-    trader.wait_for_the_fence()
+    trader.wait_for_the_fence(behind_ms=LONGEST_HISTORY_LAG_MS)
     trader.run()
     assert trader.venue.names("place") == ["place", "place"]
 
@@ -227,6 +228,149 @@ def test_a_cleanup_does_not_wait_for_ever_for_fills_that_nobody_shows(trader: Tr
     trader.venue.hit(trader.resting(Side.BUY)[0], "0.4")
     trader.venue.always["fills"] = lambda _: ()
     assert trader.bench.stop_and_clean_up().is_clean
+
+
+def hide_histories(trader: Trader) -> Callable[[], None]:
+    """Let no history show anything; return what ends that."""
+    trader.venue.always |= {"fills": lambda _: (), "resolve_placement": lambda *_: None}
+
+    def show() -> None:
+        del trader.venue.always["fills"], trader.venue.always["resolve_placement"]
+
+    return show
+
+
+def test_an_order_that_a_late_history_hides_is_not_given_up_at_the_first_look(trader: Trader) -> None:
+    # Given an order of an iteration that died, which was filled before any list could show it
+    trader.quotes = (BID,)
+    trader.run_and_die_before_the_commit()
+    trader.venue.hit(trader.resting(Side.BUY)[0])
+    trader.wait_for_the_fence()
+    show = hide_histories(trader)
+    snapshot = trader.run()
+    # Then its level waits, and other levels need not
+    assert snapshot is not None
+    assert snapshot.unsettled == {(3, int(Role.QUOTE))}
+    assert trader.resting(Side.BUY) == []
+    # And its fill is counted once it is shown
+    show()
+    snapshot = trader.run()
+    assert snapshot is not None
+    assert snapshot.profit.net == 1
+    assert trader.intents == {}
+
+
+def test_an_order_that_never_arrived_is_given_up_once_a_late_history_would_show_it(
+    trader: Trader,
+) -> None:
+    trader.run_and_die_before_the_commit()
+    trader.venue.resting.clear()
+    trader.wait_for_the_fence()
+    trader.run()
+    assert len(trader.intents) == 2
+    trader.wait_for_the_fence(behind_ms=LONGEST_HISTORY_LAG_MS)
+    trader.run()
+    assert trader.intents == {}
+
+
+def test_a_fill_that_is_never_shown_is_counted_in_the_end(
+    trader: Trader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trader.run()
+    order_id = trader.resting(Side.BUY)[0]
+    trader.venue.hit(order_id, "0.4")
+    gone = trader.venue.resting.pop(order_id)
+    trader.venue.ended[order_id] = replace(gone, status=OrderStatus.CANCELLED)
+    trader.venue.always["fills"] = lambda _: ()
+    trader.run()
+    monkeypatch.setattr("runner.books.LONGEST_MISSING_MS", 0)
+    trader.run()
+    snapshot = trader.run()
+    assert snapshot is not None
+    assert (snapshot.unsettled, snapshot.profit.net) == (frozenset(), Decimal("0.4"))
+
+
+def test_what_was_executed_and_not_counted_yet_is_in_the_bounds_of_the_net_quantity(trader: Trader) -> None:
+    trader.run()
+    trader.venue.hit(trader.resting(Side.BUY)[0], "0.4")
+    trader.venue.always["fills"] = lambda _: ()
+    snapshot = trader.run()
+    assert snapshot is not None
+    assert (snapshot.net.low, snapshot.net.high) == (Decimal(0), Decimal("0.4"))
+
+
+def test_orders_that_cannot_be_cancelled_and_are_not_this_runs_become_an_error(
+    trader: Trader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trader.venue.rest(open_order("left", level=3))
+    trader.venue.always["cancel"] = lambda _: CancelOutcome.REFUSED
+    trader.run()
+    assert trader.bench.record.errors == 0
+    monkeypatch.setattr("runner.books.LONGEST_MISSING_MS", 0)
+    trader.run()
+    assert "orders of an earlier run cannot be cancelled, so nothing is placed: left" in (
+        trader.bench.record.last_error
+    )
+
+
+def test_a_level_that_waits_can_be_withdrawn(trader: Trader) -> None:
+    trader.run()
+    trader.venue.hit(trader.resting(Side.BUY)[0], "0.4")
+    trader.venue.always["fills"] = lambda _: ()
+    snapshot = trader.run()
+    assert snapshot is not None
+    assert snapshot.unsettled
+    assert len(trader.resting(Side.BUY)) == 1
+    trader.quotes = ()
+    trader.run()
+    assert trader.venue.resting == {}
+
+
+def test_a_stop_that_a_decision_asks_for_is_saved_with_its_state(trader: Trader) -> None:
+    trader.stop_reason = "boundary"
+    trader.run_and_die_before_the_commit()
+    phases = [trader.bench.phase]
+    trader.run()
+    assert [*phases, trader.bench.phase] == [Phase.RUNNING, Phase.STOPPING]
+    assert (trader.bench.record.stop_reason, trader.bench.record.stop_by) == ("boundary", "strategy")
+
+
+def test_an_unwinding_overrules_a_policy_that_keeps_orders(
+    trader: Trader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trader.bench.instance = replace(trader.bench.instance, stop_policy=StopPolicy(cancel_orders=False))
+    monkeypatch.setitem(loaded._known, INSTANCE_ID, (VERSION, trader.bench.instance))
+    trader.run()
+    trader.venue.hit(trader.resting(Side.BUY)[0])
+    trader.unwinding = close_what_is_long
+    trader.stop_reason = "stop_loss"
+    trader.run()
+    outcome = trader.bench.clean_up()
+    assert outcome is not None
+    assert (outcome.is_clean, outcome.position_after, trader.venue.resting) == (True, "0", {})
+
+
+def test_a_stop_finds_an_order_that_no_list_shows_by_the_id_it_was_given(trader: Trader) -> None:
+    trader.run_and_die_before_the_commit()
+    trader.wait_for_the_fence()
+    trader.venue.always["open_orders"] = lambda _: ()
+    assert trader.bench.stop_and_clean_up().is_clean
+    assert trader.venue.resting == {}
+
+
+def test_the_last_order_of_an_unwinding_is_not_forgotten_when_the_attempt_ends(trader: Trader) -> None:
+    trader.run()
+    trader.venue.hit(trader.resting(Side.BUY)[0])
+    trader.unwinding = close_what_is_long
+    trader.monkeypatch.setattr("runner.unwinding.MOST_ORDERS", 1)
+    outcome = trader.bench.stop_and_clean_up(StopPolicy(unwind=True))
+    assert outcome.result == "position_left"
+    trader.monkeypatch.undo()
+    trader.monkeypatch.setitem(loaded._known, INSTANCE_ID, (VERSION, trader.bench.instance))
+    again = trader.bench.clean_up()
+    assert again is not None
+    assert again.is_clean
+    assert trader.venue.net_quantity == -1  # sold once what was bought once; the fake counts only takers
 
 
 def selling(quantity: str) -> TakerOrder:

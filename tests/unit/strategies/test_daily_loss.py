@@ -32,26 +32,26 @@ def test_a_loss_is_what_the_run_lost_since_the_day_began() -> None:
 
 
 def test_earlier_runs_of_the_day_count() -> None:
-    day = DailyLoss.first(at(26)).advance(at(26), D(-10)).begin_run()
+    day = DailyLoss.first(at(26)).advance(at(26), D(-10)).begin_run(2)
     assert day.loss(D(0)) == 10
 
-    day = day.advance(at(26, "13:00:00"), D(-5)).begin_run().advance(at(26, "14:00:00"), D(1))
+    day = day.advance(at(26, "13:00:00"), D(-5)).begin_run(3).advance(at(26, "14:00:00"), D(1))
     assert day.loss(D(1)) == 14
 
 
 def test_a_run_that_went_over_midnight_carries_only_what_it_made_afterwards() -> None:
     day = DailyLoss.first(at(25)).advance(at(25), D(-100)).advance(at(26), D(-100)).advance(at(26), D(-103))
-    assert day.begin_run().loss(D(0)) == 3
+    assert day.begin_run(4).loss(D(0)) == 3
 
 
 def test_yesterdays_runs_do_not_count() -> None:
-    day = DailyLoss.first(at(25)).advance(at(25), D(-100)).begin_run().advance(at(26), D(0))
+    day = DailyLoss.first(at(25)).advance(at(25), D(-100)).begin_run(5).advance(at(26), D(0))
     assert day.loss(D(0)) == 0
 
 
-def test_beginning_twice_is_beginning_once() -> None:
-    day = DailyLoss.first(at(26)).advance(at(26), D(-10)).begin_run()
-    assert day.begin_run() == day
+def test_beginning_the_same_run_twice_is_beginning_it_once() -> None:
+    day = DailyLoss.first(at(26)).advance(at(26), D(-10)).begin_run(6)
+    assert day.begin_run(6) == day
 
 
 def test_a_clock_that_is_set_back_forgives_nothing() -> None:
@@ -109,6 +109,6 @@ def test_a_restart_between_two_moments_changes_no_days_loss(totals: list[D], cut
     offset = D(0)
     for index, total in enumerate(totals):
         if index == cut:
-            parted, offset = parted.begin_run(), (totals[index - 1] if index else D(0))
+            parted, offset = parted.begin_run(index), (totals[index - 1] if index else D(0))
         whole, parted = whole.advance(at(26), total), parted.advance(at(26), total - offset)
     assert parted.loss(totals[-1] - offset) == whole.loss(totals[-1])
