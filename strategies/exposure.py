@@ -30,6 +30,9 @@ class Exposure:
         net = snapshot.net
         self._certain = {Side.BUY: max(-net.high, _ZERO), Side.SELL: max(net.low, _ZERO)}
         self._possible = {Side.BUY: max(-net.low, _ZERO), Side.SELL: max(net.high, _ZERO)}
+        self._cap = cap
+        #: Taken by orders that could go beyond zero.
+        self._others = dict.fromkeys(Side, _ZERO)
         self._room: dict[Side, Decimal] | None = None
         if cap is not None:
             # A position that nobody knows must not grow, whichever way that is.
@@ -41,12 +44,15 @@ class Exposure:
         """Return how much on the side of `order` brings the position to zero and not beyond.
 
         That much in any case; for an order that only reduces as much as it may be, since the exchange sees
-        to it. Of an unknown position every exit counts as doing so, whole.
+        to it, unless it could take the position away that others of its side, more than the cap, count on.
+        Of an unknown position every exit counts as bringing it to zero, whole.
         """
         is_exit = order.reduce_only or (isinstance(order, Quote) and order.role is Role.CLOSE)
         if is_exit and not self._is_known:
             return order.quantity
-        return self._possible[order.side] if order.reduce_only else self._certain[order.side]
+        if order.reduce_only and (self._cap is None or self._others[order.side] <= self._cap):
+            return self._possible[order.side]
+        return self._certain[order.side]
 
     def room(self, side: Side) -> Decimal | None:
         """Return how much on `side` keeps the position within the cap; None: there is no cap."""
@@ -63,8 +69,10 @@ class Exposure:
             return _ZERO
         return self._spare / price if self._is_spot else None
 
-    def take(self, side: Side, quantity: Decimal, price: Decimal) -> None:
+    def take(self, side: Side, quantity: Decimal, price: Decimal, *, reduce_only: bool = False) -> None:
         """Count an order of `quantity` at `price`."""
+        if not reduce_only:
+            self._others[side] += quantity
         for reducing in (self._certain, self._possible):
             reducing[side] = max(reducing[side] - quantity, _ZERO)
         if self._room is not None:

@@ -135,7 +135,7 @@ def trim(
     rules = _Rules(snapshot, limits, position_cap)
     if taker is not None:
         reduced = min(taker.quantity, rules.exposure.reducing(taker))
-        rules.exposure.take(taker.side, reduced, taker.limit_price)
+        rules.exposure.take(taker.side, reduced, taker.limit_price, reduce_only=taker.reduce_only)
     verdicts: dict[int, tuple[Decimal, str | None]] = {}
     resting = 0
     for index in innermost_first(quotes, snapshot.price):
@@ -145,7 +145,7 @@ def trim(
             quantity, limit = _ZERO, "max_open_orders"
         if quantity:
             resting += 1
-            rules.exposure.take(quote.side, quantity, quote.price)
+            rules.exposure.take(quote.side, quantity, quote.price, reduce_only=quote.reduce_only)
         verdicts[index] = quantity, limit
     kept, cuts = [], []
     for index, quote in enumerate(quotes):

@@ -121,6 +121,14 @@ def test_only_what_is_held_for_certain_lets_an_order_pass_the_cap_unless_it_only
     assert sizes(trim([replace(wanted, reduce_only=True)], lagging, limits)[0]) == ["sell 8"]
 
 
+def test_an_order_that_only_reduces_takes_no_position_away_that_others_count_on() -> None:
+    # Short by 5 or by 9. Were it 5 and the reducing bid filled first, the other would end long by 5.
+    lagging = replace(perp(), net_bounds=NetRange(low=D(-9), high=D(-5)))
+    wanted = [bid("149", "5"), replace(bid("148", "4"), reduce_only=True)]
+    assert sizes(trim(wanted, lagging, Limits(max_position=D(3)))[0]) == ["buy 5", "buy 3"]
+    assert sizes(trim(wanted, lagging, Limits(max_position=D(5)))[0]) == ["buy 5", "buy 4"]
+
+
 def test_what_a_taker_reduces_is_left_to_it() -> None:
     # Both whole would end at -8: the taker's five and eight more.
     kept, _ = trim([ask(quantity="8")], perp("5"), Limits(max_position=D(3)), taker=taker(SELL, "5"))
