@@ -133,7 +133,7 @@ class Cleanup:
             self._step("verified", f"{len(self._kept)} orders kept")
             return Result.CLEAN
         untold = self._context.instances.run_data(self._lease.instance_id, self._lease.slot).intents
-        orders.find_by_client_ids(untold)
+        orders.find_by_client_ids(sorted(untold))
         orders.cancel_until_gone()
         self._step("orders_cancelled", f"{len(self._cancelled)} orders")
         if not self._is_position_in_order(instance, venue, orders):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Protocol
@@ -91,23 +91,21 @@ class OwnOrders:
         elif known_order_ids:
             self._cancel(known_order_ids)
 
-    def find_by_client_ids(self, client_order_ids: Collection[int]) -> None:
-        """Ask for orders that were authorised and never told of; what rests is cancelled with the rest.
+    def find_by_client_ids(self, client_order_ids: Sequence[int]) -> None:
+        """Ask once for orders that were authorised and never told of; what rests is cancelled with the rest.
 
-        Behind the fence and by id, since a list may take longer than this cleanup to show them.
+        Behind the fence and by id, since a list may take longer than this cleanup to show them. Where the
+        exchange does not answer the lists have to do: a stop must end on one that only lists.
         """
-        asked, pause_s = set(client_order_ids), FIRST_PAUSE_S
-        while asked:
+        for first in range(0, len(client_order_ids), PARALLEL_CANCELS):
             self._cleanup.renew()
-            chunk = sorted(asked)[:PARALLEL_CANCELS]
+            chunk = client_order_ids[first : first + PARALLEL_CANCELS]
             with ThreadPoolExecutor(max_workers=len(chunk)) as pool:
-                answers = dict(zip(chunk, pool.map(self._find, chunk), strict=True))
-            asked -= {client_order_id for client_order_id, answer in answers.items() if answer is not None}
-            self._unsure |= {order_id for order_id in answers.values() if order_id}
-            if None in answers.values():
-                self._cleanup.note_trouble(f"{len(asked)} orders without an answer cannot be asked for")
-                self._cleanup.pause(pause_s)
-                pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
+                answers = list(pool.map(self._find, chunk))
+            self._unsure |= {order_id for order_id in answers if order_id}
+            if None in answers:
+                self._cleanup.note_trouble("orders that were never told of cannot be asked for by id")
+                return
 
     def _find(self, client_order_id: int) -> str | None:
         """Return the id of the order that rests, empty when none does; None: nobody knows."""

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from market.instrument import MarketType
 from market.orders import Quote, Role, Side
-from market.snapshot import Snapshot
+from market.snapshot import OwnOrder, Snapshot
 from strategies.base import TakerOrder
 from strategies.exposure import Exposure
 from strategies.precedence import innermost_first
@@ -115,11 +115,13 @@ def trim(
     *,
     position_cap: Decimal | None = None,
     taker: TakerOrder | None = None,
+    beside: Sequence[OwnOrder] = (),
 ) -> tuple[tuple[Quote, ...], tuple[Cut, ...]]:
     """Return the quotes that `limits` allow and what was cut, both in the order of `quotes`.
 
     `position_cap` is the strategy's own cap, base units: the smaller of it and `max_position` counts. `taker`
     is the order of the same decision, which goes first: what it reduces is not there any more for quotes.
+    `beside` are own orders that rest whatever is decided; they take their part of the room first.
 
     Exits (`Role.CLOSE`) are served first, then what is nearest to the price. A quote that does not fit whole
     is cut down to a step, or removed when less than the minimum quantity would be left.
@@ -136,6 +138,9 @@ def trim(
     if taker is not None:
         reduced = min(taker.quantity, rules.exposure.reducing(taker))
         rules.exposure.take(taker.side, reduced, taker.limit_price, reduce_only=taker.reduce_only)
+    for own_order in beside:
+        order = own_order.order
+        rules.exposure.take(order.side, order.remaining_quantity, order.price or _ZERO)
     verdicts: dict[int, tuple[Decimal, str | None]] = {}
     resting = 0
     for index in innermost_first(quotes, snapshot.price):
