@@ -61,6 +61,7 @@ SCENARIOS = (
             "layer_spacing": "bps",
             "layer_step_bps": "2",
             "max_position": "3",
+            "target_position": "0",
             "position_threshold": "2",
             "inventory_skew": "1",
         },

@@ -36,6 +36,7 @@ class _Plot:
             "price, USDC",
             [
                 *(float(line.price) for line in resting),
+                *(float(fill.price) for fill in witness.fills),
                 *(touch.mid for touch in self._recording.touches),
             ],
         )

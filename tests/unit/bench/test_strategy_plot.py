@@ -101,3 +101,11 @@ def test_orders_that_trade_at_once_do_not_stretch_the_price_axis() -> None:
     texts = {element.text for element in root.iter("{http://www.w3.org/2000/svg}text")}
     assert "99.0" in texts
     assert "60" not in texts
+
+
+def test_every_fill_lies_within_the_price_axis() -> None:
+    witness = Witness(base_asset="SOL", lines=[line(Side.BUY, "99")], fills=[fill("108", is_maker=False)])
+    witness.net = [(5_000, Decimal(1))]
+    root = ElementTree.fromstring(drawn(witness))
+
+    assert "108" in {element.text for element in root.iter("{http://www.w3.org/2000/svg}text")}
