@@ -10,10 +10,8 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
-from market.instrument import MarketType
 from runner.config import LoadedConfig
 from runner.config_schema import json_schema
-from strategies.registry import find
 
 Json = dict[str, Any]
 
@@ -130,9 +128,3 @@ def test_every_parameter_of_the_market_maker_has_a_description() -> None:
     assert len(chosen) == 1
     assert all("description" in its for its in chosen[0]["properties"].values())
     assert chosen[0]["properties"]["interval"]["default"] == "60"
-
-
-def test_the_documentation_names_every_parameter_of_the_market_maker() -> None:
-    text = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
-
-    assert all(f"| `{key}` |" in text for key in find("standard", MarketType.SPOT).params.model_fields)
