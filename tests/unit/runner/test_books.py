@@ -11,7 +11,8 @@ import pytest
 from market.orders import OpenOrder, OrderStatus, Role, Side
 from market.position import Fill
 from market.snapshot import LevelTotals
-from runner.books import CLOCK_SLACK_MS, LONGEST_LIST_LAG_MS, OVERLAP_MS, Books
+from runner.books import LONGEST_LIST_LAG_MS, Books
+from runner.known_orders import CLOCK_SLACK_MS, OVERLAP_MS
 from tests import factories
 
 NOW_MS = 1_000_000
