@@ -144,10 +144,12 @@ class Cleanup:
     def _is_position_in_order(self, instance: LoadedInstance, venue: Venue, orders: OwnOrders) -> bool:
         """Follow the position policy; tell whether the position is where it belongs, no order beside it."""
         policy, in_order = self._lease.policy, True
-        if not policy.unwind and not policy.close_position:
+        # Whoever asked for the stop, and however: a hedge is not left half done.
+        unwinds = policy.unwind or instance.strategy.unwinds_at_stop
+        if not unwinds and not policy.close_position:
             return True
         self._closing = closing = ClosingOrders(self._context, self._lease, instance, venue)
-        if policy.unwind:
+        if unwinds:
             in_order = self._unwind(instance, venue, closing)
         if policy.close_position:
             instrument = self._context.venues.instrument(instance.config)

@@ -109,8 +109,6 @@ def stop_policy(
     policy = StopPolicy(
         cancel_orders=loaded.stop_policy.cancel_orders and not keep_orders,
         close_position=loaded.stop_policy.close_position or close_position,
-        # What a strategy leaves open it can only settle once its orders are gone.
-        unwind=loaded.stop_policy.unwind and not keep_orders,
     )
     check_policy(loaded, policy)
     return policy

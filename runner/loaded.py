@@ -91,7 +91,6 @@ def from_config(config: InstanceConfig) -> LoadedInstance:
         stop_policy=StopPolicy(
             cancel_orders=config.stop.orders is OrdersOnStop.CANCEL,
             close_position=config.stop.position is PositionOnStop.CLOSE,
-            unwind=strategy.unwinds_at_stop and config.stop.orders is OrdersOnStop.CANCEL,
         ),
         limits=config.limits,
     )

@@ -79,6 +79,12 @@ class SimulatedExchange:
         """Put the middle of a market somewhere."""
         self._call("POST", "/sim/market", json={"symbol": symbol, "price": price})
 
+    def trade(self, symbol: str, side: str, price: str, quantity: str) -> None:
+        """Let others trade; `side` is the aggressor's."""
+        self._call(
+            "POST", "/sim/trade", json={"symbol": symbol, "side": side, "price": price, "quantity": quantity}
+        )
+
     def step(self, events: int) -> dict[str, Any]:
         """Let a market that moves when told to move by `events`."""
         answer: dict[str, Any] = self._call("POST", "/sim/step", json={"events": events})
