@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
+from tests.acceptance.world import eventually
 from tests.soak.checks import check_at_rest, check_stopped
 from tests.soak.fleet import MODES, Member
 from tests.soak.world import fleet
@@ -25,9 +27,16 @@ def run(
         assert found.modes_seen == set(MODES)
         assert found.kills == kills
         found.settle()
-        assert check_at_rest(found) == []
+        # A fill that the history shows late, or an order of a failed request, may hold an answer back.
+        with suppress(AssertionError):
+            eventually(lambda: not check_at_rest(found), 40, what="the fleet at rest")
+        _expect_nothing(check_at_rest(found))
         found.stop()
-        assert check_stopped(found) == []
+        _expect_nothing(check_stopped(found))
         for line in found.summary():
             print(line)  # noqa: T201 - a soak run is watched
         assert all(audit.fills for audit in found.audits().values())
+
+
+def _expect_nothing(problems: list[str]) -> None:
+    assert not problems, "\n".join(problems)
