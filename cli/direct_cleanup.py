@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Iterable
 
 import redis
 
 from cli.session import open_full_context
 from settings import Settings
+
+#: A little more than a cleanup takes for the fills that come last.
+LAST_FILLS_S = 1.5
 
 
 class DirectCleanups:
@@ -36,6 +41,12 @@ class DirectCleanups:
         """Tell whether this process works on an instance."""
         thread = self._threads.get(instance_id)
         return thread is not None and thread.is_alive()
+
+    def count_last_fills(self, instance_ids: Iterable[str]) -> None:
+        """Wait, not for long, until cleanups that have proven their stop have also counted its last fills."""
+        deadline_s = time.monotonic() + LAST_FILLS_S
+        for thread in (self._threads[name] for name in instance_ids if name in self._threads):
+            thread.join(max(0.0, deadline_s - time.monotonic()))
 
     def _run(self, instance_id: str, epoch: int) -> None:
         # A context for each thread: connections to exchanges are not shared between cleanups.

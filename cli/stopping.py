@@ -73,6 +73,8 @@ def stop_instances(
             direct_after_s=options.direct_after_s,
         )
         follower.run(options.timeout_s)
+        if direct is not None:
+            direct.count_last_fills(stop.instance_id for stop in stops if stop.is_over)
     return stops
 
 

@@ -161,18 +161,22 @@ class Books(BaseModel):
             known = self.orders.get(fill.order_id)
             if fill.is_system:
                 self._keep_system_fill(fill)
-            elif known is not None and fill.quantity and fill.trade_id not in known.trades:
+            elif known is not None and fill.quantity and not known.has_counted(fill):
                 self._count_one(fill, known, instrument)
 
     def _count_one(self, fill: Fill, known: KnownOrder, instrument: Instrument) -> None:
-        filled = known.filled + fill.quantity
-        self.orders[known.order_id] = known.model_copy(
-            update={"filled": filled, "trades": (*known.trades, fill.trade_id)}
-        )
         name = "{}:{}".format(*known.level_role)
-        self.totals[name] = self.totals.get(name, LevelTotals()).after(fill, instrument)
-        self.profit = self.profit.after(fill, instrument)
-        self.unseen = (*self.unseen[1 - MOST_UNSEEN :], fill)
+        # All or nothing, also when an interrupted task stops in here: the trade's id comes last.
+        totals = self.totals.get(name, LevelTotals()).after(fill, instrument)
+        profit = self.profit.after(fill, instrument)
+        unseen = (*self.unseen[1 - MOST_UNSEEN :], fill)
+        self.totals[name], self.profit, self.unseen = totals, profit, unseen
+        update = {
+            "filled": known.filled + fill.quantity,
+            "trades": (*known.trades, fill.trade_id),
+            "unsettled_since_ms": 0,
+        }
+        self.orders[known.order_id] = known.model_copy(update=update)
 
     def _keep_system_fill(self, fill: Fill) -> None:
         if fill.filled_at_ms >= self.began_at_ms and fill.trade_id not in self.system_trades:
@@ -206,18 +210,23 @@ class Books(BaseModel):
             return order.model_copy(update={"settled_at_ms": self.read_until_ms, "unsettled_since_ms": 0})
         return order.model_copy(update={"unsettled_since_ms": order.unsettled_since_ms or now_ms})
 
-    def write_off(self, instrument: Instrument, now_ms: int) -> tuple[KnownOrder, ...]:
+    def write_off(self, instrument: Instrument, now_ms: int, *, exchange_ms: int) -> tuple[KnownOrder, ...]:
         """Count, at their price, fills that should have been shown long ago; return the orders they are of.
+
+        `exchange_ms` is now by the exchange's clock.
 
         Otherwise one row that never comes would block its level, and a stop that unwinds, for ever.
         """
         given_up = [
             order
             for order in self.orders.values()
-            if order.unsettled_since_ms and now_ms - order.unsettled_since_ms >= LONGEST_MISSING_MS
+            if not order.is_settled
+            and order.unsettled_since_ms
+            and now_ms - order.unsettled_since_ms >= LONGEST_MISSING_MS
         ]
         for order in given_up:
-            self._count_one(missing_fill(order, instrument), order, instrument)
+            marked = order.model_copy(update={"written_off_until_ms": exchange_ms})
+            self._count_one(missing_fill(order, instrument), marked, instrument)
         return tuple(given_up)
 
     def strangers_stay(self, *, are_there: bool, now_ms: int) -> bool:

@@ -189,15 +189,18 @@ class Cleanup:
         try:
             venue = self._context.venues.of(instance.config, for_cleanup=True)
             closing = self._closing or ClosingOrders(self._context, self._lease, instance, venue)
-            books = self._open_books(instance, venue, closing, Epilogue())
-            with suppress(TooLate):
-                books.settle()
-            self._context.cleanup_leases.complete_books(
-                self._lease,
-                books_json=books.standing.books.model_dump_json(),
-                daily_json=books.daily_json,
-                intents=books.standing.intents,
-            )
+            books = self._open_books(instance, venue, closing, Epilogue(self._fence_ms))
+            try:
+                with suppress(TooLate):
+                    books.settle()
+            finally:
+                # What is known by then, also when this is cut short.
+                self._context.cleanup_leases.complete_books(
+                    self._lease,
+                    books_json=books.standing.books.model_dump_json(),
+                    daily_json=books.daily_json,
+                    intents=books.standing.intents,
+                )
         except Exception as error:  # noqa: BLE001 - the outcome stands, whatever becomes of the books
             log.warning("books not completed", instance=self._lease.instance_id, why=str(error))
 
@@ -284,6 +287,8 @@ class Cleanup:
 
     def _finish(self, result: Result, problem: str) -> Outcome:
         lease = self._lease
+        if self._books:
+            self._books.note_sent()
         outcome = Outcome(
             result=result,
             instance_id=lease.instance_id,

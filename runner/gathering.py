@@ -70,7 +70,8 @@ def update_books(
     clear_up_intents(venue, instrument.symbol, standing, fills)
     books.count(fills, instrument)
     unexplained = look_up_vanished(venue, instrument.symbol, standing, listed)
-    for order in books.write_off(instrument, standing.now_ms):
+    exchange_ms = venue.clock.signing_time_ms(standing.now_ms, standing.reading)
+    for order in books.write_off(instrument, standing.now_ms, exchange_ms=exchange_ms):
         log.warning("fills that never came counted", order_id=order.order_id, executed=str(order.executed))
     books.close_what_is_over(standing.now_ms)
     return unexplained

@@ -39,9 +39,11 @@ class KnownOrder(BaseModel):
     filled: Decimal = Decimal(0)
     #: Their trade ids.
     trades: tuple[str, ...] = ()
+    #: Exchange time (ms) up to which everything executed is counted, though not every fill was ever shown.
+    written_off_until_ms: int = 0
     #: Since when no list and no history has shown it (ms); 0: it was shown.
     missing_since_ms: int = 0
-    #: Since when its fills have not come to what was executed (ms); 0: they do.
+    #: Since when its fills have not come to what was executed, and none came (ms); 0: they do.
     unsettled_since_ms: int = 0
     #: Exchange time up to which fills had been read when it was settled last, ms.
     settled_at_ms: int = 0
@@ -51,6 +53,10 @@ class KnownOrder(BaseModel):
         """Return what its client order id says it is for."""
         parts = decode(self.client_order_id)
         return parts.level, int(parts.role)
+
+    def has_counted(self, fill: Fill) -> bool:
+        """Tell whether a fill is among those counted: by itself, or with what was written off."""
+        return fill.trade_id in self.trades or fill.filled_at_ms < self.written_off_until_ms
 
     @property
     def read_from_ms(self) -> int:

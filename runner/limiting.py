@@ -30,11 +30,16 @@ def limited_plan(
     """Return what leads from the orders that rest to `decision`, within the limits of `instance`."""
     own, cap = instance.limits, instance.params.position_cap
     fixed = instance.strategy.fixed_levels
-    asked, spared = _settled(decision.quotes, snapshot) if fixed else (decision.quotes, ())
+    asked: Sequence[Quote] = decision.quotes
+    spared: tuple[OwnOrder, ...] = ()
+    if fixed and not limits.staleness(snapshot, own):
+        asked, spared = _settled(decision.quotes, snapshot)
     quotes, cuts = limits.trim(asked, snapshot, own, position_cap=cap, taker=decision.taker, beside=spared)
     taker, taker_cut = None, None
     if decision.taker is not None:
-        taker, taker_cut = limits.check_taker(decision.taker, quotes, snapshot, own, position_cap=cap)
+        taker, taker_cut = limits.check_taker(
+            decision.taker, quotes, snapshot, own, position_cap=cap, beside=spared
+        )
     plan = reconcile(
         quotes,
         [order for order in snapshot.open_orders if order not in spared],

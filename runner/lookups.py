@@ -102,6 +102,7 @@ def look_up_vanished(
     """Ask how orders ended that are gone from the list without enough fills; return those nobody explains."""
     books = standing.books
     vanished = {order.order_id: order for order in books.vanished(listed)}
+    unanswered: set[str] = set()
 
     def ask(order: KnownOrder) -> OpenOrder | None:
         try:
@@ -109,12 +110,13 @@ def look_up_vanished(
         except ExchangeError as error:
             # One order that cannot be asked for must not keep all the others from being known.
             log.warning("order unknown", order_id=order.order_id, error=str(error))
+            unanswered.add(order.order_id)
             return None
 
     for order, found in _asked(list(vanished.values()), ask):
         if found is not None:
             books.add(found)
-        elif books.miss(order.order_id, standing.now_ms):
+        elif order.order_id not in unanswered and books.miss(order.order_id, standing.now_ms):
             log.warning("order without a trace given up", order_id=order.order_id, filled=str(order.filled))
             books.end(order.order_id, order.filled)
         else:

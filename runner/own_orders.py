@@ -92,7 +92,7 @@ class OwnOrders:
             self._cancel(known_order_ids)
 
     def find_by_client_ids(self, client_order_ids: Sequence[int]) -> None:
-        """Ask once for orders that were authorised and never told of; what rests is cancelled with the rest.
+        """Ask for orders that were authorised and never told of; what rests is cancelled with the rest.
 
         Behind the fence and by id, since a list may take longer than this cleanup to show them. Where the
         exchange does not answer the lists have to do: a stop must end on one that only lists.
@@ -100,12 +100,25 @@ class OwnOrders:
         for first in range(0, len(client_order_ids), PARALLEL_CANCELS):
             self._cleanup.renew()
             chunk = client_order_ids[first : first + PARALLEL_CANCELS]
-            with ThreadPoolExecutor(max_workers=len(chunk)) as pool:
-                answers = list(pool.map(self._find, chunk))
-            self._unsure |= {order_id for order_id in answers if order_id}
-            if None in answers:
+            unknown = self._find_all(chunk)
+            if unknown:
+                self._cleanup.renew()
+                unknown = self._find_all(unknown)
+            if unknown:
                 self._cleanup.note_trouble("orders that were never told of cannot be asked for by id")
+            if len(unknown) == len(chunk):
                 return
+
+    def _find_all(self, client_order_ids: Sequence[int]) -> Sequence[int]:
+        """Have what rests of some orders cancelled; return those that nobody knows of."""
+        pool = ThreadPoolExecutor(max_workers=len(client_order_ids))
+        try:
+            answers = list(pool.map(self._find, client_order_ids))
+        finally:
+            # An interrupted cleanup must not wait for requests that hang.
+            pool.shutdown(wait=False, cancel_futures=True)
+        self._unsure |= {order_id for order_id in answers if order_id}
+        return [asked for asked, answer in zip(client_order_ids, answers, strict=True) if answer is None]
 
     def _find(self, client_order_id: int) -> str | None:
         """Return the id of the order that rests, empty when none does; None: nobody knows."""

@@ -31,8 +31,8 @@ log = structlog.get_logger(__name__)
 TRIES_TO_SETTLE = 12
 #: How long behind the fence a stop waits for a history that lags: people wait for it.
 HISTORY_LAG_MS = 3_000
-#: Time for the last fills of a stop that is over.
-EPILOGUE_S = 5.0
+#: Time for the last fills of a stop that is over; its worker has other stops to see to.
+EPILOGUE_S = 1.0
 #: Orders sent until what is left is reported.
 MOST_ORDERS = 10
 FIRST_PAUSE_S = 0.05
@@ -62,14 +62,15 @@ class Cleaner(Protocol):
 class Epilogue:
     """Stands for a cleanup that has recorded its outcome: it keeps no lease, and takes little time."""
 
-    def __init__(self) -> None:
+    def __init__(self, fence_ms: int) -> None:
         self._end_s = time.monotonic() + EPILOGUE_S
+        self._fence_ms = fence_ms
 
     def renew(self) -> InFlight:
-        """Return that nothing is in flight. Raises `TooLate`."""
+        """Return that nothing is in flight since the fence. Raises `TooLate`."""
         if time.monotonic() > self._end_s:
             raise TooLate("the exchange did not show every fill in time")
-        return InFlight(now_ms=0, lease_until_ms=0, running_task_id="", fence_ms=0, order_ids=())
+        return InFlight(now_ms=0, lease_until_ms=0, running_task_id="", fence_ms=self._fence_ms, order_ids=())
 
     def pause(self, seconds: float) -> None:
         """Wait a moment."""
@@ -131,7 +132,7 @@ class LastBooks:
 
         The orders are proven gone: none is asked for again.
         """
-        self._note_sent()
+        self.note_sent()
         pause_s, waiting_for = FIRST_PAUSE_S, self._open_ends()
         for _ in range(TRIES_TO_SETTLE):
             in_flight = self._cleaner.renew()
@@ -166,7 +167,7 @@ class LastBooks:
             return self._unwind()
         finally:
             # Whatever interrupts this, what was sent is in the books: nobody may send it again.
-            self._note_sent()
+            self.note_sent()
 
     def _unwind(self) -> tuple[Decimal, Decimal, bool]:
         before, in_order, worst_price = None, False, None
@@ -215,7 +216,8 @@ class LastBooks:
             return None
         return unwind(snapshot, self._instance.parse_state(self.state_json), self._instance.params)
 
-    def _note_sent(self) -> None:
+    def note_sent(self) -> None:
+        """Take the orders that the cleanup has sent since the last call into the books."""
         for report in self._closing.take_reports():
             for order in report.accepted:
                 self.standing.books.add(order)

@@ -130,7 +130,7 @@ def trim(
     for every quote, and `min_balance` for every bid on spot. `max_order_notional` leaves exits whole: the
     rest of an exit could be too small to be an order. Trimming the result once more changes nothing.
     """
-    stale = _staleness(snapshot, limits)
+    stale = staleness(snapshot, limits)
     if stale and quotes:
         wanted = sum((quote.quantity for quote in quotes), _ZERO)
         return (), (Cut(limit="max_data_age_s", wanted=wanted, detail=stale),)
@@ -138,11 +138,9 @@ def trim(
     if taker is not None:
         reduced = min(taker.quantity, rules.exposure.reducing(taker))
         rules.exposure.take(taker.side, reduced, taker.limit_price, reduce_only=taker.reduce_only)
-    for own_order in beside:
-        order = own_order.order
-        rules.exposure.take(order.side, order.remaining_quantity, order.price or _ZERO)
+    rules.take_resting(beside)
     verdicts: dict[int, tuple[Decimal, str | None]] = {}
-    resting = 0
+    resting = len(beside)
     for index in innermost_first(quotes, snapshot.price):
         quote = quotes[index]
         quantity, limit = rules.for_quote(quote)
@@ -167,15 +165,19 @@ def check_taker(
     kept_quotes: Sequence[Quote],
     snapshot: Snapshot,
     limits: Limits,
+    *,
     position_cap: Decimal | None = None,
+    beside: Sequence[OwnOrder] = (),
 ) -> tuple[TakerOrder | None, Cut | None]:
     """Return what `limits` allow of an order that takes, beside the quotes that `trim` kept knowing of it.
+
+    `beside` are own orders that rest whatever is decided.
 
     Nothing but an old book stops the part that brings the position to zero. What goes beyond adds, and is
     cut by the position caps (the kept quotes of its side count), `max_order_notional`, the price band, which
     its worst price must not leave, and `min_balance`.
     """
-    stale = _staleness(snapshot, limits)
+    stale = staleness(snapshot, limits)
     if stale:
         return None, _taker_cut("max_data_age_s", taker, _ZERO, stale)
     rules = _Rules(snapshot, limits, position_cap)
@@ -183,6 +185,7 @@ def check_taker(
     reducing = rules.exposure.reducing(taker)
     for quote in kept_quotes:
         rules.exposure.take(quote.side, quote.quantity, quote.price)
+    rules.take_resting(beside)
     quantity, limit = rules.for_taker(taker, reducing)
     if limit is None:
         return taker, None
@@ -227,6 +230,11 @@ class _Rules:
         self._snapshot = snapshot
         self._limits = limits
         self.exposure = Exposure(snapshot, cap=cap, reserve=limits.min_balance)
+
+    def take_resting(self, orders: Sequence[OwnOrder]) -> None:
+        """Give orders that rest whatever is decided their part of the room."""
+        for order in (own.order for own in orders):
+            self.exposure.take(order.side, order.remaining_quantity, order.price or _ZERO)
 
     def for_quote(self, quote: Quote) -> tuple[Decimal, str | None]:
         """Return how much of a quote is allowed, and the limit that cut it."""
@@ -275,7 +283,7 @@ class _Rules:
         return (quantity if quantity >= instrument.min_quantity else _ZERO), limit
 
 
-def _staleness(snapshot: Snapshot, limits: Limits) -> str:
+def staleness(snapshot: Snapshot, limits: Limits) -> str:
     """Return how old the book is, in words, when that is too old; else nothing."""
     age_ms = snapshot.taken_at_ms - snapshot.book.updated_at_ms
     if limits.max_data_age_s is None or age_ms <= limits.max_data_age_s * 1000:

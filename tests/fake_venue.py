@@ -198,10 +198,13 @@ class FakeVenue:
                 fee=Decimal(0),
                 fee_asset="USDC",
                 is_maker=True,
-                filled_at_ms=0,
+                filled_at_ms=self._now_ms(),
             )
         )
         return self.filled[-1]
+
+    def _now_ms(self) -> int:
+        return time.time_ns() // 1_000_000 + self.the_clock.offset_ms
 
     def accept(self, order: NewOrder) -> OpenOrder:
         """Do what the exchange does with an accepted order."""
@@ -216,7 +219,7 @@ class FakeVenue:
                 quantity=order.quantity,
                 executed_quantity=Decimal(0),
                 status=OrderStatus.NEW,
-                created_at_ms=time.time_ns() // 1_000_000 + self.the_clock.offset_ms,
+                created_at_ms=self._now_ms(),
             )
             if order.time_in_force is TimeInForce.GTC:
                 self.resting[accepted.order_id] = accepted

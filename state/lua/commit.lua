@@ -11,7 +11,7 @@
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local r = redis.call('HMGET', KEYS[1], 'phase', 'lease_token', 'lease_kind', 'epoch', 'tick', 'due', 'fence_base', 'again', 'seq',
-  'lease_until')
+  'lease_until', 'stop_policy')
 if r[2] ~= ARGV[2] then return {'lost'} end
 redis.call('HDEL', KEYS[1], 'lease_token', 'lease_until', 'lease_kind', 'running_task_id', 'again')
 -- Once the lease is over a cleanup may have sent an order of its own: the fence is no longer ours to pull back.
@@ -35,6 +35,23 @@ else
 end
 redis.call('HSET', KEYS[1], 'committed_at', now)
 if r[1] ~= 'running' then
+  if ARGV[15] ~= '' and r[1] ~= 'stopped' then
+    -- Another stop came first. This one may ask for more, never for less, as in request_stop.
+    local old, new = cjson.decode(r[11]), cjson.decode(ARGV[16])
+    local more = (new.cancel_orders and not old.cancel_orders) or (new.close_position and not old.close_position)
+      or (new.unwind and not old.unwind)
+    if more then
+      redis.call('HSET', KEYS[1], 'attempts', 0, 'stop_policy', cjson.encode({
+        cancel_orders = old.cancel_orders or new.cancel_orders,
+        close_position = old.close_position or new.close_position,
+        unwind = old.unwind or new.unwind or false,
+      }))
+      redis.call('HDEL', KEYS[1], 'cleanup_token', 'cleanup_until')
+      redis.call('ZADD', KEYS[2], now, ARGV[1])
+      redis.call('LPUSH', KEYS[8], ARGV[1])
+      redis.call('LTRIM', KEYS[8], 0, 999)
+    end
+  end
   redis.call('LPUSH', KEYS[4], ARGV[2])
   redis.call('PEXPIRE', KEYS[4], 60000)
   return {'stopping'}

@@ -2,98 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
 
 import pytest
-import redis
 
-from cli.stack.valkey import ValkeyServer
-from market.orders import CancelOutcome, OrderStatus, Quote, Role, Side
-from market.snapshot import Snapshot
-from runner import loaded
-from runner.books import LONGEST_HISTORY_LAG_MS, Books
-from runner.closing import ClosingOrders
-from runner.execution import ExecutionReport
-from runner.loaded import parse_books
-from state.instances import Phase, StopPolicy
-from strategies.base import Decision, State, TakerOrder
-from tests.factories import INSTANCE_ID, SLOT, VERSION, loaded_instance, open_order, quote
-from tests.integration.cleanup_bench import SETTINGS
-from tests.integration.runner_bench import RunnerBench
-
-BID = quote(Side.BUY, "99", level=3)
-ASK = quote(Side.SELL, "101", level=4)
-WINDOW_MS = 1
-
-
-class Killed(BaseException):
-    """Stands for a process that dies."""
-
-
-class Trader:
-    """A run of a strategy that a test decides for, with what it was shown."""
-
-    def __init__(self, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.monkeypatch = monkeypatch
-        self.quotes: tuple[Quote, ...] = (BID, ASK)
-        self.seen: list[Snapshot] = []
-        self.stop_reason: str | None = None
-        self.unwinding: Callable[[Snapshot], TakerOrder | None] = lambda _: None
-        instance = replace(loaded_instance(decide=self._decide, window_ms=WINDOW_MS), interval_ms=1)
-        strategy = replace(
-            instance.strategy, fixed_levels=True, unwind=lambda snapshot, *_: self.unwinding(snapshot)
-        )
-        settings = replace(SETTINGS, fence_margin_ms=0)
-        self.bench = RunnerBench(url, monkeypatch, replace(instance, strategy=strategy), settings)
-        self.venue = self.bench.venue
-
-    def _decide(self, snapshot: Snapshot, state: State) -> Decision[State]:
-        self.seen.append(snapshot)
-        return Decision(quotes=self.quotes, state=state, stop_reason=self.stop_reason, unwind=True)
-
-    def run(self) -> Snapshot | None:
-        """Run one iteration and return what it was shown."""
-        self.seen.clear()
-        self.bench.run(None)
-        return self.seen[-1] if self.seen else None
-
-    def run_and_die_before_the_commit(self) -> None:
-        """Run one iteration that ends as if its process had been killed, and let its lease be over."""
-
-        def die(*_: object, **__: object) -> None:
-            raise Killed
-
-        with self.monkeypatch.context() as patch:
-            patch.setattr(self.bench.context.leases, "commit", die)
-            with pytest.raises(Killed):
-                self.bench.run(None)
-        self.bench.set_field("lease_until", 0)
-
-    def wait_for_the_fence(self, *, behind_ms: int = 1) -> None:
-        """Let whatever is under way expire, so long ago."""
-        self.bench.set_field("fence", self.bench.context.instances.now_ms() - behind_ms)
-
-    @property
-    def books(self) -> Books:
-        """Return the books as saved."""
-        return parse_books(self.bench.field("books") or "")
-
-    @property
-    def intents(self) -> dict[int, int]:
-        """Return the orders whose fate is not known."""
-        return dict(self.bench.context.instances.run_data(INSTANCE_ID, SLOT).intents)
-
-    def resting(self, side: Side) -> list[str]:
-        """Return what rests of a side."""
-        return [order.order_id for order in self.venue.resting.values() if order.side is side]
-
-
-@pytest.fixture
-def trader(redis_client: redis.Redis, valkey_server: ValkeyServer, monkeypatch: pytest.MonkeyPatch) -> Trader:
-    """A started run."""
-    return Trader(valkey_server.url, monkeypatch)
+from market.orders import CancelOutcome, OrderStatus, Role, Side
+from runner.books import LONGEST_HISTORY_LAG_MS
+from state.instances import Phase
+from tests.factories import open_order, quote
+from tests.integration.trader import BID, Trader, hide_histories
 
 
 def test_orders_of_an_iteration_that_died_are_taken_over_not_placed_again(trader: Trader) -> None:
@@ -230,16 +148,6 @@ def test_a_cleanup_does_not_wait_for_ever_for_fills_that_nobody_shows(trader: Tr
     assert trader.bench.stop_and_clean_up().is_clean
 
 
-def hide_histories(trader: Trader) -> Callable[[], None]:
-    """Let no history show anything; return what ends that."""
-    trader.venue.always |= {"fills": lambda _: (), "resolve_placement": lambda *_: None}
-
-    def show() -> None:
-        del trader.venue.always["fills"], trader.venue.always["resolve_placement"]
-
-    return show
-
-
 def test_an_order_that_a_late_history_hides_is_not_given_up_at_the_first_look(trader: Trader) -> None:
     # Given an order of an iteration that died, which was filled before any list could show it
     trader.quotes = (BID,)
@@ -335,131 +243,9 @@ def test_a_stop_that_a_decision_asks_for_is_saved_with_its_state(trader: Trader)
     assert (trader.bench.record.stop_reason, trader.bench.record.stop_by) == ("boundary", "strategy")
 
 
-def test_an_unwinding_overrules_a_policy_that_keeps_orders(
-    trader: Trader, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    trader.bench.instance = replace(trader.bench.instance, stop_policy=StopPolicy(cancel_orders=False))
-    monkeypatch.setitem(loaded._known, INSTANCE_ID, (VERSION, trader.bench.instance))
-    trader.run()
-    trader.venue.hit(trader.resting(Side.BUY)[0])
-    trader.unwinding = close_what_is_long
-    trader.stop_reason = "stop_loss"
-    trader.run()
-    outcome = trader.bench.clean_up()
-    assert outcome is not None
-    assert (outcome.is_clean, outcome.position_after, trader.venue.resting) == (True, "0", {})
-
-
 def test_a_stop_finds_an_order_that_no_list_shows_by_the_id_it_was_given(trader: Trader) -> None:
     trader.run_and_die_before_the_commit()
     trader.wait_for_the_fence()
     trader.venue.always["open_orders"] = lambda _: ()
     assert trader.bench.stop_and_clean_up().is_clean
     assert trader.venue.resting == {}
-
-
-def test_the_last_order_of_an_unwinding_is_not_forgotten_when_the_attempt_ends(trader: Trader) -> None:
-    trader.run()
-    trader.venue.hit(trader.resting(Side.BUY)[0])
-    trader.unwinding = close_what_is_long
-    trader.monkeypatch.setattr("runner.unwinding.MOST_ORDERS", 1)
-    outcome = trader.bench.stop_and_clean_up(StopPolicy(unwind=True))
-    assert outcome.result == "position_left"
-    trader.monkeypatch.undo()
-    trader.monkeypatch.setitem(loaded._known, INSTANCE_ID, (VERSION, trader.bench.instance))
-    again = trader.bench.clean_up()
-    assert again is not None
-    assert again.is_clean
-    assert trader.venue.net_quantity == -1  # sold once what was bought once; the fake counts only takers
-
-
-def selling(quantity: str) -> TakerOrder:
-    """Return an order that brings a long position down."""
-    return TakerOrder(
-        side=Side.SELL, quantity=Decimal(quantity), limit_price=Decimal("99.5"), reason="unwind"
-    )
-
-
-def close_what_is_long(snapshot: Snapshot) -> TakerOrder | None:
-    """Unwind a long position."""
-    return selling(str(snapshot.profit.net)) if snapshot.profit.net > 0 else None
-
-
-def test_a_stop_that_unwinds_brings_back_what_the_run_opened(trader: Trader) -> None:
-    trader.run()
-    trader.venue.hit(trader.resting(Side.BUY)[0], "0.4")
-    # Each order fills half of what it asks for; the strategy stops asking when little is left.
-    trader.venue.ioc_share = Decimal("0.5")
-    trader.unwinding = lambda s: close_what_is_long(s) if s.profit.net > Decimal("0.05") else None
-    outcome = trader.bench.stop_and_clean_up(StopPolicy(unwind=True))
-    assert outcome.is_clean
-    assert (outcome.position_before, Decimal(outcome.position_after or "")) == ("0.4", Decimal("0.05"))
-    sent = [order for batch in trader.venue.about("place")[1:] for order in batch]
-    assert [order.quantity for order in sent] == [Decimal("0.4"), Decimal("0.2"), Decimal("0.1")]
-
-
-def test_several_orders_that_unwind_do_not_walk_down_the_book(trader: Trader) -> None:
-    trader.run()
-    trader.venue.hit(trader.resting(Side.BUY)[0], "0.4")
-    trader.venue.ioc_share = Decimal("0.5")
-    asked = iter(["99.5", "99.0", "98.5", "98.0"])
-
-    def lower_each_time(snapshot: Snapshot) -> TakerOrder | None:
-        if snapshot.profit.net <= Decimal("0.05"):
-            return None
-        return replace(selling(str(snapshot.profit.net)), limit_price=Decimal(next(asked)))
-
-    trader.unwinding = lower_each_time
-    assert trader.bench.stop_and_clean_up(StopPolicy(unwind=True)).is_clean
-    sent = [order for batch in trader.venue.about("place")[1:] for order in batch]
-    assert [order.price for order in sent] == [Decimal("99.5")] * 3
-
-
-def test_a_decision_that_asks_for_it_unwinds(trader: Trader) -> None:
-    trader.run()
-    trader.venue.hit(trader.resting(Side.BUY)[0])
-    trader.unwinding = close_what_is_long
-    trader.stop_reason = "boundary"
-    trader.run()
-    outcome = trader.bench.clean_up()
-    assert outcome is not None
-    assert (outcome.is_clean, outcome.reason, outcome.position_after) == (True, "boundary", "0")
-
-
-def test_an_unwinding_that_cannot_end_leaves_the_position_and_is_tried_again(trader: Trader) -> None:
-    trader.run()
-    trader.venue.hit(trader.resting(Side.BUY)[0])
-    trader.unwinding = close_what_is_long
-    trader.venue.ioc_share = Decimal(0)
-    outcome = trader.bench.stop_and_clean_up(StopPolicy(unwind=True))
-    assert (outcome.result, outcome.position_after) == ("position_left", "1")
-    assert trader.bench.phase is Phase.STOPPING
-    # The next attempt goes on from there
-    trader.venue.ioc_share = Decimal(1)
-    again = trader.bench.clean_up()
-    assert again is not None
-    assert (again.is_clean, again.position_after) == (True, "0")
-
-
-def test_an_order_of_a_cleanup_that_died_is_found_by_the_next_and_not_sent_again(
-    trader: Trader, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    trader.run()
-    trader.venue.hit(trader.resting(Side.BUY)[0])
-    trader.unwinding = close_what_is_long
-
-    def die_after_sending(orders: ClosingOrders) -> list[ExecutionReport]:
-        if orders._reports:
-            raise Killed
-        return []
-
-    trader.bench.stop(StopPolicy(unwind=True))
-    with monkeypatch.context() as patch:
-        patch.setattr(ClosingOrders, "take_reports", die_after_sending)
-        with pytest.raises(Killed):
-            trader.bench.clean_up()
-    trader.bench.set_field("cleanup_until", 0)
-    outcome = trader.bench.clean_up()
-    assert outcome is not None
-    assert (outcome.is_clean, outcome.position_after) == (True, "0")
-    assert len(trader.venue.about("place")) == 2  # the quotes, and one order that unwinds

@@ -73,7 +73,7 @@ def test_whatever_is_filled_the_position_stays_within_the_cap_or_does_not_grow(
     of: Snapshot, wanted: list[Quote], taking: TakerOrder | None, limits: Limits, cap: D, filled: list[D]
 ) -> None:
     kept, _ = trim(wanted, of, limits, position_cap=cap, taker=taking)
-    sent = None if taking is None else check_taker(taking, kept, of, limits, cap)[0]
+    sent = None if taking is None else check_taker(taking, kept, of, limits, position_cap=cap)[0]
     net = before = net_of(of)
     orders: list[Quote | TakerOrder] = [*kept, *([sent] if sent else [])]
     for order, part in zip(orders, filled, strict=False):
@@ -111,7 +111,7 @@ def test_a_position_or_fills_that_lag_by_a_fill_or_two_do_not_take_it_beyond_the
     quotes = [replace(quote, reduce_only=reduces) for quote, reduces in wanted]
     order = None if taking is None else replace(taking[0], reduce_only=taking[1])
     kept, _ = trim(quotes, of, limits, position_cap=cap, taker=order)
-    sent = None if order is None else check_taker(order, kept, of, limits, cap)[0]
+    sent = None if order is None else check_taker(order, kept, of, limits, position_cap=cap)[0]
     orders: list[Quote | TakerOrder] = [*([sent] if sent else []), *kept]
     allowed = cap if limits.max_position is None else min(cap, limits.max_position)
     for side, sign in ((BUY, 1), (SELL, -1)):
@@ -178,7 +178,7 @@ def test_an_order_that_takes_is_never_enlarged_and_always_gets_out(
     of: Snapshot, wanted: list[Quote], taking: TakerOrder, limits: Limits, cap: D | None
 ) -> None:
     kept, _ = trim(wanted, of, limits, position_cap=cap, taker=taking)
-    sent, cut = check_taker(taking, kept, of, limits, cap)
+    sent, cut = check_taker(taking, kept, of, limits, position_cap=cap)
     quantity = sent.quantity if sent else D(0)
     assert (cut is None) is (sent == taking)
     assert quantity <= taking.quantity

@@ -34,7 +34,7 @@ def test_without_limits_an_order_may_pass_zero() -> None:
 def test_no_limit_stops_what_reduces(market: Callable[[str], Snapshot], net: str, side: Side) -> None:
     order = taker(side, "3", "100")
     resting = [bid(quantity="3.1"), ask(quantity="3.1")]
-    assert check_taker(order, resting, market(net), TIGHT, D(0)) == (order, None)
+    assert check_taker(order, resting, market(net), TIGHT, position_cap=D(0)) == (order, None)
 
 
 @pytest.mark.parametrize("market", [spot, perp])
@@ -42,7 +42,7 @@ def test_no_limit_stops_what_reduces(market: Callable[[str], Snapshot], net: str
 def test_what_reduces_ends_at_zero_when_nothing_may_be_added(
     market: Callable[[str], Snapshot], net: str, side: Side
 ) -> None:
-    result, cut = check_taker(taker(side, "5", "100"), [], market(net), TIGHT, D(0))
+    result, cut = check_taker(taker(side, "5", "100"), [], market(net), TIGHT, position_cap=D(0))
     assert quantity(result) == 3
     assert cut is not None
     assert cut.sentence().startswith(
@@ -57,13 +57,13 @@ def test_an_order_that_only_reduces_gets_out_of_all_that_may_be_held(
 ) -> None:
     lagging = replace(perp(), net_bounds=NetRange(low=D(2), high=D(5)))
     order = replace(taker(SELL, "6"), reduce_only=reduce_only)
-    assert quantity(check_taker(order, [], lagging, TIGHT, D(0))[0]) == D(expected)
+    assert quantity(check_taker(order, [], lagging, TIGHT, position_cap=D(0))[0]) == D(expected)
 
 
 def test_the_exit_of_a_position_that_nobody_knows_is_whole() -> None:
     order = replace(taker(SELL, "6"), reduce_only=True)
-    assert check_taker(order, [], perp(None), TIGHT, D(0)) == (order, None)
-    assert check_taker(taker(SELL, "6"), [], perp(None), TIGHT, D(0))[0] is None
+    assert check_taker(order, [], perp(None), TIGHT, position_cap=D(0)) == (order, None)
+    assert check_taker(taker(SELL, "6"), [], perp(None), TIGHT, position_cap=D(0))[0] is None
 
 
 def test_even_what_reduces_waits_for_a_fresh_book() -> None:
