@@ -41,8 +41,9 @@ ORDERS = 6
 #: Iterations before a stop, so that every connection is warm and the ladder stands.
 SETTLED = 3
 DEADLINE_S = 20.0
-#: A stop is asked for this long before the next iteration, by turns: idle, but at no fixed moment.
-IDLE_MS = (350, 500, 650, 800)
+#: A stop is asked for this long before the next iteration, by turns: idle, but at no fixed moment. An iteration
+#: takes the rest of its second.
+IDLE_MS = (350, 450, 550, 650)
 CONFIG = {
     "metadata": {
         "instance_id": INSTANCE,
