@@ -41,8 +41,8 @@ ORDERS = 6
 #: Iterations before a stop, so that every connection is warm and the ladder stands.
 SETTLED = 3
 DEADLINE_S = 20.0
-#: A stop is asked for this long before the next iteration, by turns: idle, but at no fixed moment. An iteration
-#: takes the rest of its second.
+#: A stop is asked for this long before the next iteration, by turns: idle, but at no fixed moment. The rest
+#: of the second is the iteration's.
 IDLE_MS = (350, 450, 550, 650)
 CONFIG = {
     "metadata": {
