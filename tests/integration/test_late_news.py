@@ -16,6 +16,7 @@ import pytest
 
 from exchanges.errors import ExchangeError
 from market.orders import OpenOrder, Side
+from market.profit import Profit
 from market.snapshot import Snapshot
 from runner import cleanup, loaded
 from runner.flatten import Flattener
@@ -255,3 +256,19 @@ def test_fills_that_were_read_are_saved_when_the_last_ones_are_cut_short(trader:
     with soft_limit(0.5):
         assert trader.bench.stop_and_clean_up().is_clean
     assert trader.books.profit.net == Decimal("0.4")
+
+
+def test_a_fill_is_counted_though_an_interruption_comes_while_it_is(
+    trader: Trader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trader.quotes = (BID,)
+    trader.run()
+    trader.venue.hit(trader.resting(Side.BUY)[0])
+
+    def interrupted(*_: object) -> Profit:
+        raise SoftLimit
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Profit, "after", interrupted)
+        trader.run()
+    assert shown(trader.run()).profit.net == 1

@@ -7,6 +7,8 @@ from dataclasses import replace
 from decimal import Decimal as D
 from typing import Any
 
+import pytest
+
 from market.book import OrderBook
 from market.instrument import Instrument, MarketType
 from market.net_range import NetRange
@@ -22,6 +24,34 @@ from tests.unit.strategies.market_values import NOW_MS, book, instrument, snapsh
 
 #: What a test may give for a quantity or a price.
 Number = str | int | D
+
+#: Bid, ask, tick and spread, with the prices of each side's layers that the old program makes of them.
+OLD_LADDERS = [
+    pytest.param(
+        "149.97",
+        "150.03",
+        "0.01",
+        "0.2",
+        [("149.85", "150.15"), ("149.84", "150.16"), ("149.81", "150.19"), ("149.77", "150.23")],
+        id="four layers at 150",
+    ),
+    pytest.param(
+        "60000",
+        "60001",
+        "0.1",
+        "0.05",
+        [("59985.5", "60015.5"), ("59985.4", "60015.6"), ("59985.1", "60015.9")],
+        id="three layers at 60000",
+    ),
+    pytest.param(
+        "99.5",
+        "100.5",
+        "0.05",
+        "0.3",
+        [("99.85", "100.15"), ("99.80", "100.20"), ("99.65", "100.35")],
+        id="three layers with a coarse tick",
+    ),
+]
 
 
 def perp_instrument(

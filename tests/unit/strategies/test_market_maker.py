@@ -16,6 +16,7 @@ from strategies.market_maker import Params, State, decide
 from strategies.quoting import Funds, Rounding
 from strategies.rebalance import back_to_target
 from strategies.reconcile import reconcile
+from tests.unit.strategies.maker_values import OLD_LADDERS
 from tests.unit.strategies.market_values import (
     NOW_MS,
     book,
@@ -43,35 +44,7 @@ def quantities(quotes: tuple[Quote, ...], side: Side) -> set[D]:
 
 
 class TestLadder:
-    @pytest.mark.parametrize(
-        ("bid", "ask", "tick", "spread", "expected"),
-        [
-            pytest.param(
-                "149.97",
-                "150.03",
-                "0.01",
-                "0.2",
-                [("149.85", "150.15"), ("149.84", "150.16"), ("149.81", "150.19"), ("149.77", "150.23")],
-                id="four layers at 150",
-            ),
-            pytest.param(
-                "60000",
-                "60001",
-                "0.1",
-                "0.05",
-                [("59985.5", "60015.5"), ("59985.4", "60015.6"), ("59985.1", "60015.9")],
-                id="three layers at 60000",
-            ),
-            pytest.param(
-                "99.5",
-                "100.5",
-                "0.05",
-                "0.3",
-                [("99.85", "100.15"), ("99.80", "100.20"), ("99.65", "100.35")],
-                id="three layers with a coarse tick",
-            ),
-        ],
-    )
+    @pytest.mark.parametrize(("bid", "ask", "tick", "spread", "expected"), OLD_LADDERS)
     def test_nearest_rounding_gives_the_prices_of_the_old_program(
         self, bid: str, ask: str, tick: str, spread: str, expected: list[tuple[str, str]]
     ) -> None:
