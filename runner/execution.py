@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
@@ -29,14 +28,12 @@ from market.orders import (
     TimeInForce,
 )
 from market.snapshot import OwnOrder
+from runner.parallel import in_parallel
 from state.leases import Granted
 from strategies.base import TakerOrder
 from strategies.reconcile import OrderPlan
 
 log = structlog.get_logger(__name__)
-
-#: Cancels of one instance that run at the same time.
-PARALLEL_CANCELS = 8
 
 #: Asks the state server for permission, for the level and role of each order about to be sent.
 Authorize = Callable[[Sequence[tuple[int, Role]]], Granted]
@@ -225,11 +222,4 @@ def cancel_orders(
             log.warning("cancel not confirmed", order_id=order_id, error=str(error))
             return None
 
-    if len(order_ids) == 1:
-        return {order_ids[0]: cancel(order_ids[0])}
-    pool = ThreadPoolExecutor(max_workers=min(PARALLEL_CANCELS, max(1, len(order_ids))))
-    try:
-        return dict(zip(order_ids, pool.map(cancel, order_ids), strict=True))
-    finally:
-        # An interrupted task must not wait for requests that hang.
-        pool.shutdown(wait=False, cancel_futures=True)
+    return dict(zip(order_ids, in_parallel(cancel, order_ids), strict=True))

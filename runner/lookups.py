@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -17,14 +16,13 @@ from market.orders import OpenOrder
 from market.position import Fill
 from runner.books import LONGEST_HISTORY_LAG_MS, Books
 from runner.known_orders import CLOCK_SLACK_MS, KnownOrder
+from runner.parallel import MOST_AT_ONCE, in_parallel
 
 log = structlog.get_logger(__name__)
 
 #: Time for the questions of one iteration, or of one round of a cleanup: well below any lease. What is not
 #: asked by then is taken for resting until the next.
 LOOKUP_S = 1.5
-#: Questions asked at the same time.
-PARALLEL_LOOKUPS = 8
 
 T = TypeVar("T")
 
@@ -136,16 +134,9 @@ def _find(venue: Venue, symbol: str, order: KnownOrder, *, is_proven_gone: bool)
 
 def _asked(items: Sequence[T], ask: Callable[[T], OpenOrder | None]) -> Iterator[tuple[T, OpenOrder | None]]:
     """Yield the items with their answers, as many as there is time for."""
-    if not items:
-        return
     end_s = time.monotonic() + LOOKUP_S
-    pool = ThreadPoolExecutor(max_workers=min(PARALLEL_LOOKUPS, len(items)))
-    try:
-        for first in range(0, len(items), PARALLEL_LOOKUPS):
-            if first and time.monotonic() >= end_s:
-                return
-            chunk = items[first : first + PARALLEL_LOOKUPS]
-            yield from zip(chunk, pool.map(ask, chunk), strict=True)
-    finally:
-        # An interrupted task must not wait for requests that hang.
-        pool.shutdown(wait=False, cancel_futures=True)
+    for first in range(0, len(items), MOST_AT_ONCE):
+        if first and time.monotonic() >= end_s:
+            return
+        chunk = items[first : first + MOST_AT_ONCE]
+        yield from zip(chunk, in_parallel(ask, chunk), strict=True)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Protocol
 
 from exchanges.base import Exchange
 from exchanges.errors import ExchangeError, RateLimited
 from market.orders import CancelAnswer, CancelOutcome, OpenOrder
-from runner.execution import PARALLEL_CANCELS, cancel_orders
+from runner.execution import cancel_orders
 from runner.outcome import OpenOrderSeen
+from runner.parallel import MOST_AT_ONCE, in_parallel
 from state.cleanup_leases import InFlight
 from state.client_ids import owns
 
@@ -97,9 +97,9 @@ class OwnOrders:
         Behind the fence and by id, since a list may take longer than this cleanup to show them. Where the
         exchange does not answer the lists have to do: a stop must end on one that only lists.
         """
-        for first in range(0, len(client_order_ids), PARALLEL_CANCELS):
+        for first in range(0, len(client_order_ids), MOST_AT_ONCE):
             self._cleanup.renew()
-            chunk = client_order_ids[first : first + PARALLEL_CANCELS]
+            chunk = client_order_ids[first : first + MOST_AT_ONCE]
             unknown = self._find_all(chunk)
             if unknown:
                 self._cleanup.renew()
@@ -111,12 +111,7 @@ class OwnOrders:
 
     def _find_all(self, client_order_ids: Sequence[int]) -> Sequence[int]:
         """Have what rests of some orders cancelled; return those that nobody knows of."""
-        pool = ThreadPoolExecutor(max_workers=len(client_order_ids))
-        try:
-            answers = list(pool.map(self._find, client_order_ids))
-        finally:
-            # An interrupted cleanup must not wait for requests that hang.
-            pool.shutdown(wait=False, cancel_futures=True)
+        answers = list(in_parallel(self._find, client_order_ids))
         self._unsure |= {order_id for order_id in answers if order_id}
         return [asked for asked, answer in zip(client_order_ids, answers, strict=True) if answer is None]
 
@@ -155,10 +150,10 @@ class OwnOrders:
 
     def _cancel(self, order_ids: tuple[str, ...]) -> None:
         # In rounds, so that the lease is renewed between cancels that take their full time-out.
-        for first in range(0, len(order_ids), PARALLEL_CANCELS):
+        for first in range(0, len(order_ids), MOST_AT_ONCE):
             if first:
                 self._cleanup.renew()
-            chunk = order_ids[first : first + PARALLEL_CANCELS]
+            chunk = order_ids[first : first + MOST_AT_ONCE]
             for order_id, answer in cancel_orders(self._exchange, self._symbol, chunk).items():
                 self._note(order_id, answer)
         if self._unsure:

@@ -13,9 +13,9 @@ from cli.stack.valkey import ValkeyServer
 from exchanges.errors import OutcomeUnknown, RateLimited, Refused, RequestExpired, Unavailable
 from market.orders import CancelOutcome, OpenOrder
 from runner.cleanup import ATTEMPTS_UNTIL_FAILED, FIRST_RETRY_MS
-from runner.execution import PARALLEL_CANCELS
 from runner.outcome import Outcome, Result
 from runner.own_orders import REFUSALS_BELIEVED
+from runner.parallel import MOST_AT_ONCE
 from state import keys
 from state.instances import Phase, StopPolicy
 from tests.factories import INSTANCE_ID, SLOT, client_order_id, loaded_instance, open_order
@@ -283,7 +283,7 @@ def test_many_slow_cancels_do_not_cost_the_lease(bench: RunnerBench) -> None:
         del bench.venue.resting[order_id]
         return CancelOutcome.CANCELLED
 
-    names = [str(number) for number in range(3 * PARALLEL_CANCELS)]
+    names = [str(number) for number in range(3 * MOST_AT_ONCE)]
     bench.venue.rest(*(open_order(name) for name in names))
     bench.venue.always["cancel"] = cancel
     bench.knows(*names)
@@ -296,7 +296,7 @@ def test_many_slow_cancels_do_not_cost_the_lease(bench: RunnerBench) -> None:
 
     bench.context.cleanup_leases.renew = count  # type: ignore[method-assign, assignment]
     assert bench.stop_and_clean_up().is_clean
-    assert renewals[:2] == [PARALLEL_CANCELS, 2 * PARALLEL_CANCELS]
+    assert renewals[:2] == [MOST_AT_ONCE, 2 * MOST_AT_ONCE]
 
 
 def test_a_cleanup_that_somebody_else_runs_is_left_to_them(bench: RunnerBench) -> None:

@@ -20,7 +20,8 @@ from exchanges.errors import (
 )
 from market.orders import CancelAnswer, CancelOutcome, NewOrder, Quote, Role, Side, TimeInForce
 from market.snapshot import OwnOrder
-from runner.execution import PARALLEL_CANCELS, ExecutionReport, Executor, cancel_orders
+from runner.execution import ExecutionReport, Executor, cancel_orders
+from runner.parallel import MOST_AT_ONCE
 from state.leases import AuthorizationRefused, Granted
 from strategies.base import TakerOrder
 from strategies.reconcile import OrderPlan
@@ -107,7 +108,7 @@ def test_a_plan_without_changes_sends_nothing_and_asks_nobody(venue: FakeVenue, 
 
 
 def test_every_cancel_is_answered_before_anything_is_placed(venue: FakeVenue, executor: Executor) -> None:
-    old = [own_order(str(number), side=Side.BUY) for number in range(PARALLEL_CANCELS * 2 + 1)]
+    old = [own_order(str(number), side=Side.BUY) for number in range(MOST_AT_ONCE * 2 + 1)]
     venue.rest(*(own.order for own in old))
     report = executor.carry_out(plan(cancels=old, places=BOTH), None)
     assert venue.names() == ["cancel"] * len(old) + ["authorize", "place"]
