@@ -10,7 +10,7 @@ from exchanges.errors import ExchangeError
 from market.book import OrderBook
 from market.instrument import Instrument
 from market.orders import CancelAnswer, NewOrder, OpenOrder
-from market.position import Balance, Fill, Position
+from market.position import Balance, Fill, FundingPayment, Position
 from market.terms import AccountTerms
 
 
@@ -33,6 +33,17 @@ class PlaceResult:
     error: ExchangeError | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class DepthSnapshot:
+    """A book, and the place of it in the numbers of the changes that a stream tells."""
+
+    book: OrderBook
+    #: Number of the last change that is in it.
+    last_update_id: int
+    #: Levels asked for: a side that has as many may go on beyond them. None: the book is whole.
+    max_levels: int | None = None
+
+
 class Exchange(Protocol):
     """A venue. Every method blocks, has time-outs, and raises from `exchanges.errors`.
 
@@ -52,8 +63,16 @@ class Exchange(Protocol):
         """Return the book of `symbol`."""
         ...
 
+    def depth_snapshot(self, symbol: str) -> DepthSnapshot:
+        """Return the book of `symbol`, as deep as the exchange gives it, with its place among the changes."""
+        ...
+
     def open_orders(self, symbol: str) -> tuple[OpenOrder, ...]:
         """Return every resting order of the account on `symbol`, whoever placed it."""
+        ...
+
+    def account_open_orders(self) -> tuple[OpenOrder, ...]:
+        """Return every resting order of the account, on whatever symbol, whoever placed it."""
         ...
 
     def find_order(self, symbol: str, client_order_id: int) -> OpenOrder | None:
@@ -79,8 +98,20 @@ class Exchange(Protocol):
         """Return the net position, zero when the exchange says there is none."""
         ...
 
+    def positions(self) -> tuple[Position, ...]:
+        """Return all positions of the account that are not flat."""
+        ...
+
     def fills(self, symbol: str, *, since_ms: int) -> tuple[Fill, ...]:
         """Return the account's fills on `symbol` at or after `since_ms`, oldest first."""
+        ...
+
+    def account_fills(self, *, since_ms: int) -> tuple[Fill, ...]:
+        """Return the account's fills on all symbols at or after `since_ms` (exchange time), oldest first."""
+        ...
+
+    def funding_payments(self, *, since_ms: int) -> tuple[FundingPayment, ...]:
+        """Return the funding of intervals that ended at or after `since_ms` (exchange time), oldest first."""
         ...
 
     def place(self, orders: Sequence[NewOrder], authorization: Authorization) -> tuple[PlaceResult, ...]:

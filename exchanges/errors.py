@@ -13,6 +13,8 @@
     +-- RateLimited            nothing happened: too many requests
     +-- Unavailable            nothing happened, or a read failed: exchange or network is down
     +-- OutcomeUnknown         a write may or may not have happened
+    +-- StreamError            a stream of events tells nothing more
+        +-- StreamClosed           its connection has ended, or could not be opened
 """
 
 from __future__ import annotations
@@ -71,3 +73,11 @@ class Unavailable(ExchangeError):
 
 class OutcomeUnknown(ExchangeError):
     """Raised when a write was sent and nobody knows whether it took effect."""
+
+
+class StreamError(ExchangeError):
+    """Raised when a stream of events cannot go on; what happens meanwhile is not told later."""
+
+
+class StreamClosed(StreamError):
+    """Raised when the connection of a stream has ended, or could not be opened."""

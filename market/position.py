@@ -1,4 +1,4 @@
-"""What an account holds: balances (spot), positions (perpetuals), fills."""
+"""What an account holds: balances (spot), positions (perpetuals), fills, funding."""
 
 from __future__ import annotations
 
@@ -53,3 +53,16 @@ class Fill:
     filled_at_ms: int
     #: True: the exchange made it of its own accord (liquidation, auto-deleveraging, ...), nobody's order did.
     is_system: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class FundingPayment:
+    """What one interval of holding a perpetual position brought or cost."""
+
+    symbol: str
+    #: Positive: received; negative: paid. Quote units.
+    amount: Decimal
+    #: Fraction of the notional, for the interval; when positive, longs pay.
+    rate: Decimal
+    #: When the interval ended, exchange time, ms since the epoch.
+    interval_end_ms: int

@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
-from exchanges.base import Authorization, PlaceResult
+from exchanges.base import Authorization, DepthSnapshot, PlaceResult
 from exchanges.clock import ExchangeClock, StoreClockReading
 from market.book import BookLevel, OrderBook
 from market.instrument import Instrument
 from market.orders import CancelAnswer, CancelOutcome, NewOrder, OpenOrder, OrderStatus, TimeInForce
-from market.position import Balance, Fill, Position
+from market.position import Balance, Fill, FundingPayment, Position
 from market.terms import AccountTerms
 from runner.config import InstanceConfig
 from runner.venues import Venues
@@ -65,6 +65,9 @@ class FakeVenue:
         self.faults: defaultdict[str, deque[Fault]] = defaultdict(deque)
         self.always: dict[str, Fault] = {}
         self.net_quantity = Decimal(0)
+        self.funding: list[FundingPayment] = []
+        #: Number of the last change of the book.
+        self.last_update_id = 0
         #: What an immediate-or-cancel order fills of what it asks for.
         self.ioc_share = Decimal(1)
         self.the_clock = FixedClock()
@@ -122,6 +125,15 @@ class FakeVenue:
             updated_at_ms=0,
         )
 
+    def depth_snapshot(self, symbol: str) -> DepthSnapshot:
+        """Return the book with its number."""
+        return DepthSnapshot(book=self.order_book(symbol), last_update_id=self.last_update_id)
+
+    def account_open_orders(self) -> tuple[OpenOrder, ...]:
+        """Return what rests."""
+        answer = self._asked("account_open_orders", None)
+        return tuple(self.resting.values()) if answer is GO_ON else answer
+
     def open_orders(self, symbol: str) -> tuple[OpenOrder, ...]:
         """Return what rests."""
         answer = self._asked("open_orders", symbol, symbol)
@@ -152,6 +164,24 @@ class FakeVenue:
         """Return the position."""
         answer = self._asked("position", symbol, symbol)
         return Position(symbol=symbol, net_quantity=self.net_quantity) if answer is GO_ON else answer
+
+    def positions(self) -> tuple[Position, ...]:
+        """Return the position, unless it is flat."""
+        answer = self._asked("positions", None)
+        if answer is not GO_ON:
+            return answer  # type: ignore[no-any-return]
+        position = Position(symbol=self.the_instrument.symbol, net_quantity=self.net_quantity)
+        return (position,) if position.net_quantity else ()
+
+    def account_fills(self, *, since_ms: int) -> tuple[Fill, ...]:
+        """Return what was filled."""
+        answer = self._asked("account_fills", since_ms, since_ms)
+        return tuple(self.filled) if answer is GO_ON else answer
+
+    def funding_payments(self, *, since_ms: int) -> tuple[FundingPayment, ...]:
+        """Return what was paid and received."""
+        answer = self._asked("funding_payments", since_ms, since_ms)
+        return tuple(self.funding) if answer is GO_ON else answer
 
     def fills(self, symbol: str, *, since_ms: int) -> tuple[Fill, ...]:
         """Return what was filled."""

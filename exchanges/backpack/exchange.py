@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
-from exchanges.backpack import answers, parse, placement
+from exchanges.backpack import answers, history, parse, placement
 from exchanges.backpack.client import BackpackClient, Request, Response
 from exchanges.backpack.config import MAX_WINDOW_MS, BackpackConfig, Credentials
 from exchanges.backpack.rows import Row, load_json
 from exchanges.backpack.signing import Fields
-from exchanges.base import Authorization, PlaceResult
+from exchanges.base import Authorization, DepthSnapshot, PlaceResult
 from exchanges.budget import RateBudget, RequestKind
 from exchanges.clock import ExchangeClock
 from exchanges.errors import (
@@ -24,15 +24,13 @@ from exchanges.errors import (
 from market.book import OrderBook
 from market.instrument import Instrument
 from market.orders import CancelAnswer, CancelOutcome, NewOrder, OpenOrder
-from market.position import Balance, Fill, Position
+from market.position import Balance, Fill, FundingPayment, Position
 from market.terms import AccountTerms
 
 #: Levels of the book asked for on each side; the exchange knows 5, 10, 20, 50, 100, 500 and 1000.
 DEPTH_LEVELS = 50
-#: Rows of one page of a history, the most the exchange gives.
-PAGE_ROWS = 1000
-#: Pages read before we say that we do not know: 100 000 rows.
-MAX_PAGES = 100
+#: Levels to keep a book from: what is further out stays unknown to it.
+SNAPSHOT_LEVELS = 1000
 #: How far back an order of unknown fate is looked for: the longest window, twice.
 LOOK_BACK_MS = 2 * MAX_WINDOW_MS
 #: The exchange stamps orders and answers `/time` on different machines; their clocks may differ by this.
@@ -72,12 +70,19 @@ class BackpackExchange:
 
     def order_book(self, symbol: str) -> OrderBook:
         """Return the best `DEPTH_LEVELS` levels of each side."""
-        answer = self._public("/api/v1/depth", {"symbol": symbol, "limit": str(DEPTH_LEVELS)})
-        return answers.read(lambda body: parse.order_book(symbol, body), answer)
+        return self._depth(symbol, DEPTH_LEVELS).book
+
+    def depth_snapshot(self, symbol: str) -> DepthSnapshot:
+        """Return the best `SNAPSHOT_LEVELS` levels of each side, with the number of their last change."""
+        return self._depth(symbol, SNAPSHOT_LEVELS)
 
     def open_orders(self, symbol: str) -> tuple[OpenOrder, ...]:
         """Return every open order of the account on `symbol`, whoever placed it."""
         return answers.read(parse.orders, self._get("/api/v1/orders", "orderQueryAll", {"symbol": symbol}))
+
+    def account_open_orders(self) -> tuple[OpenOrder, ...]:
+        """Return every open order of the account, on whatever symbol, whoever placed it."""
+        return answers.read(parse.orders, self._get("/api/v1/orders", "orderQueryAll", {}))
 
     def find_order(self, symbol: str, client_order_id: int) -> OpenOrder | None:
         """Return the resting order with this client order id, None when the exchange says that none rests."""
@@ -107,22 +112,7 @@ class BackpackExchange:
         resting = self.find_order(symbol, client_order_id)
         if resting is not None and resting.created_at_ms >= oldest_ms:
             return resting
-        for page in range(MAX_PAGES):
-            answer = self._get(
-                "/wapi/v1/history/orders",
-                "orderHistoryQueryAll",
-                {"symbol": symbol, "limit": PAGE_ROWS, "offset": page * PAGE_ROWS, "sortDirection": "Desc"},
-            )
-            rows = answers.read(parse.orders, answer)
-            recent = [row for row in rows if row.created_at_ms >= oldest_ms]
-            for row in recent:
-                if row.client_order_id == client_order_id:
-                    return row
-            if not recent or answers.is_last_page(
-                answer, seen=page * PAGE_ROWS + len(rows), rows=len(rows), page_rows=PAGE_ROWS
-            ):
-                return None
-        raise Unavailable(f"the order history of {symbol} has no end; ask again with a later not_before_ms")
+        return history.order_of_client(self._get, symbol, client_order_id, oldest_ms=oldest_ms)
 
     def find_ended(self, symbol: str, order_id: str) -> OpenOrder | None:
         """Return an order as the history shows it after its end; None when it does not, or not yet.
@@ -149,32 +139,25 @@ class BackpackExchange:
             return Position(symbol=symbol, net_quantity=Decimal(0))
         return answers.read(lambda body: parse.position(symbol, body), answer)
 
-    def fills(self, symbol: str, *, since_ms: int) -> tuple[Fill, ...]:
-        """Return all fills on `symbol` at or after `since_ms` (exchange time), oldest first.
+    def positions(self) -> tuple[Position, ...]:
+        """Return all positions that are not flat; the exchange's "not found" is known to mean none."""
+        try:
+            answer = self._get("/api/v1/position", "positionQuery", {})
+        except OrderNotFound:
+            return ()
+        return tuple(row for row in answers.read(parse.positions, answer) if row.net_quantity)
 
-        Reads from the old end, so that a fill that happens meanwhile lengthens the last page instead of
-        pushing one over the edge of two.
-        """
-        found: dict[tuple[str, str], Fill] = {}
-        seen = 0
-        for _ in range(MAX_PAGES):
-            answer = self._get(
-                "/wapi/v1/history/fills",
-                "fillHistoryQueryAll",
-                {
-                    "symbol": symbol,
-                    "from": since_ms,
-                    "limit": PAGE_ROWS,
-                    "offset": seen,
-                    "sortDirection": "Asc",
-                },
-            )
-            rows = answers.read(parse.fills, answer)
-            seen += len(rows)
-            found |= {(fill.order_id, fill.trade_id): fill for fill in rows}
-            if answers.is_last_page(answer, seen=seen, rows=len(rows), page_rows=PAGE_ROWS):
-                return tuple(sorted(found.values(), key=lambda fill: fill.filled_at_ms))
-        raise Unavailable(f"more than {MAX_PAGES * PAGE_ROWS} fills on {symbol}; ask for a later since_ms")
+    def fills(self, symbol: str, *, since_ms: int) -> tuple[Fill, ...]:
+        """Return all fills on `symbol` at or after `since_ms` (exchange time), oldest first."""
+        return history.fills(self._get, {"symbol": symbol}, since_ms=since_ms)
+
+    def account_fills(self, *, since_ms: int) -> tuple[Fill, ...]:
+        """Return all fills of the account at or after `since_ms` (exchange time), oldest first."""
+        return history.fills(self._get, {}, since_ms=since_ms)
+
+    def funding_payments(self, *, since_ms: int) -> tuple[FundingPayment, ...]:
+        """Return the funding of intervals that ended at or after `since_ms`, oldest first."""
+        return history.funding_payments(self._get, since_ms=since_ms)
 
     def place(self, orders: Sequence[NewOrder], authorization: Authorization) -> tuple[PlaceResult, ...]:
         """Send `orders`, `max_batch` in a request, and return one result for each, in order.
@@ -228,6 +211,17 @@ class BackpackExchange:
     def close(self) -> None:
         """Close the pooled connections."""
         self._client.close()
+
+    def _depth(self, symbol: str, levels: int) -> DepthSnapshot:
+        answer = self._public("/api/v1/depth", {"symbol": symbol, "limit": str(levels)})
+        return answers.read(
+            lambda body: DepthSnapshot(
+                book=parse.order_book(symbol, body),
+                last_update_id=parse.last_update_id(body),
+                max_levels=levels,
+            ),
+            answer,
+        )
 
     def _public(self, path: str, fields: Fields) -> Response:
         return self._ask(Request(method="GET", path=path, kind=RequestKind.READ, payload=fields))

@@ -11,7 +11,7 @@ from exchanges.errors import Refused
 from market.book import BookLevel, OrderBook
 from market.instrument import Instrument, MarketType
 from market.orders import OpenOrder, OrderStatus, Side
-from market.position import Balance, Fill, Position
+from market.position import Balance, Fill, FundingPayment, Position
 from market.terms import AccountTerms
 
 logger = logging.getLogger(__name__)
@@ -86,6 +86,11 @@ def order_book(symbol: str, body: bytes) -> OrderBook:
         asks=tuple(asks),
         updated_at_ms=row.integer("timestamp") // 1000,
     )
+
+
+def last_update_id(body: bytes) -> int:
+    """Return the number of the last change in a book; the wire message is the one of `order_book`."""
+    return Row(load_json(body)).integer("lastUpdateId")
 
 
 def order(row: Row) -> OpenOrder:
@@ -168,21 +173,20 @@ def balances(body: bytes) -> dict[str, Balance]:
 
 
 def position(symbol: str, body: bytes) -> Position:
-    """Return the position on `symbol`, flat when the list does not name it. `netQuantity` is signed.
+    """Return the position on `symbol`, flat when the list of `positions` does not name it."""
+    for row in load_rows(body):
+        if row.text("symbol") == symbol:
+            return _position(row)
+    return Position(symbol=symbol, net_quantity=Decimal(0))
+
+
+def positions(body: bytes) -> tuple[Position, ...]:
+    """Return the positions of a list, flat ones included. `netQuantity` is signed.
 
     ``[{"symbol":"SOL_USDC_PERP","netQuantity":"0.5","entryPrice":"100","markPrice":"101",
     "pnlUnrealized":"0.5","estLiquidationPrice":"0"}]``
     """
-    for row in load_rows(body):
-        if row.text("symbol") == symbol:
-            return Position(
-                symbol=symbol,
-                net_quantity=row.decimal("netQuantity"),
-                entry_price=row.decimal("entryPrice") if row.decimal("netQuantity") else None,
-                mark_price=row.decimal_or_none("markPrice"),
-                unrealized_pnl=row.decimal_or_none("pnlUnrealized") or Decimal(0),
-            )
-    return Position(symbol=symbol, net_quantity=Decimal(0))
+    return tuple(_position(row) for row in load_rows(body))
 
 
 def account_terms(body: bytes) -> AccountTerms:
@@ -228,6 +232,23 @@ def fills(body: bytes) -> list[Fill]:
     ]
 
 
+def funding_payments(body: bytes) -> list[FundingPayment]:
+    """Return the payments of one page. `quantity` is positive when received, the end is naive UTC.
+
+    ``[{"userId":1813870,"subaccountId":0,"symbol":"SOL_USDC_PERP","quantity":"-0.001301",
+    "intervalEndTimestamp":"2025-08-01T16:00:00","fundingRate":"0.0001"}]``
+    """
+    return [
+        FundingPayment(
+            symbol=row.text("symbol"),
+            amount=row.decimal("quantity"),
+            rate=row.decimal("fundingRate"),
+            interval_end_ms=time_ms(row.text("intervalEndTimestamp")),
+        )
+        for row in load_rows(body)
+    ]
+
+
 def time_ms(text: str) -> int:
     """Return ms since the epoch for a history time such as ``2025-07-27T17:39:00.092``, which is UTC."""
     try:
@@ -237,6 +258,16 @@ def time_ms(text: str) -> int:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return (moment - EPOCH) // timedelta(milliseconds=1)
+
+
+def _position(row: Row) -> Position:
+    return Position(
+        symbol=row.text("symbol"),
+        net_quantity=row.decimal("netQuantity"),
+        entry_price=row.decimal("entryPrice") if row.decimal("netQuantity") else None,
+        mark_price=row.decimal_or_none("markPrice"),
+        unrealized_pnl=row.decimal_or_none("pnlUnrealized") or Decimal(0),
+    )
 
 
 def _side(row: Row) -> Side:

@@ -13,7 +13,8 @@ import responses
 
 from exchanges.backpack import signing
 from exchanges.backpack.config import Credentials
-from exchanges.backpack.exchange import LOOK_BACK_MS, PAGE_ROWS, BackpackExchange
+from exchanges.backpack.exchange import LOOK_BACK_MS, BackpackExchange
+from exchanges.backpack.history import PAGE_ROWS
 from exchanges.errors import ExchangeError, RateLimited, Refused, Unavailable
 from market.book import BookLevel
 from market.instrument import MarketType
