@@ -25,15 +25,19 @@ class Access:
     account: str
 
 
+def venue_name(config: InstanceConfig) -> str:
+    """Return the name of the venue in keys and logs: market data and accounts of two must not mix."""
+    return config.metadata.exchange if config.live else f"{config.metadata.exchange}-simulated"
+
+
 def access(config: InstanceConfig, settings: Settings) -> Access:
     """Return where `config` trades and as whom. Raises `ConfigError` when keys are not set."""
     credentials = resolve_credentials(config, settings.environ)
-    venue = config.metadata.exchange if config.live else f"{config.metadata.exchange}-simulated"
     key_hash = hashlib.sha256(credentials.api_key.encode()).hexdigest()[:10]
     return Access(
         base_url=venue_url(config, settings.simulator_url),
         credentials=credentials,
-        account=f"{venue}:{key_hash}",
+        account=f"{venue_name(config)}:{key_hash}",
     )
 
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from market.instrument import Instrument
 from market.net_range import Carried, NetRange
@@ -77,6 +78,29 @@ class Books(BaseModel):
     strangers_since_ms: int = 0
     #: What the limits cut last time, so that only a change makes an event.
     cuts: tuple[str, ...] = ()
+    #: When an order book was read last, ms of the state server's clock; 0: never.
+    book_at_ms: int = 0
+
+    #: The orders when these books were read, and what was learned since: for the ledger.
+    _before: dict[str, KnownOrder] = PrivateAttr(default_factory=dict)
+    _closed: dict[str, KnownOrder] = PrivateAttr(default_factory=dict)
+    _counted: list[Fill] = PrivateAttr(default_factory=list)
+
+    def model_post_init(self, _: Any) -> None:
+        """Remember where these books begin."""
+        self._before = dict(self.orders)
+
+    def changed_orders(self) -> tuple[KnownOrder, ...]:
+        """Return the orders that are not what they were when these books were read."""
+        return tuple(
+            order
+            for order_id, order in (self._closed | self.orders).items()
+            if order_id not in self._before or _standing(order) != _standing(self._before[order_id])
+        )
+
+    def counted_fills(self) -> tuple[Fill, ...]:
+        """Return the fills counted since these books were read."""
+        return tuple(self._counted)
 
     def begin(self, exchange_ms: int) -> None:
         """Note when the run began by the exchange's clock, unless that is known."""
@@ -164,6 +188,12 @@ class Books(BaseModel):
             elif known is not None and fill.quantity and not known.has_counted(fill):
                 self._count_one(fill, known, instrument)
 
+    def count_streamed(self, fills: Iterable[Fill], instrument: Instrument) -> None:
+        """Count fills that came by a stream: ahead of the history, which may not show older ones yet."""
+        read_until_ms = self.read_until_ms
+        self.count(fills, instrument)
+        self.read_until_ms = read_until_ms
+
     def _count_one(self, fill: Fill, known: KnownOrder, instrument: Instrument) -> None:
         name = "{}:{}".format(*known.level_role)
         # All or nothing, also when an interrupted task stops in here: the trade's id comes last.
@@ -177,11 +207,13 @@ class Books(BaseModel):
             "unsettled_since_ms": 0,
         }
         self.orders[known.order_id] = known.model_copy(update=update)
+        self._counted.append(fill)
 
     def _keep_system_fill(self, fill: Fill) -> None:
         if fill.filled_at_ms >= self.began_at_ms and fill.trade_id not in self.system_trades:
             self.unseen_system = (*self.unseen_system, fill)
             self.system_trades = (*self.system_trades[-SYSTEM_FILLS_KEPT:], fill.trade_id)
+            self._counted.append(fill)
 
     def vanished(self, listed: Sequence[OpenOrder]) -> tuple[KnownOrder, ...]:
         """Return the orders that should rest, are not on the list, and are not explained by their fills."""
@@ -196,7 +228,7 @@ class Books(BaseModel):
         """Forget orders whose end and fills are known, and remember their ids while a list may show them."""
         for order in list(self.orders.values()):
             if order.is_over:
-                del self.orders[order.order_id]
+                self._closed[order.order_id] = self.orders.pop(order.order_id)
                 self.over[order.order_id] = now_ms
             else:
                 self.orders[order.order_id] = self._with_its_times(order, now_ms)
@@ -227,6 +259,8 @@ class Books(BaseModel):
         for order in given_up:
             marked = order.model_copy(update={"written_off_until_ms": exchange_ms})
             self._count_one(missing_fill(order, instrument), marked, instrument)
+            # It stands for what may yet be shown: the ledger waits for that.
+            self._counted.pop()
         return tuple(given_up)
 
     def strangers_stay(self, *, are_there: bool, now_ms: int) -> bool:
@@ -289,3 +323,7 @@ class Books(BaseModel):
     def forget_unseen(self) -> None:
         """Note that the strategy's saved state has seen every fill so far."""
         self.unseen = self.unseen_system = ()
+
+
+def _standing(order: KnownOrder) -> tuple[Decimal, Decimal, bool]:
+    return order.quantity, max(order.executed, order.filled), order.ended or order.is_over

@@ -200,6 +200,7 @@ class Cleanup:
                     books_json=books.standing.books.model_dump_json(),
                     daily_json=books.daily_json,
                     intents=books.standing.intents,
+                    bookings=books.bookings(),
                 )
         except Exception as error:  # noqa: BLE001 - the outcome stands, whatever becomes of the books
             log.warning("books not completed", instance=self._lease.instance_id, why=str(error))
@@ -317,6 +318,7 @@ class Cleanup:
             books_json=self._books.standing.books.model_dump_json() if self._books else "",
             intents=self._books.standing.intents if self._books else None,
             daily_json=self._books.daily_json if self._books else "",
+            bookings=self._books.bookings() if self._books else (),
         )
         if kept == "early":
             # The script knows better: something is in flight after all. The sweep tries again.

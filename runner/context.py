@@ -14,6 +14,8 @@ from state.due import Due
 from state.events import Events
 from state.instances import Instances
 from state.leases import Leases
+from state.market_data import MarketData
+from state.own_fills import OwnFills
 from state.scripts import Scripts
 
 
@@ -30,6 +32,8 @@ class Context:
     due: Due
     events: Events
     venues: Venues
+    market_data: MarketData
+    own_fills: OwnFills
 
 
 def open_context(settings: Settings) -> Context:
@@ -58,4 +62,6 @@ def open_context(settings: Settings) -> Context:
         due=Due(client, scripts, grace_ms=settings.sweep_grace_ms),
         events=Events(client),
         venues=Venues(settings, scripts),
+        market_data=MarketData(client, scripts),
+        own_fills=OwnFills(client, scripts),
     )

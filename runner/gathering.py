@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 import structlog
 
 from exchanges.registry import Venue
+from market.book import OrderBook
 from market.instrument import Instrument, MarketType
 from market.orders import OpenOrder, Side
+from market.position import Balance, Position
 from market.snapshot import OwnOrder, Snapshot
+from runner.access import venue_name
 from runner.context import Context
 from runner.known_orders import KnownOrder
 from runner.loaded import LoadedInstance
 from runner.lookups import Standing, clear_up_intents, look_up_vanished
+from runner.market_read import BookRead, Source, read_book
 from state.client_ids import owns
 
 log = structlog.get_logger(__name__)
+
+#: How far back fills of the stream are looked at: by then the exchange's history shows them.
+STREAMED_MS = 30_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +33,8 @@ class Gathered:
     """A snapshot, and what does not belong into a decision."""
 
     snapshot: Snapshot
+    #: Where its order book came from.
+    source: Source
     #: Resting orders in this instance's slot that this run did not place: to be cancelled, never counted.
     strangers: tuple[OpenOrder, ...] = ()
     #: True: they have been there for longer than a cancel can take.
@@ -39,22 +48,45 @@ def gather(
 
     Raises `ExchangeError` when anything is unknown; what `standing` learned until then is true all the same.
     """
-    instrument = context.venues.instrument(instance.config)
+    standing.instrument = instrument = context.venues.instrument(instance.config)
     # This order lets a fill in between count twice in the exposure, never not at all.
     listed = [o for o in venue.open_orders(instrument.symbol) if owns(standing.slot, o.client_order_id)]
     signed = standing.signed_at_ms(venue)
     strangers = standing.books.observe_list(listed, signed, now_ms=standing.now_ms)
+    standing.streamed_fills = context.own_fills.seen(
+        instance.config.instance_id, since_ms=standing.now_ms - STREAMED_MS
+    )
     unexplained = update_books(venue, instrument, standing, listed)
-    snapshot = read_snapshot(
-        venue,
+    held = read_held(venue, instrument, with_balances=with_balances)
+    read = _read_book(context, instance, venue, standing, instrument.symbol)
+    standing.books.book_at_ms = standing.now_ms
+    snapshot = make_snapshot(
         instrument,
         standing,
+        held,
+        read.book,
         unexplained,
-        with_balances=with_balances,
         exclusive_symbol=instance.config.exclusive_symbol,
     )
     stay = standing.books.strangers_stay(are_there=bool(strangers), now_ms=standing.now_ms)
-    return Gathered(snapshot=snapshot, strangers=strangers, strangers_stay=stay)
+    return Gathered(snapshot=snapshot, source=read.source, strangers=strangers, strangers_stay=stay)
+
+
+def _read_book(
+    context: Context, instance: LoadedInstance, venue: Venue, standing: Standing, symbol: str
+) -> BookRead:
+    streamed = context.market_data.read(venue_name(instance.config), symbol)
+    limit_s = instance.limits.max_data_age_s
+    # After the other questions, which took their time.
+    elapsed_ms = standing.elapsed_ms
+    return read_book(
+        venue,
+        symbol,
+        streamed,
+        now_ms=standing.now_ms + elapsed_ms,
+        exchange_ms=venue.clock.signing_time_ms(standing.now_ms, standing.reading) + elapsed_ms,
+        limit_ms=None if limit_s is None else int(limit_s * 1000),
+    )
 
 
 def update_books(
@@ -67,8 +99,10 @@ def update_books(
     books = standing.books
     books.begin(venue.clock.signing_time_ms(standing.started_at_ms, standing.reading))
     fills = venue.fills(instrument.symbol, since_ms=books.fills_since_ms)
-    clear_up_intents(venue, instrument.symbol, standing, fills)
+    streamed = [fill for fill in standing.streamed_fills if fill.symbol == instrument.symbol]
+    clear_up_intents(venue, instrument.symbol, standing, (*fills, *streamed))
     books.count(fills, instrument)
+    books.count_streamed(streamed, instrument)
     unexplained = look_up_vanished(venue, instrument.symbol, standing, listed)
     exchange_ms = venue.clock.signing_time_ms(standing.now_ms, standing.reading)
     for order in books.write_off(instrument, standing.now_ms, exchange_ms=exchange_ms):
@@ -77,35 +111,49 @@ def update_books(
     return unexplained
 
 
-def read_snapshot(
-    venue: Venue,
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """What the account holds: a position on perpetuals, balances on spot or where they are asked for."""
+
+    position: Position | None
+    balances: Mapping[str, Balance]
+
+
+def read_held(venue: Venue, instrument: Instrument, *, with_balances: bool = False) -> Held:
+    """Ask the exchange what the account holds. Raises `ExchangeError`."""
+    is_perp = instrument.market_type is MarketType.PERP
+    return Held(
+        position=venue.position(instrument.symbol) if is_perp else None,
+        balances=venue.balances() if with_balances or not is_perp else {},
+    )
+
+
+def make_snapshot(
     instrument: Instrument,
     standing: Standing,
+    held: Held,
+    book: OrderBook,
     unexplained: Sequence[KnownOrder] = (),
     *,
-    with_balances: bool = False,
     exclusive_symbol: bool = False,
 ) -> Snapshot:
-    """Read the market and what is held, and return them with the books. Raises `ExchangeError`."""
-    symbol, books = instrument.symbol, standing.books
-    is_perp = instrument.market_type is MarketType.PERP
-    position = venue.position(symbol) if is_perp else None
-    balances = venue.balances() if with_balances or not is_perp else {}
+    """Return what was read as a decision sees it, together with the books."""
+    books = standing.books
     unsettled = books.unsettled(standing.intents, unexplained)
-    own_orders = books.open_orders(symbol)
+    own_orders = books.open_orders(instrument.symbol)
     return Snapshot(
         taken_at_ms=standing.now_ms,
         started_at_ms=standing.started_at_ms,
         instrument=instrument,
-        book=venue.order_book(symbol).without(_by_price(own_orders)),
+        book=book.without(_by_price(own_orders)),
         open_orders=own_orders,
-        balances=balances,
-        position=position,
+        balances=held.balances,
+        position=held.position,
         fills=books.unseen,
         totals=books.totals_by_level(),
         profit=books.profit,
         unsettled=unsettled,
-        net_bounds=books.net_range(position, unsettled, standing.now_ms),
+        net_bounds=books.net_range(held.position, unsettled, standing.now_ms),
         exclusive_symbol=exclusive_symbol,
         system_fills=books.unseen_system,
     )

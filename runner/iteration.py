@@ -13,6 +13,7 @@ from exchanges.errors import ExchangeError
 from exchanges.registry import Venue
 from market.orders import Role
 from runner.access import require_account
+from runner.bookings import Teller
 from runner.books import Books
 from runner.context import Context
 from runner.daily import advance_daily
@@ -22,8 +23,10 @@ from runner.known_orders import own_order
 from runner.limiting import limited_plan
 from runner.loaded import LoadedInstance, load_running, parse_books
 from runner.lookups import Standing
+from runner.market_read import NoMarketData, Source
 from runner.publisher import Iteration
 from runner.schedule import error_delay_ms, hop_s, task_id
+from runner.withdrawal import must_withdraw, withdrawal
 from state.instances import StopPolicy
 from state.leases import AuthorizationRefused, Committed, Granted, Lease, LeaseLost, Refusal
 from strategies.base import Decision, State, TakerOrder
@@ -47,6 +50,8 @@ class _Work:
     error: str = ""
     stop_reason: str = ""
     unwind: bool = False
+    #: Where the order book came from.
+    source: Source = Source.NONE
 
     def close_books(self, lease: Lease) -> Books | None:
         """Enter what was sent into the books and return them; None when there is nothing to save."""
@@ -120,9 +125,17 @@ def _work(
     )
     # Also kept when gathering fails half-way: what was learned by then is true.
     work.standing = standing
-    gathered = gather(
-        context, instance, venue, standing, with_balances=instance.limits.min_balance is not None
-    )
+    executor = _executor(context, lease, instance, venue, reading, work.report)
+    try:
+        gathered = gather(
+            context, instance, venue, standing, with_balances=instance.limits.min_balance is not None
+        )
+    except NoMarketData as missing:
+        if not must_withdraw(lease, instance, standing, missing):
+            raise
+        executor.carry_out(withdrawal(instance, standing), None)
+        return
+    work.source = gathered.source
     work.daily_json, work.stop_reason = advance_daily(lease, instance.limits, gathered.snapshot)
     if work.stop_reason:
         return
@@ -132,7 +145,6 @@ def _work(
         work.state_json = decision.state.model_dump_json()
         return
     plan, taker = _plan(context, lease, instance, gathered, decision, standing)
-    executor = _executor(context, lease, instance, venue, reading, work.report)
     if _must_wait(lease, gathered, standing):
         executor.carry_out(replace(plan, places=()), None)
         if gathered.strangers_stay:
@@ -220,6 +232,7 @@ def _end(context: Context, lease: Lease, work: _Work) -> tuple[Iteration, ...]:
             intents=None if standing is None else standing.intents,
             stop_reason=work.stop_reason,
             stop_policy=_stop_policy(work),
+            bookings=_bookings(lease, standing),
         )
     except LeaseLost:
         log.warning("lease was taken over", instance=lease.instance_id, epoch=lease.epoch, seq=lease.seq)
@@ -235,9 +248,24 @@ def _end(context: Context, lease: Lease, work: _Work) -> tuple[Iteration, ...]:
         placed=len(report.accepted),
         refused=len(report.refused),
         unresolved=len(report.unresolved),
+        book=str(work.source),
         failed=bool(work.error),
     )
     return _next(context, lease, committed) if committed.running else ()
+
+
+def _bookings(lease: Lease, standing: Standing | None) -> Sequence[str]:
+    if standing is None:
+        return ()
+    teller = Teller(
+        account=lease.account,
+        instance_id=lease.instance_id,
+        epoch=lease.epoch,
+        slot=lease.slot,
+        source="iteration",
+        at_ms=lease.claimed_at_ms,
+    )
+    return teller.tell(standing.books, standing.instrument)
 
 
 def _stop_policy(work: _Work) -> StopPolicy:

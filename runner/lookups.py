@@ -12,6 +12,7 @@ import structlog
 from exchanges.clock import StoreClockReading
 from exchanges.errors import ExchangeError
 from exchanges.registry import Venue
+from market.instrument import Instrument
 from market.orders import OpenOrder
 from market.position import Fill
 from runner.books import LONGEST_HISTORY_LAG_MS, Books
@@ -44,6 +45,15 @@ class Standing:
     history_lag_ms: int = LONGEST_HISTORY_LAG_MS
     #: True: no order of the run rests any more, so that only histories have to be asked.
     is_proven_gone: bool = False
+    #: What a feed has seen: the exchange's history may not show it yet.
+    streamed_fills: tuple[Fill, ...] = ()
+    #: None: not read yet.
+    instrument: Instrument | None = None
+
+    @property
+    def elapsed_ms(self) -> int:
+        """Return how long ago this began, ms."""
+        return int((time.monotonic() - self.reading.monotonic_s) * 1000)
 
     @property
     def unasked(self) -> bool:

@@ -15,10 +15,11 @@ from exchanges.errors import ExchangeError
 from exchanges.registry import Venue
 from market.orders import Side
 from market.snapshot import Snapshot
+from runner.bookings import Teller
 from runner.closing import ClosingOrders
 from runner.context import Context
 from runner.daily import close_daily
-from runner.gathering import read_snapshot, update_books
+from runner.gathering import STREAMED_MS, make_snapshot, read_held, update_books
 from runner.loaded import LoadedInstance, parse_books
 from runner.lookups import Standing
 from state.cleanup_leases import CleanupLease, InFlight
@@ -95,6 +96,7 @@ class LastBooks:
     ) -> None:
         self._instrument = context.venues.instrument(instance.config)
         self._instance = instance
+        self._own_fills = context.own_fills
         self._venue = venue
         self._closing = closing
         self._cleaner = cleaner
@@ -104,6 +106,14 @@ class LastBooks:
         self._daily_json = data.daily_json
         self._epoch = lease.epoch
         reading = closing.read_clock()
+        self._teller = Teller(
+            account=lease.account,
+            instance_id=lease.instance_id,
+            epoch=lease.epoch,
+            slot=lease.slot,
+            source="cleanup",
+            at_ms=reading.store_ms,
+        )
         self.standing = Standing(
             slot=lease.slot,
             books=parse_books(data.books_json),
@@ -120,6 +130,10 @@ class LastBooks:
     def daily_json(self) -> str:
         """Return the day's result to save (JSON), empty when it stays as it was."""
         return close_daily(self._daily_json, self._epoch, self.standing.books.profit, self.standing.now_ms)
+
+    def bookings(self) -> list[str]:
+        """Return what the ledger is to be told (JSON)."""
+        return self._teller.tell(self.standing.books, self._instrument)
 
     def note_cancelled(self, executed: Mapping[str, Decimal | None]) -> None:
         """Learn from the answers to cancels what was executed of each order in all."""
@@ -140,6 +154,9 @@ class LastBooks:
             self.standing.fence_ms = in_flight.fence_ms
             self.standing.reading = self._closing.read_clock()
             self.standing.now_ms = self.standing.reading.store_ms
+            self.standing.streamed_fills = self._own_fills.seen(
+                self._teller.instance_id, since_ms=self.standing.now_ms - STREAMED_MS
+            )
             try:
                 unexplained = update_books(self._venue, self._instrument, self.standing, ())
             except ExchangeError as error:
@@ -196,15 +213,18 @@ class LastBooks:
     def _snapshot(self) -> Snapshot | None:
         """Return a snapshot whose book can be traded with, None when there is none now."""
         try:
-            snapshot = read_snapshot(
-                self._venue,
-                self._instrument,
-                self.standing,
-                exclusive_symbol=self._instance.config.exclusive_symbol,
-            )
+            held = read_held(self._venue, self._instrument)
+            book = self._venue.order_book(self._instrument.symbol)
         except ExchangeError as error:
             self._cleaner.note_trouble(f"position or book unknown: {error}")
             return None
+        snapshot = make_snapshot(
+            self._instrument,
+            self.standing,
+            held,
+            book,
+            exclusive_symbol=self._instance.config.exclusive_symbol,
+        )
         if not is_two_sided(snapshot.book):
             self._cleaner.note_trouble("the book has only one side")
             return None

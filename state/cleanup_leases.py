@@ -10,6 +10,7 @@ import redis
 
 from market.orders import Role
 from state import keys
+from state.bookings import MOST_WAITING
 from state.instances import StopPolicy
 from state.leases import Granted, LeaseLost, Refusal, granted, intents_json, order_fields
 from state.scripts import Scripts
@@ -134,10 +135,11 @@ class CleanupLeases:
         books_json: str = "",
         intents: Mapping[int, int] | None = None,
         daily_json: str = "",
+        bookings: Sequence[str] = (),
     ) -> str:
         """End the cleanup; return ``stopped``, ``retry``, ``failed`` or ``early``. Raises `LeaseLost`.
 
-        `books_json`, `intents` and `daily_json` as for a commit of an iteration.
+        `books_json`, `intents`, `daily_json` and `bookings` as for a commit of an iteration.
         """
         result = str(
             self._scripts.call(
@@ -148,6 +150,7 @@ class CleanupLeases:
                     keys.DUE,
                     keys.EVENTS,
                     keys.intents(lease.instance_id),
+                    keys.BOOKINGS,
                 ],
                 [
                     lease.instance_id,
@@ -160,6 +163,8 @@ class CleanupLeases:
                     books_json,
                     intents_json(intents),
                     daily_json,
+                    MOST_WAITING,
+                    *bookings,
                 ],
             )[0]
         )
@@ -168,13 +173,19 @@ class CleanupLeases:
         return result
 
     def complete_books(
-        self, lease: CleanupLease, *, books_json: str, daily_json: str, intents: Mapping[int, int]
+        self,
+        lease: CleanupLease,
+        *,
+        books_json: str,
+        daily_json: str,
+        intents: Mapping[int, int],
+        bookings: Sequence[str] = (),
     ) -> bool:
         """Save the books of a run that has ended clean; tell whether no other run has begun since."""
         reply = self._scripts.call(
             "complete_books",
-            [keys.record(lease.instance_id), keys.intents(lease.instance_id)],
-            [lease.epoch, books_json, daily_json, intents_json(intents)],
+            [keys.record(lease.instance_id), keys.intents(lease.instance_id), keys.BOOKINGS],
+            [lease.epoch, books_json, daily_json, intents_json(intents), MOST_WAITING, *bookings],
         )
         return reply[0] == "saved"
 

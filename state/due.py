@@ -23,7 +23,8 @@ class IterateAgain:
 
     instance_id: str
     epoch: int
-    tick: int
+    #: None: a wake-up that nobody has taken.
+    tick: int | None
     task_id: str
 
 
@@ -69,5 +70,11 @@ class Due:
             return None
         kind, epoch, rest = reply
         if kind == "iterate":
-            return IterateAgain(instance_id=instance_id, epoch=int(epoch), tick=int(rest), task_id=task_id)
+            tick = int(rest)
+            return IterateAgain(
+                instance_id=instance_id,
+                epoch=int(epoch),
+                tick=None if tick < 0 else tick,
+                task_id=task_id,
+            )
         return CleanUp(instance_id=instance_id, epoch=int(epoch), pending_task_id=str(rest))

@@ -40,6 +40,26 @@ def trace(instance_id: str) -> str:
     return f"{PREFIX}:{{{instance_id}}}:trace"
 
 
+def own_fills(instance_id: str) -> str:
+    """Stream, short: fills of the instance's orders as a feed saw them, for its next iteration."""
+    return f"{PREFIX}:{{{instance_id}}}:fills"
+
+
+def market(venue: str, symbol: str) -> str:
+    """Hash: the newest order book that a feed has seen, and when."""
+    return f"{PREFIX}:market:{venue}:{symbol}"
+
+
+def feed_lease(account: str) -> str:
+    """String that ends by itself: which feed process listens to an account."""
+    return f"{PREFIX}:feed:lease:{account}"
+
+
+def feed_cursor(account: str) -> str:
+    """Hash: until when (ms, exchange time) an account's histories have been read completely."""
+    return f"{PREFIX}:feed:cursor:{account}"
+
+
 def slots(account: str) -> str:
     """Hash: instance id to its slot, and ``#slot`` to its instance, for one account."""
     return f"{PREFIX}:slots:{account}"
@@ -60,3 +80,9 @@ WAKE = f"{PREFIX}:wake"
 INSTANCES = f"{PREFIX}:instances"
 #: Hash: worker host name to its heartbeat (JSON).
 WORKERS = f"{PREFIX}:workers"
+#: Hash: name of a feed process to its heartbeat (JSON).
+FEEDS = f"{PREFIX}:feeds"
+#: Stream: what the ledger has yet to take (JSON), oldest first.
+BOOKINGS = f"{PREFIX}:bookings"
+#: String: id of the ledger that takes bookings here; another one must not.
+LEDGER = f"{PREFIX}:ledger"

@@ -12,6 +12,7 @@ import redis
 
 from market.orders import Role
 from state import keys
+from state.bookings import MOST_WAITING
 from state.client_ids import ClientOrderId, client_order_ids, generation_field, intent_field
 from state.connection import StateError
 from state.instances import StopPolicy
@@ -189,12 +190,13 @@ class Leases:
         intents: Mapping[int, int] | None = None,
         stop_reason: str = "",
         stop_policy: StopPolicy | None = None,
+        bookings: Sequence[str] = (),
     ) -> Committed:
         """Save the state, release the lease, and return what to publish. Raises `LeaseLost`.
 
         `order_ids` are the own orders believed open now. `intents` are the client order ids whose fate is
         still not known, with when they were given. What is None or empty stays as it was. A `stop_reason`
-        closes the gate, as `request_stop` does.
+        closes the gate, as `request_stop` does. `bookings` are for the ledger (JSON).
         """
         kind, *rest = self._scripts.call(
             "commit",
@@ -207,6 +209,7 @@ class Leases:
                 keys.stop(lease.instance_id),
                 keys.EVENTS,
                 keys.WAKE,
+                keys.BOOKINGS,
             ],
             [
                 lease.instance_id,
@@ -225,6 +228,8 @@ class Leases:
                 intents_json(intents),
                 stop_reason,
                 (stop_policy or StopPolicy()).to_json(),
+                MOST_WAITING,
+                *bookings,
             ],
         )
         if kind == "lost":

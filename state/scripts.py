@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     import redis
+    from redis.client import Pipeline
     from redis.commands.core import Script
 
 LUA_DIR = Path(__file__).parent / "lua"
@@ -28,6 +29,10 @@ class Scripts:
     def call(self, name: str, keys: Sequence[str], args: Sequence[str | int]) -> Reply:
         """Run script `name` and return its list."""
         return cast("Reply", self._scripts[name](keys=list(keys), args=list(args)))
+
+    def queue(self, pipeline: Pipeline, name: str, keys: Sequence[str], args: Sequence[str | int]) -> None:
+        """Run script `name` when `pipeline` is executed."""
+        self._scripts[name](keys=list(keys), args=list(args), client=pipeline)
 
     def call_int(self, name: str, keys: Sequence[str], args: Sequence[str | int]) -> int:
         """Run script `name`, which returns one integer."""

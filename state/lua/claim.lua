@@ -23,6 +23,8 @@ local seq = redis.call('HINCRBY', KEYS[1], 'seq', 1)
 local lease_until = now + tonumber(ARGV[6])
 redis.call('HSET', KEYS[1], 'lease_token', ARGV[4], 'lease_until', lease_until, 'running_task_id', ARGV[5],
   'lease_kind', ARGV[3] == '-1' and 'wake' or 'tick', 'fence_base', r[7] or 0, 'resends', 0)
+-- Whatever a wake-up was asked for, this iteration sees it.
+redis.call('HDEL', KEYS[1], 'woken')
 redis.call('ZADD', KEYS[2], lease_until + tonumber(ARGV[7]), ARGV[1])
 redis.call('XADD', KEYS[3], 'MAXLEN', '~', 1000, '*', 'event', 'claimed', 'epoch', ARGV[2], 'tick', r[3], 'seq', seq,
   'kind', ARGV[3] == '-1' and 'wake' or 'tick', 'token', ARGV[4], 'at_ms', now)

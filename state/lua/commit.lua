@@ -1,11 +1,11 @@
 -- End an iteration: save its state, release its lease, say what to publish.
--- KEYS: 1 record, 2 due set, 3 trace, 4 released list, 5 intents, 6 stop key, 7 events, 8 wake list
+-- KEYS: 1 record, 2 due set, 3 trace, 4 released list, 5 intents, 6 stop key, 7 events, 8 wake list, 9 bookings
 -- ARGV: 1 instance, 2 token, 3 resolved ('1': every request got its answer), 4 strategy state ('' keeps the old one),
 --   5 interval ms, 6 task id of the next scheduled iteration, 7 error ('' for none), 8 delay ms after an error, 9 grace ms,
 --   10 ids of the own orders believed open now, comma separated ('-' keeps the old list),
 --   11 how much before it is due an iteration may run, ms, 12 books ('' keeps the old ones), 13 daily result
 --   ('' keeps the old one), 14 intents that are still open (JSON; '-' keeps them all), 15 why the run stops itself
---   ('' : it does not), 16 policy of that stop (JSON)
+--   ('' : it does not), 16 policy of that stop (JSON), 17 most bookings that wait, 18.. bookings for the ledger (JSON)
 -- Returns {'running', epoch, tick, countdown ms (-1: the pending message stands), wake-up wanted 0|1, errors},
 --   {'stopping'} (also for failed or stopped) or {'lost'}: another task holds the lease, nothing changed.
 local t = redis.call('TIME')
@@ -24,6 +24,8 @@ if ARGV[14] ~= '-' then
   redis.call('DEL', KEYS[5])
   for name, at in pairs(cjson.decode(ARGV[14])) do redis.call('HSET', KEYS[5], name, at) end
 end
+-- In one step with the books: what they have counted, the ledger will.
+for i = 18, #ARGV do redis.call('XADD', KEYS[9], 'MAXLEN', '~', ARGV[17], '*', 'booking', ARGV[i]) end
 redis.call('XADD', KEYS[3], 'MAXLEN', '~', 1000, '*', 'event', 'committed', 'epoch', r[4], 'tick', r[5], 'seq', r[9],
   'token', ARGV[2], 'resolved', ARGV[3], 'at_ms', now)
 local errors = 0
@@ -84,7 +86,13 @@ end
 if countdown >= 0 then
   redis.call('HSET', KEYS[1], 'tick', tick, 'due', due, 'pending_task_id', ARGV[6])
 end
-redis.call('ZADD', KEYS[2], math.max(due, now) + tonumber(ARGV[9]), ARGV[1])
+local look_at = math.max(due, now) + tonumber(ARGV[9])
 -- After an error the back-off holds: a wake-up must not undercut it.
 local wake = (r[8] and countdown ~= 0 and ARGV[7] == '') and 1 or 0
+if wake == 1 then
+  -- Who publishes it may die before: a sweep looks after it as after any message.
+  redis.call('HSET', KEYS[1], 'woken', now)
+  look_at = math.min(look_at, now + 1000)
+end
+redis.call('ZADD', KEYS[2], look_at, ARGV[1])
 return {'running', tonumber(r[4]), tick, countdown, wake, errors}

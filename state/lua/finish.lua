@@ -1,8 +1,9 @@
 -- End a cleanup: stopped when it is clean, otherwise tried again later (and failed from the given attempt on).
--- KEYS: 1 record, 2 stop key, 3 due set, 4 events, 5 intents
+-- KEYS: 1 record, 2 stop key, 3 due set, 4 events, 5 intents, 6 bookings
 -- ARGV: 1 instance, 2 token, 3 'clean' or 'unclean', 4 outcome JSON, 5 retry after ms, 6 attempts until failed,
 --   7 '1' when own orders stay because the policy says so, 8 books ('' keeps the old ones), 9 intents that are
---   still open (JSON; '-' keeps them all), 10 daily result ('' keeps the old one)
+--   still open (JSON; '-' keeps them all), 10 daily result ('' keeps the old one), 11 most bookings that wait,
+--   12.. bookings for the ledger (JSON)
 -- Returns {'stopped'|'retry'|'failed', now}, {'lost'}, or {'early', now} when something can still arrive.
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
@@ -19,6 +20,7 @@ if ARGV[9] ~= '-' then
   redis.call('DEL', KEYS[5])
   for name, at in pairs(cjson.decode(ARGV[9])) do redis.call('HSET', KEYS[5], name, at) end
 end
+for i = 12, #ARGV do redis.call('XADD', KEYS[6], 'MAXLEN', '~', ARGV[11], '*', 'booking', ARGV[i]) end
 local result = 'stopped'
 if ARGV[3] == 'clean' then
   redis.call('HSET', KEYS[1], 'phase', 'stopped', 'stopped_at', now, 'kept', ARGV[7])

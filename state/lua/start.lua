@@ -15,7 +15,7 @@ if phase == 'failed' and cleanup_until > now then return {'cleaning', epoch} end
 epoch = epoch + 1
 -- `fence` stays: a forced start may follow a run whose last request can still arrive.
 redis.call('HDEL', KEYS[1], 'lease_token', 'lease_until', 'lease_kind', 'running_task_id', 'pending_task_id', 'again',
-  'cleanup_token', 'cleanup_until', 'attempts', 'outcome', 'state', 'books', 'last_error', 'stop_by', 'stop_reason',
+  'woken', 'cleanup_token', 'cleanup_until', 'attempts', 'outcome', 'state', 'books', 'last_error', 'stop_by', 'stop_reason',
   'stop_policy', 'kept', 'stop_requested_at', 'stopped_at')
 redis.call('HSET', KEYS[1], 'phase', 'running', 'epoch', epoch, 'tick', 0, 'seq', 0, 'due', now, 'resends', 0, 'errors', 0,
   'started_at', now, 'config_version', ARGV[2], 'slot', ARGV[4], 'account', ARGV[5])
@@ -24,7 +24,7 @@ redis.call('SET', KEYS[3], ARGV[3])
 redis.call('SADD', KEYS[8], ARGV[1])
 redis.call('ZADD', KEYS[5], now, ARGV[1])
 redis.call('XADD', KEYS[6], 'MAXLEN', '~', 100000, '*', 'event', 'started', 'instance', ARGV[1], 'epoch', epoch,
-  'at_ms', now, 'by', ARGV[7])
+  'at_ms', now, 'by', ARGV[7], 'config_version', ARGV[2], 'account', ARGV[5])
 redis.call('LPUSH', KEYS[7], ARGV[1])
 redis.call('LTRIM', KEYS[7], 0, 999)
 return {'started', epoch, now}

@@ -1,13 +1,13 @@
 -- Look at one instance that is due for a sweep and say what has to be published for it.
 -- KEYS: 1 record, 2 due set
 -- ARGV: 1 instance, 2 task id for a new message, 3 first resend after ms, 4 longest resend ms, 5 grace ms
--- Returns {} (nothing to do), {'iterate', epoch, tick} or {'cleanup', epoch, pending task id}.
+-- Returns {} (nothing to do), {'iterate', epoch, tick (-1: a wake-up)} or {'cleanup', epoch, pending task id}.
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local score = redis.call('ZSCORE', KEYS[2], ARGV[1])
 if not score or tonumber(score) > now then return {} end
 local r = redis.call('HMGET', KEYS[1], 'phase', 'epoch', 'tick', 'due', 'lease_token', 'lease_until', 'cleanup_token',
-  'cleanup_until', 'resends', 'pending_task_id')
+  'cleanup_until', 'resends', 'pending_task_id', 'woken', 'again')
 local resends = tonumber(r[9] or '0')
 -- Each further message waits longer, so that a backlog is not made worse by its own repair.
 local resend_at = now + math.min(tonumber(ARGV[4]), tonumber(ARGV[3]) * 2 ^ math.min(resends, 20))
@@ -18,6 +18,12 @@ if r[1] == 'running' then
     return {}
   end
   if tonumber(r[4]) > now then
+    -- A wake-up that nobody has claimed; `again` is left over where a holder died before it could publish one.
+    if r[11] or r[12] then
+      redis.call('HSET', KEYS[1], 'resends', resends + 1)
+      redis.call('ZADD', KEYS[2], math.min(resend_at, tonumber(r[4]) + tonumber(ARGV[5])), ARGV[1])
+      return {'iterate', tonumber(r[2]), -1}
+    end
     redis.call('ZADD', KEYS[2], tonumber(r[4]) + tonumber(ARGV[5]), ARGV[1])
     return {}
   end

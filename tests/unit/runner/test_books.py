@@ -175,6 +175,6 @@ def test_the_books_survive_being_kept_as_json(books: Books) -> None:
     count(books, fill())
     books.end("1", Decimal("0.7"))
     again = Books.model_validate_json(books.model_dump_json())
-    assert again == books
+    assert again.model_dump() == books.model_dump()
     assert again.unseen == books.unseen
     assert again.totals_by_level() == books.totals_by_level()

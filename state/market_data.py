@@ -1,0 +1,66 @@
+"""Order books as feeds see them, for iterations."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import cast
+
+import redis
+
+from market.book import BookLevel, OrderBook
+from state import keys
+from state.scripts import Scripts
+
+#: A book that is older by the exchange's time replaces a newer one only when nobody renewed that for so long.
+SET_BACK_AFTER_MS = 5_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamedBook:
+    """A book, and when it reached us."""
+
+    book: OrderBook
+    #: State server's time, ms.
+    received_at_ms: int
+
+
+class MarketData:
+    """The newest book of each market, told and read."""
+
+    def __init__(self, client: redis.Redis, scripts: Scripts) -> None:
+        self._client = client
+        self._scripts = scripts
+
+    def put(self, venue: str, books: Sequence[OrderBook]) -> None:
+        """Keep books, unless newer ones are there."""
+        if not books:
+            return
+        pipe = self._client.pipeline(transaction=False)
+        for book in books:
+            text = json.dumps([_wire(book.bids), _wire(book.asks)], separators=(",", ":"))
+            arguments: list[str | int] = [book.updated_at_ms, text, SET_BACK_AFTER_MS]
+            self._scripts.queue(pipe, "put_book", [keys.market(venue, book.symbol)], arguments)
+        pipe.execute()
+
+    def read(self, venue: str, symbol: str) -> StreamedBook | None:
+        """Return the newest book of a market, however old; None when no feed has seen it."""
+        found = self._client.hmget(keys.market(venue, symbol), "changed_at", "received_at", "book")
+        changed_at, received_at, text = cast("list[str | None]", found)
+        if changed_at is None or received_at is None or text is None:
+            return None
+        bids, asks = (_levels(side) for side in json.loads(text))
+        return StreamedBook(
+            book=OrderBook(symbol=symbol, bids=bids, asks=asks, updated_at_ms=int(changed_at)),
+            received_at_ms=int(received_at),
+        )
+
+
+def _wire(levels: Sequence[BookLevel]) -> list[list[str]]:
+    return [[str(level.price), str(level.quantity)] for level in levels]
+
+
+def _levels(wire: list[list[str]]) -> tuple[BookLevel, ...]:
+    return tuple(BookLevel(price=Decimal(price), quantity=Decimal(quantity)) for price, quantity in wire)
