@@ -1,0 +1,1 @@
+"""Alembic steps that make and change the tables of the ledger."""
