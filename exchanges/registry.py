@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Protocol
 
-from exchanges.backpack.config import BackpackConfig, Credentials
+from exchanges.backpack.config import BASE_URL, BackpackConfig, Credentials, stream_url
 from exchanges.backpack.exchange import open_backpack
+from exchanges.backpack.stream import BackpackStream
 from exchanges.base import Exchange
 from exchanges.budget import RateBudget
 from exchanges.clock import ExchangeClock
+from exchanges.stream import Stream
 from market.orders import OpenOrder
 
 
@@ -52,7 +54,7 @@ class UnknownExchange(ValueError):
 
 def _open_backpack(settings: VenueSettings, credentials: Credentials, budget: RateBudget) -> Venue:
     config = BackpackConfig(
-        base_url=settings.base_url or "https://api.backpack.exchange",
+        base_url=settings.base_url or BASE_URL,
         connect_timeout_s=settings.connect_timeout_s,
         read_timeout_s=settings.read_timeout_s,
         max_batch=settings.max_batch,
@@ -61,7 +63,15 @@ def _open_backpack(settings: VenueSettings, credentials: Credentials, budget: Ra
     return open_backpack(config, credentials, budget)
 
 
+def _open_backpack_stream(settings: VenueSettings, credentials: Credentials, clock: ExchangeClock) -> Stream:
+    url = stream_url(settings.base_url or BASE_URL)
+    return BackpackStream(url, credentials, clock.now_ms)
+
+
 VENUES: dict[str, Callable[[VenueSettings, Credentials, RateBudget], Venue]] = {"backpack": _open_backpack}
+STREAMS: dict[str, Callable[[VenueSettings, Credentials, ExchangeClock], Stream]] = {
+    "backpack": _open_backpack_stream
+}
 
 
 def open_exchange(name: str, settings: VenueSettings, credentials: Credentials, budget: RateBudget) -> Venue:
@@ -72,6 +82,21 @@ def open_exchange(name: str, settings: VenueSettings, credentials: Credentials, 
         ValueError: a setting is out of range.
         exchanges.errors.AuthenticationFailed: the credentials are no key pair.
     """
-    if name not in VENUES:
-        raise UnknownExchange(f"no exchange is called {name!r}; known: {', '.join(sorted(VENUES))}")
+    _check_name(name, VENUES)
     return VENUES[name](settings, credentials, budget)
+
+
+def open_stream(name: str, settings: VenueSettings, credentials: Credentials, clock: ExchangeClock) -> Stream:
+    """Return the stream of the venue called `name`; it connects when it is opened. `clock` is the venue's.
+
+    Raises:
+        UnknownExchange: there is no such venue, or it has no stream.
+        exchanges.errors.AuthenticationFailed: the credentials are no key pair.
+    """
+    _check_name(name, STREAMS)
+    return STREAMS[name](settings, credentials, clock)
+
+
+def _check_name(name: str, known: Collection[str]) -> None:
+    if name not in known:
+        raise UnknownExchange(f"no exchange is called {name!r}; known: {', '.join(sorted(known))}")

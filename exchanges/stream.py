@@ -66,7 +66,8 @@ class OrderUpdate:
     reason: str
     #: Exchange time, ms since the epoch.
     at_ms: int
-    #: For `OrderEvent.FILLED`, else None. Its trade id is the one that `Exchange.fills` shows.
+    #: For `OrderEvent.FILLED`; its trade id is the one that `Exchange.fills` shows. None for the others, and
+    #: for an execution that has no trade id yet: then only `Exchange.fills` tells it.
     fill: Fill | None
 
 
@@ -101,7 +102,7 @@ StreamEvent = BookChange | Pulse | OrderUpdate | PositionUpdate | BalanceUpdate 
 
 
 class Stream(Protocol):
-    """One connection. For one thread, but for `close`, which any thread may call.
+    """One connection at a time. For one thread, but for `close`, which any thread may call.
 
     Nothing tells what was missed while no connection stood: after `open`, ask `Exchange` for everything.
     """
@@ -109,7 +110,8 @@ class Stream(Protocol):
     def open(self) -> None:
         """Connect and subscribe to what happens to the account's orders, positions and balances.
 
-        Exchanges acknowledge nothing: only events show that the subscription stands.
+        Exchanges acknowledge nothing: only events show that the subscription stands. It may be called again
+        when the connection has ended, and watches nothing then; after `close` it raises `StreamClosed`.
 
         Raises:
             exchanges.errors.StreamClosed: no connection.

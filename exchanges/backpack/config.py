@@ -3,10 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 #: The exchange's own limit for `X-Window`, ms.
 MAX_WINDOW_MS = 60_000
+
+#: The exchange's own addresses: requests, and streams of events.
+BASE_URL = "https://api.backpack.exchange"
+STREAM_URL = "wss://ws.backpack.exchange"
+
+
+def stream_url(base_url: str) -> str:
+    """Return where the streams are for requests that go to `base_url`.
+
+    Any server but the exchange's own has both in one place:
+    ``http://127.0.0.1:8801`` becomes ``ws://127.0.0.1:8801/ws``.
+    """
+    url = urlsplit(base_url)
+    if url.hostname == urlsplit(BASE_URL).hostname:
+        return STREAM_URL
+    scheme = "wss" if url.scheme == "https" else "ws"
+    return urlunsplit((scheme, url.netloc, url.path.rstrip("/") + "/ws", "", ""))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -109,11 +109,11 @@ def order(row: Row) -> OpenOrder:
         order_id=row.text("id"),
         client_order_id=row.integer_or_none("clientId"),
         symbol=row.text("symbol"),
-        side=_side(row),
+        side=side(row.text("side")),
         price=row.decimal_or_none("price"),
         quantity=executed if quantity is None else quantity,
         executed_quantity=executed,
-        status=_status(row.text("status")),
+        status=status(row.text("status")),
         created_at_ms=int(created_at) if created_at.isdecimal() else time_ms(created_at),
     )
 
@@ -147,7 +147,7 @@ def executed_at_end(order_id: str, body: bytes) -> Decimal | None:
     """
     try:
         row = Row(load_json(body))
-        if row.text("id") != order_id or _status(row.text("status")).is_open:
+        if row.text("id") != order_id or status(row.text("status")).is_open:
             return None
         executed = row.decimal_or_none("executedQuantity")
     except UnreadableAnswer:
@@ -219,7 +219,7 @@ def fills(body: bytes) -> list[Fill]:
             order_id=row.text("orderId"),
             client_order_id=row.integer_or_none("clientId"),
             symbol=row.text("symbol"),
-            side=_side(row),
+            side=side(row.text("side")),
             price=row.decimal("price"),
             quantity=row.decimal("quantity"),
             fee=row.decimal("fee"),
@@ -270,14 +270,15 @@ def _position(row: Row) -> Position:
     )
 
 
-def _side(row: Row) -> Side:
-    side = row.text("side")
-    if side not in SIDES:
-        raise UnreadableAnswer(f"unknown side {side!r}")
-    return SIDES[side]
+def side(text: str) -> Side:
+    """Return the side that the exchange calls ``Bid`` or ``Ask``."""
+    if text not in SIDES:
+        raise UnreadableAnswer(f"unknown side {text!r}")
+    return SIDES[text]
 
 
-def _status(text: str) -> OrderStatus:
+def status(text: str) -> OrderStatus:
+    """Return the state of an order, such as ``PartiallyFilled``."""
     if text not in STATUSES:
         # Open is the safe reading: it keeps the order in sight until something else is proven.
         logger.warning("unknown order status %r taken as new", text)

@@ -84,3 +84,14 @@ def headers(
         "X-Timestamp": str(timestamp_ms),
         "X-Window": str(window_ms),
     }
+
+
+def subscription_signature(
+    api_key: str, key: Ed25519PrivateKey, *, timestamp_ms: int, window_ms: int
+) -> list[str]:
+    """Return the signature of a subscription to streams of the account, as the message carries it.
+
+    It covers the time only, not the names of the streams.
+    """
+    text = signing_string("subscribe", {}, timestamp_ms, window_ms)
+    return [api_key, sign(key, text), str(timestamp_ms), str(window_ms)]
