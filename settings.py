@@ -18,6 +18,10 @@ from urllib.parse import urlsplit
 DEFAULT_BROKER_URL = "redis://127.0.0.1:6379/0"
 DEFAULT_SIMULATOR_URL = "http://127.0.0.1:8900"
 #: Written by a running stack (`manage.py up`, `make demo`) into the run directory, mode 600.
+LEDGER_FILE = "ledger.sqlite"
+LEDGER_SCHEMES = ("sqlite", "postgresql", "postgres", "postgresql+psycopg")
+#: What the file of a running stack says.
+STACK_URLS = ("broker_url", "simulator_url", "ledger_url")
 STACK_FILE = "stack.json"
 
 BROKER_SCHEMES = ("redis", "rediss", "sentinel")
@@ -25,7 +29,7 @@ STATE_SCHEMES = ("redis", "rediss", "unix")
 LOG_FORMATS = ("json", "console")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 #: Known to the tests and checks, not to the product.
-OTHER_VARIABLES = ("CLEANBOOK_REQUIRE_SERVICES",)
+OTHER_VARIABLES = ("CLEANBOOK_REQUIRE_SERVICES", "CLEANBOOK_TEST_POSTGRES_URL")
 
 
 class SettingsError(Exception):
@@ -69,6 +73,11 @@ class Settings:
     max_consecutive_errors: int = 20
     #: Requests that all instances of an account may make together. Backpack allows 2000, VIPs more.
     requests_per_minute: int = 1800
+    #: Database of orders, fills and profit, `ledger.sqlite` in `run_dir`; several hosts share a PostgreSQL.
+    ledger_url: str = field(default=f"sqlite:///.run/{LEDGER_FILE}", repr=False)
+    #: Orders and fills older than this are folded into sums, events and snapshots are dropped.
+    ledger_keep_days: int = 400
+    ledger_keep_events_days: int = 90
     #: `json` (one object per line) or `console` (for people).
     log_format: str = "json"
     log_level: str = "INFO"
@@ -126,6 +135,15 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         requests_per_minute=read.whole(
             "CLEANBOOK_REQUESTS_PER_MINUTE", Settings.requests_per_minute, 60, 10_000_000
         ),
+        ledger_url=read.url(
+            "CLEANBOOK_LEDGER_URL",
+            stack.get("ledger_url", f"sqlite:///{run_dir / LEDGER_FILE}"),
+            LEDGER_SCHEMES,
+        ),
+        ledger_keep_days=read.whole("CLEANBOOK_LEDGER_KEEP_DAYS", Settings.ledger_keep_days, 2, 36_500),
+        ledger_keep_events_days=read.whole(
+            "CLEANBOOK_LEDGER_KEEP_EVENTS_DAYS", Settings.ledger_keep_events_days, 2, 36_500
+        ),
         log_format=read.one_of("CLEANBOOK_LOG_FORMAT", Settings.log_format, LOG_FORMATS),
         log_level=read.one_of("CLEANBOOK_LOG_LEVEL", Settings.log_level, LOG_LEVELS, fold=str.upper),
         environ=MappingProxyType(dict(source)),
@@ -140,7 +158,7 @@ def redacted(url: str) -> str:
 
 
 def running_stack(path: Path) -> dict[str, str]:
-    """Return `broker_url` and `simulator_url` of the stack that wrote `path`, empty if none is alive.
+    """Return `STACK_URLS` of the stack that wrote `path`, empty if none is alive.
 
     A file of another user is not trusted; one whose process is gone is left over from a kill.
     """
@@ -149,7 +167,7 @@ def running_stack(path: Path) -> dict[str, str]:
             return {}
         content = json.loads(path.read_text(encoding="utf-8"))
         os.kill(int(content["pid"]), 0)
-        return {name: str(content[name]) for name in ("broker_url", "simulator_url") if content.get(name)}
+        return {name: str(content[name]) for name in STACK_URLS if content.get(name)}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
 
@@ -238,6 +256,9 @@ VARIABLES = (
     "CLEANBOOK_VISIBILITY_TIMEOUT_S",
     "CLEANBOOK_MAX_CONSECUTIVE_ERRORS",
     "CLEANBOOK_REQUESTS_PER_MINUTE",
+    "CLEANBOOK_LEDGER_URL",
+    "CLEANBOOK_LEDGER_KEEP_DAYS",
+    "CLEANBOOK_LEDGER_KEEP_EVENTS_DAYS",
     "CLEANBOOK_LOG_FORMAT",
     "CLEANBOOK_LOG_LEVEL",
 )
