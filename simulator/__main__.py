@@ -21,6 +21,7 @@ from simulator.engine import Engine
 from simulator.exchange import Exchange
 from simulator.faults import Faults
 from simulator.flow import SyntheticFlow, run_synthetic
+from simulator.funding import Funding, run_hourly
 from simulator.journal import Journal
 from simulator.markets import MARKETS
 from simulator.order_request import parse_order
@@ -28,6 +29,9 @@ from simulator.rate_limit import RateLimit
 from simulator.server import create_app
 from simulator.signature import KeyRing
 from simulator.stepping import Stepper
+from simulator.stream_connection import StreamOptions
+from simulator.stream_faults import StreamFaults
+from simulator.streams import Streams
 
 #: How far from the start price the third party's own orders rest, as multiples.
 OTHERS = (("Bid", Decimal("0.9")), ("Ask", Decimal("1.1")))
@@ -69,6 +73,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--post-only-answer", choices=("refuse", "expire"), default="refuse")
     parser.add_argument("--window-check", choices=("engine", "gateway"), default="engine")
     parser.add_argument("--client-id-text", choices=("accept", "refuse"), default="accept")
+    parser.add_argument("--ping-s", type=_seconds, default=60.0, help="between pings of a stream")
+    parser.add_argument("--pong-timeout-s", type=_seconds, default=120.0, help="an unanswered ping ends it")
+    parser.add_argument("--funding", choices=("hourly", "off"), default="off")
     return parser
 
 
@@ -104,22 +111,33 @@ def _speed(text: str) -> float:
     return float(text)
 
 
+def _seconds(text: str) -> float:
+    if not 0 < float(text) < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is no time above 0")
+    return float(text)
+
+
 class Clock:
-    """The wall clock in ms, which does not go back: histories are in the order of their times."""
+    """The wall clock, which does not go back: histories are in the order of their times."""
 
     def __init__(self) -> None:
-        self._last_ms = 0
+        self._last_us = 0
+
+    def now_us(self) -> int:
+        """Return the time since the epoch, µs."""
+        self._last_us = max(self._last_us, time.time_ns() // 1000)
+        return self._last_us
 
     def now_ms(self) -> int:
         """Return the time since the epoch, ms."""
-        self._last_ms = max(self._last_ms, time.time_ns() // 1_000_000)
-        return self._last_ms
+        return self.now_us() // 1000
 
 
 def _exchange(options: argparse.Namespace) -> Exchange:
-    now_ms = Clock().now_ms
+    clock = Clock()
+    now_ms = clock.now_ms
     known = accounts.load(options.accounts) if options.accounts else accounts.built_in()
-    journal = Journal(now_ms, options.journal)
+    journal = Journal(clock.now_us, options.journal)
     engine = Engine(now_ms, journal, known, post_only_expires=options.post_only_answer == "expire")
     # Also with a tape: the markets the tape does not move have a touch all the same.
     flow = None if options.flow == "none" else SyntheticFlow(engine, options.seed, options.partial_percent)
@@ -137,6 +155,13 @@ def _exchange(options: argparse.Namespace) -> Exchange:
         taker_hold_ms=options.taker_hold_ms,
         window_check_on_arrival=options.window_check == "gateway",
         strict_client_ids=options.client_id_text == "refuse",
+        streams=Streams(
+            engine,
+            clock.now_us,
+            StreamFaults(options.seed, journal),
+            StreamOptions(ping_s=options.ping_s, pong_timeout_s=options.pong_timeout_s),
+        ),
+        funding=Funding(engine, journal),
         flow=flow,
         stepper=_stepper(engine, flow, options),
     )
@@ -190,6 +215,7 @@ async def _serve(options: argparse.Namespace) -> None:
     await site.start()
     port = int(runner.addresses[0][1])
     flow = asyncio.create_task(_flow(exchange, options))
+    funding = asyncio.create_task(_funding(exchange, options))
     if options.port_file:
         temporary = options.port_file.with_suffix(".tmp")
         temporary.write_text(str(port), encoding="utf-8")
@@ -202,10 +228,18 @@ async def _serve(options: argparse.Namespace) -> None:
     else:
         await stopped
     flow.cancel()
+    funding.cancel()
     await runner.cleanup()
     exchange.journal.close()
     with suppress(asyncio.CancelledError):
         await flow
+    with suppress(asyncio.CancelledError):
+        await funding
+
+
+async def _funding(exchange: Exchange, options: argparse.Namespace) -> None:
+    if options.funding == "hourly":
+        await run_hourly(exchange.funding, exchange.now_ms)
 
 
 async def _flow(exchange: Exchange, options: argparse.Namespace) -> None:

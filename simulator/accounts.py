@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -33,6 +33,8 @@ class Position:
     entry: Decimal = Decimal(0)
     realized: Decimal = Decimal(0)
     position_id: str = ""
+    #: Funding received (positive) or paid since it was opened.
+    funding: Decimal = Decimal(0)
     _before: deque[PositionBefore] = field(default_factory=lambda: deque(maxlen=CHANGES_KEPT), repr=False)
 
     def remember(self, at_ms: int) -> None:
@@ -47,7 +49,9 @@ class Position:
                 break
             then = before
         _, net, entry, realized, position_id = then
-        return Position(net=net, entry=entry, realized=realized, position_id=position_id)
+        return Position(
+            net=net, entry=entry, realized=realized, position_id=position_id, funding=self.funding
+        )
 
 
 @dataclass(kw_only=True)
@@ -70,6 +74,8 @@ class Account:
         default_factory=lambda: {"autoBorrowSettlements": True, "autoLend": False, "autoRepayBorrows": True}
     )
     user_id: int = 1
+    #: Called with the account and an asset at every change of a balance, or of what orders hold of it.
+    on_change: Callable[[Account, str], None] | None = field(default=None, repr=False)
 
     def available(self, asset: str) -> Decimal:
         """Return what is not held by open orders."""
@@ -83,10 +89,16 @@ class Account:
     def add(self, asset: str, amount: Decimal) -> None:
         """Change a balance."""
         self.balances[asset] = self.balances.get(asset, Decimal(0)) + amount
+        self._changed(asset)
 
     def lock(self, asset: str, amount: Decimal) -> None:
         """Change what open orders hold; negative frees."""
         self.locked[asset] = self.locked.get(asset, Decimal(0)) + amount
+        self._changed(asset)
+
+    def _changed(self, asset: str) -> None:
+        if self.on_change is not None:
+            self.on_change(self, asset)
 
     def fee_bps(self, *, perp: bool, maker: bool) -> Decimal:
         """Return the fee in basis points."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -28,6 +28,9 @@ class Trade:
     #: True: the buyer was resting, so the aggressor sold.
     buyer_is_maker: bool
     at_ms: int
+    #: None: the outside market's.
+    maker_order_id: int | None = None
+    taker_order_id: int | None = None
 
 
 @dataclass(kw_only=True)
@@ -40,6 +43,8 @@ class OutsideBook:
     ask: Decimal = Decimal(0)
     ask_quantity: Decimal = Decimal(0)
     update_id: int = 1
+    #: Called with the symbol at every change.
+    on_change: Callable[[str], None] | None = field(default=None, repr=False)
     trades: deque[Trade] = field(default_factory=lambda: deque(maxlen=TRADES_KEPT))
     #: Recorded depth by price, per side (True: bids); empty: levels are made up.
     _recorded: dict[bool, dict[Decimal, Decimal]] = field(default_factory=lambda: {True: {}, False: {}})
@@ -73,10 +78,12 @@ class OutsideBook:
     def touched(self) -> None:
         """Count a change that an account's order made."""
         self.update_id += 1
+        if self.on_change is not None:
+            self.on_change(self.market.symbol)
 
     def _changed(self) -> None:
-        self.update_id += 1
         self._shown.clear()
+        self.touched()
 
     def levels(self, *, bids: bool) -> list[Level]:
         """Return (price, quantity) best first."""

@@ -14,6 +14,7 @@ from simulator.journal import Journal
 from simulator.margin import check_margin
 from simulator.markets import MARKETS
 from simulator.matching import Offer, cost, fillable, offers, wanted_quantity
+from simulator.observer import Observer
 from simulator.orders import Fill, Order, Wanted
 from simulator.resting import RestingOrders
 from simulator.settlement import release, reserve, settle
@@ -44,6 +45,15 @@ class Engine:
         #: Every accepted order, and every fill.
         self.orders: History[Order] = History(lambda order: order.created_at_ms)
         self.fills: History[Fill] = History(lambda fill: fill.at_ms)
+        self._observer = Observer()
+
+    def announce_to(self, observer: Observer) -> None:
+        """Let one observer hear of everything from now on, the books and the accounts included."""
+        self._observer = observer
+        for book in self.books.values():
+            book.on_change = observer.book_touched
+        for account in self.accounts.values():
+            account.on_change = observer.balance_changed
 
     def mark(self, symbol: str) -> Decimal:
         """Return the mark price: the middle of the outside touch."""
@@ -100,6 +110,7 @@ class Engine:
             check_balance(account, wanted, quantity, cost(quantity, found))
         order = self._new(account, wanted, quantity, signed_at_ms)
         self._journal.write("order_accepted", **order.witness())
+        self._observer.order_changed("orderAccepted", order)
         if wanted.post_only and crosses:
             self._end(order, "Expired", "PostOnlyTaker")
             return order
@@ -146,7 +157,12 @@ class Engine:
             if quantity <= 0:
                 continue
             trade_id = self._public_trade(
-                order.symbol, offer.price, quantity, buyer_is_maker=not order.wanted.buys
+                order.symbol,
+                offer.price,
+                quantity,
+                buyer_is_maker=not order.wanted.buys,
+                maker=maker,
+                taker=order,
             )
             self._fill(order, offer.price, quantity, trade_id, maker=False)
             if maker is not None:
@@ -179,7 +195,7 @@ class Engine:
         order.executed += quantity
         order.executed_quote += price * quantity
         order.status = "Filled" if order.remaining <= 0 else "PartiallyFilled"
-        at_ms = self._now_ms()
+        at_ms, before = self._now_ms(), order.account.net(order.symbol)
         fee, fee_asset = settle(order, price, quantity, maker=maker, at_ms=at_ms)
         fill = Fill(
             trade_id=trade_id,
@@ -194,24 +210,40 @@ class Engine:
         self.fills.add(order.account.name, order.symbol, fill)
         self.books[order.symbol].touched()
         self._journal.write("fill", **fill.witness())
+        self._observer.filled(fill)
+        if order.wanted.market.perp:
+            self._observer.position_changed(order.account, order.symbol, before)
 
-    def _public_trade(self, symbol: str, price: Decimal, quantity: Decimal, *, buyer_is_maker: bool) -> int:
+    def _public_trade(
+        self,
+        symbol: str,
+        price: Decimal,
+        quantity: Decimal,
+        *,
+        buyer_is_maker: bool,
+        maker: Order | None = None,
+        taker: Order | None = None,
+    ) -> int:
         trade_id = self._next_trade
         self._next_trade += 1
-        self.books[symbol].trades.append(
-            Trade(
-                trade_id=trade_id,
-                price=price,
-                quantity=quantity,
-                buyer_is_maker=buyer_is_maker,
-                at_ms=self._now_ms(),
-            )
+        trade = Trade(
+            trade_id=trade_id,
+            price=price,
+            quantity=quantity,
+            buyer_is_maker=buyer_is_maker,
+            at_ms=self._now_ms(),
+            maker_order_id=None if maker is None else maker.order_id,
+            taker_order_id=None if taker is None else taker.order_id,
         )
+        self.books[symbol].trades.append(trade)
+        self._observer.traded(symbol, trade)
         return trade_id
 
     def _fill_resting(self, order: Order, quantity: Decimal) -> None:
         """Let the outside market take from a resting order, at its own price."""
-        trade_id = self._public_trade(order.symbol, order.price, quantity, buyer_is_maker=order.wanted.buys)
+        trade_id = self._public_trade(
+            order.symbol, order.price, quantity, buyer_is_maker=order.wanted.buys, maker=order
+        )
         self._fill(order, order.price, quantity, trade_id, maker=True)
         self._after_fill(order)
 
@@ -233,6 +265,7 @@ class Engine:
             elif order.remaining > abs(net):
                 order.quantity = order.executed + abs(net)
                 self._journal.write("order_modified", **order.witness())
+                self._observer.order_changed("orderModified", order)
 
     def _end(self, order: Order, status: str, reason: str | None) -> None:
         order.status = status
@@ -243,6 +276,7 @@ class Engine:
             self.books[order.symbol].touched()
         if status in {"Cancelled", "Expired"}:
             self._journal.write(f"order_{status.lower()}", **order.witness(), reason=reason)
+            self._observer.order_changed(f"order{status}", order)
 
     def cancel(self, order: Order) -> Order:
         """Cancel a resting order. Raises `Refusal` when it does not rest (any more)."""

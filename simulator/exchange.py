@@ -10,10 +10,12 @@ from aiohttp import web
 from simulator.engine import Engine
 from simulator.faults import Faults
 from simulator.flow import SyntheticFlow
+from simulator.funding import Funding
 from simulator.journal import Journal
 from simulator.rate_limit import RateLimit
 from simulator.signature import KeyRing
 from simulator.stepping import Stepper
+from simulator.streams import Streams
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +35,8 @@ class Exchange:
     window_check_on_arrival: bool
     #: True: a client order id in a body has to be a number.
     strict_client_ids: bool
+    streams: Streams
+    funding: Funding
     flow: SyntheticFlow | None
     #: None: the outside market moves by itself, or not at all.
     stepper: Stepper | None = None

@@ -22,6 +22,8 @@ EVENTS = frozenset(
         "order_expired",
         "cancel_refused",
         "fill",
+        "funding",
+        "stream_fault",
     }
 )
 
@@ -29,8 +31,8 @@ EVENTS = frozenset(
 class Journal:
     """A counter, a bounded memory, and a file that is flushed line by line."""
 
-    def __init__(self, now_ms: Callable[[], int], path: Path | None = None) -> None:
-        self._now_ms = now_ms
+    def __init__(self, now_us: Callable[[], int], path: Path | None = None) -> None:
+        self._now_us = now_us
         self._file: TextIO | None = path.open("a", encoding="utf-8") if path else None
         # Text takes a fraction of the memory of what it says.
         self._lines: deque[str] = deque(maxlen=KEPT)
@@ -41,7 +43,8 @@ class Journal:
         if event not in EVENTS:
             raise ValueError(f"unknown event {event!r}")
         self._count += 1
-        entry = {"n": self._count, "at_ms": self._now_ms(), "event": event, **fields}
+        at_us = self._now_us()
+        entry = {"n": self._count, "at_ms": at_us // 1000, "at_us": at_us, "event": event, **fields}
         line = json.dumps(entry, separators=(",", ":"))
         self._lines.append(line)
         if self._file:

@@ -204,7 +204,7 @@ def _position(engine: Engine, owner: Account, symbol: str, held: Position) -> di
         "netExposureNotional": text(abs(held.net) * mark),
         "pnlRealized": text(rounded(held.realized)),
         "pnlUnrealized": text(rounded((mark - held.entry) * held.net)),
-        "cumulativeFundingPayment": "0",
+        "cumulativeFundingPayment": text(held.funding),
         "cumulativeInterest": "0",
         "imf": margins["imfFunction"]["base"],
         "mmf": margins["mmfFunction"]["base"],

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from simulator.errors import BadRequest
 from simulator.exchange import EXCHANGE
+from simulator.funding import FundingPayment
 from simulator.liquidation import FILL_TYPES, is_of_type
 from simulator.orders import Fill, Order, text
 from simulator.signed_request import (
@@ -101,8 +102,10 @@ def _nothing(request: web.Request, instruction: str) -> web.Response:
 
 @routes.get("/wapi/v1/history/funding")
 async def funding_history(request: web.Request) -> web.Response:
-    """Return no payments: the simulator charges no funding."""
-    return _nothing(request, "fundingHistoryQueryAll")
+    """Return what the account's positions got and paid."""
+    signed, query = signed_query(request, "fundingHistoryQueryAll")
+    payments = request.app[EXCHANGE].funding.payments
+    return page(query, payments.rows(signed.account.name, symbol_asked_for(query)), FundingPayment.wire)
 
 
 @routes.get("/wapi/v1/history/settlement")

@@ -3,37 +3,20 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any
 
 from aiohttp import web
 
 from simulator.book import OutsideBook, Trade
 from simulator.errors import BadRequest, Refusal
-from simulator.exchange import EXCHANGE, Exchange
+from simulator.exchange import EXCHANGE
+from simulator.funding import QUIET_RATE, next_hour_ms
 from simulator.markets import MARKETS, Market
 from simulator.orders import text
+from simulator.published import INTERVALS_S, Figures, candles, figures, levels
 from simulator.signed_request import integer_of
 
 DEPTH_LIMITS = {"5", "10", "20", "50", "100", "500", "1000"}
-INTERVALS_S = {
-    "1s": 1,
-    "1m": 60,
-    "3m": 180,
-    "5m": 300,
-    "15m": 900,
-    "30m": 1800,
-    "1h": 3600,
-    "2h": 7200,
-    "4h": 14400,
-    "6h": 21600,
-    "8h": 28800,
-    "12h": 43200,
-    "1d": 86400,
-    "3d": 259200,
-    "1w": 604800,
-    "1month": 2592000,
-}
 routes = web.RouteTableDef()
 
 
@@ -112,21 +95,21 @@ async def tickers(request: web.Request) -> web.Response:
 
 
 def _ticker(book: OutsideBook) -> dict[str, Any] | None:
-    if not book.trades:
+    day = figures(book.trades)
+    if day is None:
         return None
-    prices = [trade.price for trade in book.trades]
-    change = prices[-1] - prices[0]
+    change = day.last - day.first
     return {
         "symbol": book.market.symbol,
-        "firstPrice": text(prices[0]),
-        "lastPrice": text(prices[-1]),
-        "high": text(max(prices)),
-        "low": text(min(prices)),
+        "firstPrice": text(day.first),
+        "lastPrice": text(day.last),
+        "high": text(day.high),
+        "low": text(day.low),
         "priceChange": text(change),
-        "priceChangePercent": text(round(change / prices[0], 6)),
-        "volume": text(sum((trade.quantity for trade in book.trades), Decimal(0))),
-        "quoteVolume": text(sum((trade.price * trade.quantity for trade in book.trades), Decimal(0))),
-        "trades": str(len(book.trades)),
+        "priceChangePercent": text(round(change / day.first, 6)),
+        "volume": text(day.volume),
+        "quoteVolume": text(day.quote_volume),
+        "trades": str(day.trades),
     }
 
 
@@ -141,8 +124,8 @@ async def depth(request: web.Request) -> web.Response:
         )
     symbol = market_of(request).symbol
     exchange = request.app[EXCHANGE]
-    bids = sorted(_levels(exchange, symbol, bids=True).items(), reverse=True)[: int(limit)]
-    asks = sorted(_levels(exchange, symbol, bids=False).items())[: int(limit)]
+    bids = sorted(levels(exchange.engine, symbol, bids=True).items(), reverse=True)[: int(limit)]
+    asks = sorted(levels(exchange.engine, symbol, bids=False).items())[: int(limit)]
     book = exchange.engine.books[symbol]
     return web.json_response(
         {
@@ -152,14 +135,6 @@ async def depth(request: web.Request) -> web.Response:
             "timestamp": exchange.now_ms() * 1000,
         }
     )
-
-
-def _levels(exchange: Exchange, symbol: str, *, bids: bool) -> dict[Decimal, Decimal]:
-    levels = dict(exchange.engine.books[symbol].levels(bids=bids))
-    for order in exchange.engine.resting.of_symbol(symbol):
-        if order.wanted.buys is bids:
-            levels[order.price] = levels.get(order.price, Decimal(0)) + order.remaining
-    return levels
 
 
 @routes.get("/api/v1/trades")
@@ -193,29 +168,25 @@ async def klines(request: web.Request) -> web.Response:
     start_s = integer_of(request.query, "startTime", 0)
     exchange = request.app[EXCHANGE]
     end_s = integer_of(request.query, "endTime", exchange.now_ms() // 1000)
-    candles: dict[int, list[Trade]] = {}
-    for trade in exchange.engine.books[market_of(request).symbol].trades:
-        at_s = trade.at_ms // 1000
-        if start_s <= at_s <= end_s:
-            candles.setdefault(at_s // interval_s * interval_s, []).append(trade)
-    return web.json_response([_candle(at_s, interval_s, inside) for at_s, inside in candles.items()])
+    book = exchange.engine.books[market_of(request).symbol]
+    shown = candles(book, interval_s, start_s, end_s)
+    return web.json_response([_candle(at_s, interval_s, candle) for at_s, candle in shown.items()])
 
 
-def _candle(start_s: int, interval_s: int, inside: list[Trade]) -> dict[str, str]:
+def _candle(start_s: int, interval_s: int, shown: Figures) -> dict[str, str]:
     def naive(at_s: int) -> str:
         return datetime.fromtimestamp(at_s, tz=UTC).strftime("%Y-%m-%d %H:%M:%S")
 
-    prices = [trade.price for trade in inside]
     return {
         "start": naive(start_s),
         "end": naive(start_s + interval_s),
-        "open": text(prices[0]),
-        "high": text(max(prices)),
-        "low": text(min(prices)),
-        "close": text(prices[-1]),
-        "volume": text(sum((trade.quantity for trade in inside), Decimal(0))),
-        "quoteVolume": text(sum((trade.price * trade.quantity for trade in inside), Decimal(0))),
-        "trades": str(len(inside)),
+        "open": text(shown.first),
+        "high": text(shown.high),
+        "low": text(shown.low),
+        "close": text(shown.last),
+        "volume": text(shown.volume),
+        "quoteVolume": text(shown.quote_volume),
+        "trades": str(shown.trades),
     }
 
 
@@ -226,15 +197,14 @@ async def mark_prices(request: web.Request) -> web.Response:
     if symbol is not None and symbol not in MARKETS:
         raise Refusal("INVALID_CLIENT_REQUEST", "Symbol not found")
     exchange = request.app[EXCHANGE]
-    next_hour_ms = (exchange.now_ms() // 3_600_000 + 1) * 3_600_000
     return web.json_response(
         [
             {
                 "symbol": name,
                 "markPrice": text(book.mid),
                 "indexPrice": text(book.mid),
-                "fundingRate": "0.0000125",
-                "nextFundingTimestamp": next_hour_ms,
+                "fundingRate": text(QUIET_RATE),
+                "nextFundingTimestamp": next_hour_ms(exchange.now_ms()),
             }
             for name, book in exchange.engine.books.items()
             if book.market.perp and symbol in {None, name}
@@ -260,9 +230,9 @@ async def open_interest(request: web.Request) -> web.Response:
 async def funding_rates(request: web.Request) -> web.Response:
     """Return one quiet funding rate: the interval in progress."""
     symbol = market_of(request).symbol
-    end_s = (request.app[EXCHANGE].now_ms() // 3_600_000 + 1) * 3600
+    end_s = next_hour_ms(request.app[EXCHANGE].now_ms()) // 1000
     ends = datetime.fromtimestamp(end_s, tz=UTC).strftime("%Y-%m-%dT%H:%M:%S")
     return web.json_response(
-        [{"fundingRate": "0.0000125", "intervalEndTimestamp": ends, "symbol": symbol}],
+        [{"fundingRate": text(QUIET_RATE), "intervalEndTimestamp": ends, "symbol": symbol}],
         headers={"X-PAGE-COUNT": "1", "X-CURRENT-PAGE": "1", "X-PAGE-SIZE": "100", "X-TOTAL": "1"},
     )

@@ -64,7 +64,7 @@ async def journal(request: web.Request) -> web.Response:
     The headers tell the oldest entry that is kept and the newest one: what is left out is not missing.
     """
     exchange, query = request.app[EXCHANGE], request.query
-    account = _account(exchange, query["account"]).name if "account" in query else None
+    account = account_of(exchange, query["account"]).name if "account" in query else None
     events = query.getall("event", [])
     if not EVENTS.issuperset(events):
         raise BadRequest(f"`event` must be one of {', '.join(sorted(EVENTS))}")
@@ -96,8 +96,8 @@ async def orders(request: web.Request) -> web.Response:
 async def place(request: web.Request) -> web.Response:
     """Place an order for `account` (default: the third party) without a signature."""
     exchange = request.app[EXCHANGE]
-    body = await _body(request)
-    account = _account(exchange, body.pop("account", "other"))
+    body = await body_of(request)
+    account = account_of(exchange, body.pop("account", "other"))
     order = exchange.engine.place(account, parse_order(body), signed_at_ms=exchange.now_ms(), window_ms=None)
     return web.json_response(order.wire())
 
@@ -106,8 +106,8 @@ async def place(request: web.Request) -> web.Response:
 async def liquidate_position(request: web.Request) -> web.Response:
     """Let the exchange close part of a position: `{"account", "symbol", "quantity"}`; returns its order."""
     exchange = request.app[EXCHANGE]
-    body = await _body(request)
-    account, market = _account(exchange, body.get("account")), MARKETS[symbol_of(body)]
+    body = await body_of(request)
+    account, market = account_of(exchange, body.get("account")), MARKETS[symbol_of(body)]
     order = liquidate(exchange.engine, account, market, _positive(body, "quantity"), at_ms=exchange.now_ms())
     return web.json_response(order.wire())
 
@@ -116,7 +116,7 @@ async def liquidate_position(request: web.Request) -> web.Response:
 async def move_market(request: web.Request) -> web.Response:
     """Move the middle of a symbol: `{"symbol", "price"}`; what it runs over is filled."""
     exchange = request.app[EXCHANGE]
-    body = await _body(request)
+    body = await body_of(request)
     market, price = MARKETS[symbol_of(body)], _positive(body, "price")
     if exchange.flow is not None:
         exchange.flow.move(market.symbol, price)
@@ -134,7 +134,7 @@ async def step(request: web.Request) -> web.Response:
     stepper = request.app[EXCHANGE].stepper
     if stepper is None:
         raise Refusal("INVALID_STEP", "Nothing to step: start the simulator with --flow manual")
-    events = (await _body(request)).get("events")
+    events = (await body_of(request)).get("events")
     if isinstance(events, bool) or not isinstance(events, int) or not 0 < events <= MOST_EVENTS:
         raise BadRequest(f"`events` must be a whole number from 1 to {MOST_EVENTS}")
     try:
@@ -147,7 +147,7 @@ async def step(request: web.Request) -> web.Response:
 @routes.post("/sim/trade")
 async def trade(request: web.Request) -> web.Response:
     """Let others trade: `{"symbol", "side" (of the aggressor), "price", "quantity"}`."""
-    body = await _body(request)
+    body = await body_of(request)
     request.app[EXCHANGE].engine.outside_trade(
         symbol_of(body),
         _positive(body, "price"),
@@ -157,14 +157,16 @@ async def trade(request: web.Request) -> web.Response:
     return web.json_response({})
 
 
-def _account(exchange: Exchange, name: Any) -> Account:
+def account_of(exchange: Exchange, name: Any) -> Account:
+    """Return an account by its name. Raises `Refusal`."""
     account = exchange.engine.accounts.get(str(name))
     if account is None:
         raise Refusal("RESOURCE_NOT_FOUND", "No such account", 404)
     return account
 
 
-async def _body(request: web.Request) -> dict[str, Any]:
+async def body_of(request: web.Request) -> dict[str, Any]:
+    """Return the JSON object of a request. Raises `BadRequest`."""
     try:
         body = json.loads(await request.text(), parse_float=Decimal)
     except ValueError as error:

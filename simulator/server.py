@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import socket
-import struct
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from simulator import rest_account, rest_history, rest_orders, rest_public, rest_sim
+from simulator import (
+    rest_account,
+    rest_history,
+    rest_orders,
+    rest_public,
+    rest_sim,
+    rest_sim_streams,
+    stream_server,
+)
 from simulator.errors import BadRequest, Refusal
 from simulator.exchange import EXCHANGE, Exchange
 from simulator.faults import Fault
 from simulator.signed_request import ARRIVED_AT_MS, FAULTS
+from simulator.sockets import reset
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -31,7 +38,17 @@ def create_app(exchange: Exchange) -> web.Application:
     app = web.Application(middlewares=[with_faults, with_errors])
     app[EXCHANGE] = exchange
     app[LATE] = set()
-    for part in (rest_public, rest_orders, rest_account, rest_history, rest_sim):
+    app.on_shutdown.append(stream_server.close_all)
+    app.cleanup_ctx.append(stream_server.telling_figures)
+    for part in (
+        rest_public,
+        rest_orders,
+        rest_account,
+        rest_history,
+        rest_sim,
+        rest_sim_streams,
+        stream_server,
+    ):
         app.add_routes(part.routes)
     return app
 
@@ -137,12 +154,7 @@ async def _until_left(request: web.Request) -> None:
 
 
 def _reset(request: web.Request) -> web.Response:
-    if request.transport is not None:
-        connection = request.transport.get_extra_info("socket")
-        if connection is not None:
-            # Without lingering the kernel sends RST instead of an orderly FIN.
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        request.transport.abort()
+    reset(request.transport)
     return web.Response(status=500)
 
 

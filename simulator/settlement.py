@@ -60,6 +60,7 @@ def _move(position: Position, account: Account, order: Order, price: Decimal, qu
     old = position.net
     if old == 0:
         position.position_id = str(order.order_id)
+        position.funding = Decimal(0)
     if old == 0 or (old > 0) == (change > 0):
         position.entry = (position.entry * abs(old) + price * quantity) / (abs(old) + quantity)
         position.net = old + change

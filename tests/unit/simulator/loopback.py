@@ -20,10 +20,14 @@ from simulator.engine import Engine
 from simulator.exchange import Exchange
 from simulator.faults import Faults
 from simulator.flow import SyntheticFlow
+from simulator.funding import Funding
 from simulator.journal import Journal
 from simulator.rate_limit import RateLimit
 from simulator.server import create_app
 from simulator.signature import KeyRing, signing_string
+from simulator.stream_connection import StreamOptions
+from simulator.stream_faults import StreamFaults
+from simulator.streams import Streams
 
 BID: dict[str, Any] = {
     "symbol": "SOL_USDC",
@@ -36,6 +40,10 @@ BID: dict[str, Any] = {
 
 def now_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+def now_us() -> int:
+    return time.time_ns() // 1000
 
 
 def eventually(condition: Callable[[], bool], what: str) -> None:
@@ -120,9 +128,9 @@ class Client:
 
 
 @contextmanager
-def running(**changed: Any) -> Iterator[Client]:
+def running(stream_options: StreamOptions | None = None, **changed: Any) -> Iterator[Client]:
     """Serve an exchange whose market stands still at 150; `changed` are fields of `Exchange`."""
-    journal = Journal(now_ms)
+    journal = Journal(now_us)
     engine = Engine(now_ms, journal, accounts.built_in())
     fields: dict[str, Any] = {
         "now_ms": now_ms,
@@ -137,6 +145,8 @@ def running(**changed: Any) -> Iterator[Client]:
         "window_check_on_arrival": False,
         "flow": SyntheticFlow(engine, 1),
         "strict_client_ids": False,
+        "streams": Streams(engine, now_us, StreamFaults(1, journal), stream_options or StreamOptions()),
+        "funding": Funding(engine, journal),
     }
     loop = asyncio.new_event_loop()
     started = threading.Event()

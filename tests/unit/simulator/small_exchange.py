@@ -22,7 +22,7 @@ class SmallExchange:
 
     def __init__(self, **engine: Any) -> None:
         self.now_ms = START_MS
-        self.journal = Journal(lambda: self.now_ms)
+        self.journal = Journal(lambda: self.now_ms * 1000)
         self.engine = Engine(lambda: self.now_ms, self.journal, accounts.built_in(), **engine)
 
     @property

@@ -225,6 +225,7 @@ def test_the_witness_names_everything_a_proof_needs(exchange: SmallExchange) -> 
     assert entry == {
         "n": 1,
         "at_ms": START_MS,
+        "at_us": START_MS * 1000,
         "event": "order_accepted",
         "account": "demo",
         "symbol": SPOT,

@@ -1,0 +1,220 @@
+"""Who subscribed to what, and what is told to them: the engine's announcements, messages, connections."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterable
+from decimal import Decimal
+
+from simulator import stream_messages
+from simulator.accounts import Account
+from simulator.book import Trade
+from simulator.engine import Engine
+from simulator.markets import MARKETS
+from simulator.observer import Observer
+from simulator.orders import Fill, Order
+from simulator.published import levels
+from simulator.stream_books import Channel, DepthChannel, Shown, TickerChannel
+from simulator.stream_connection import Connection, StreamOptions, Topic
+from simulator.stream_faults import StreamFaults
+from simulator.stream_figures import FigureStreams
+from simulator.stream_messages import Data
+from simulator.stream_names import Stream
+
+
+class Streams(Observer):
+    """The fan-out. What nobody subscribed to costs a look into a dictionary."""
+
+    def __init__(
+        self, engine: Engine, now_us: Callable[[], int], faults: StreamFaults, options: StreamOptions
+    ) -> None:
+        self._engine = engine
+        self._now_us = now_us
+        self.faults = faults
+        self.options = options
+        self.connections: dict[int, Connection] = {}
+        self._opened = 0
+        self._receivers: dict[Topic, dict[Connection, None]] = {}
+        #: What tells the book of a symbol, by the shortest time between its messages (ms) and by its name.
+        self._channels: dict[str, dict[int, dict[str, Channel]]] = {}
+        #: When the book changed (µs), by what will tell of it.
+        self._untold: dict[tuple[str, int], int] = {}
+        #: Assets whose balances will be told.
+        self._balances: dict[tuple[str, str], int] = {}
+        self.figures = FigureStreams(engine, now_us)
+        engine.announce_to(self)
+
+    def open(self, reset: Callable[[], None]) -> Connection:
+        """Return a new connection; `reset` ends its socket."""
+        self._opened += 1
+        connection = Connection(self._opened, self.options.queue_messages, reset)
+        self.connections[connection.number] = connection
+        self.faults.opened(connection)
+        return connection
+
+    def close(self, connection: Connection) -> None:
+        """Forget a connection that is gone."""
+        connection.end()
+        self.connections.pop(connection.number, None)
+        self.faults.closed(connection)
+        for topic in list(connection.topics):
+            self._leave(connection, topic)
+
+    def of_account(self, account: str | None) -> list[Connection]:
+        """Return the connections that an account signed on; None: all."""
+        return [c for c in self.connections.values() if account is None or account in c.accounts]
+
+    def subscribe(self, connection: Connection, stream: Stream, account: Account | None) -> None:
+        """Deliver a stream from now on, once however often it is subscribed to.
+
+        `account` is whose private stream it is.
+        """
+        topic = (stream.name, account.name if account else None)
+        if account is not None:
+            connection.accounts[account.name] = None
+        if topic in connection.topics or stream.silent:
+            return
+        connection.topics[topic] = None
+        self._receivers.setdefault(topic, {})[connection] = None
+        self._open_channel(stream)
+        self.figures.add(stream)
+        if account is not None and stream.kind == "account.positionUpdate":
+            self._show_positions(connection, stream, account)
+
+    def unsubscribe(self, connection: Connection, stream: Stream) -> None:
+        """Deliver a stream no longer, whose ever it is."""
+        for topic in list(connection.topics):
+            if topic[0] == stream.name:
+                self._leave(connection, topic)
+
+    def _leave(self, connection: Connection, topic: Topic) -> None:
+        del connection.topics[topic]
+        receivers = self._receivers[topic]
+        del receivers[connection]
+        if receivers:
+            return
+        del self._receivers[topic]
+        name = topic[0]
+        self.figures.remove(name)
+        for symbol, by_window in list(self._channels.items()):
+            for window_ms, channels in list(by_window.items()):
+                channels.pop(name, None)
+                if not channels:
+                    del by_window[window_ms]
+            if not by_window:
+                del self._channels[symbol]
+
+    def _open_channel(self, stream: Stream) -> None:
+        if stream.symbol is None or stream.kind not in {"depth", "bookTicker"}:
+            return
+        channels = self._channels.setdefault(stream.symbol, {}).setdefault(stream.window_ms, {})
+        if stream.name not in channels:
+            kind = DepthChannel if stream.kind == "depth" else TickerChannel
+            channels[stream.name] = kind(MARKETS[stream.symbol], self._shown(stream.symbol))
+
+    def _shown(self, symbol: str) -> Shown:
+        return Shown(
+            bids=levels(self._engine, symbol, bids=True),
+            asks=levels(self._engine, symbol, bids=False),
+            update_id=self._engine.books[symbol].update_id,
+        )
+
+    def _show_positions(self, connection: Connection, stream: Stream, account: Account) -> None:
+        for symbol, held in account.positions.items():
+            if held.net != 0 and stream.symbol in {None, symbol}:
+                data = stream_messages.position(symbol, held, self._engine.mark(symbol))
+                self._send([connection], stream.name, account.name, data)
+
+    def order_changed(self, event: str, order: Order) -> None:
+        """Tell the owner."""
+        self._tell_of_order(event, order, None)
+
+    def filled(self, fill: Fill) -> None:
+        """Tell the owner at once: hedges wait for it."""
+        self._tell_of_order("orderFill", fill.order, fill)
+
+    def _tell_of_order(self, event: str, order: Order, fill: Fill | None) -> None:
+        self._tell_account(
+            "account.orderUpdate",
+            order.account,
+            order.symbol,
+            lambda: stream_messages.order_update(event, order, self._now_us(), fill),
+        )
+
+    def position_changed(self, account: Account, symbol: str, before: Decimal) -> None:
+        """Tell the owner."""
+        held = account.positions[symbol]
+        event = "positionClosed" if held.net == 0 else "positionAdjusted" if before else "positionOpened"
+
+        def message() -> Data:
+            at_us = self._now_us()
+            shown = stream_messages.position(symbol, held, self._engine.mark(symbol))
+            return {"e": event, "E": at_us, "T": at_us} | shown
+
+        self._tell_account("account.positionUpdate", account, symbol, message)
+
+    def _tell_account(self, kind: str, account: Account, symbol: str, message: Callable[[], Data]) -> None:
+        data = None
+        for name in (kind, f"{kind}.{symbol}"):
+            receivers = self._receivers.get((name, account.name))
+            if receivers:
+                data = message() if data is None else data
+                self._send(receivers, name, account.name, data)
+
+    def traded(self, symbol: str, trade: Trade) -> None:
+        """Tell everybody."""
+        name = f"trade.{symbol}"
+        receivers = self._receivers.get((name, None))
+        if receivers:
+            data = stream_messages.trade(MARKETS[symbol], trade, self._now_us())
+            self._send(receivers, name, None, data)
+
+    def balance_changed(self, account: Account, asset: str) -> None:
+        """Tell the owner once the command is done: one order changes a balance several times."""
+        if ("account.balanceUpdate", account.name) not in self._receivers:
+            return
+        if not self._balances:
+            asyncio.get_running_loop().call_soon(self._tell_balances)
+        self._balances.setdefault((account.name, asset), self._now_us())
+
+    def _tell_balances(self) -> None:
+        changed, self._balances = self._balances, {}
+        for (name, asset), at_us in changed.items():
+            receivers = self._receivers.get(("account.balanceUpdate", name), {})
+            data = stream_messages.balance(self._engine.accounts[name], asset, at_us)
+            self._send(receivers, "account.balanceUpdate", name, data | {"E": self._now_us()})
+
+    def book_touched(self, symbol: str) -> None:
+        """Tell everybody once the command is done, or when the window of a slower stream is over."""
+        for window_ms in self._channels.get(symbol, ()):
+            if (symbol, window_ms) in self._untold:
+                continue
+            self._untold[symbol, window_ms] = self._now_us()
+            loop = asyncio.get_running_loop()
+            if window_ms:
+                loop.call_later(window_ms / 1000, self._tell_book, symbol, window_ms)
+            else:
+                loop.call_soon(self._tell_book, symbol, window_ms)
+
+    def _tell_book(self, symbol: str, window_ms: int) -> None:
+        at_us = self._untold.pop((symbol, window_ms))
+        channels = self._channels.get(symbol, {}).get(window_ms)
+        if not channels:
+            return
+        shown = self._shown(symbol)
+        for name, channel in channels.items():
+            data = channel.message(shown)
+            if data is not None:
+                stamped = {"e": data["e"], "E": self._now_us(), "T": at_us} | data
+                self._send(self._receivers[name, None], name, None, stamped)
+
+    def tell_figures(self) -> None:
+        """Tell tickers, mark prices and candles; to be called once in `figures_s`."""
+        for name, data in self.figures.due():
+            self._send(self._receivers[name, None], name, None, data)
+
+    def _send(self, receivers: Iterable[Connection], name: str, account: str | None, data: Data) -> None:
+        text = json.dumps({"stream": name, "data": data}, separators=(",", ":"))
+        for connection in list(receivers):
+            self.faults.deliver(connection, name, account, text)
