@@ -53,8 +53,9 @@ class Ledger:
     def book(self, bookings: Sequence[Booking], *, cursors: Mapping[str, str] | None = None) -> BookResult:
         """Book all of `bookings`, or none, in one transaction; those booked before change nothing.
 
-        What cannot be booked is put aside in the table `rejected`. `cursors` are kept in the same transaction, so
-        that a reader of a stream never gets ahead of what is booked. Raises `LedgerUnavailable`, `LedgerError`.
+        What cannot be booked is put aside in the table `rejected`. `cursors` are kept in the same
+        transaction, so that a reader of a stream never gets ahead of what is booked.
+        Raises `LedgerUnavailable`, `LedgerError`.
         """
         with self.writing() as connection:
             result = booking.book(connection, bookings)

@@ -1,8 +1,8 @@
 """Join what several bookings say of one order or fill.
 
-Every rule is a maximum or minimum, so that the same bookings give the same row in any order and however often
-they come. Where the exchange contradicts itself about something that cannot change, the rule picks one, always
-the same one.
+Every rule is a maximum or minimum, so that the same bookings give the same row in any order and however
+often they come. Where the exchange contradicts itself about something that cannot change, the rule picks one,
+always the same one.
 """
 
 from __future__ import annotations

@@ -21,8 +21,8 @@ def is_current(connection: Connection) -> bool:
     known = {step.revision for step in script.walk_revisions()}
     if revision is not None and revision not in known:
         raise LedgerTooNew(
-            f"the ledger was changed by a newer version of Cleanbook (revision {revision}, this one knows up to "
-            f"{script.get_current_head()}); upgrade this installation"
+            f"the ledger was changed by a newer version of Cleanbook (revision {revision}, this one knows "
+            f"up to {script.get_current_head()}); upgrade this installation"
         )
     return revision == script.get_current_head()
 

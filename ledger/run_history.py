@@ -1,4 +1,4 @@
-"""The rows of `runs`, derived from the events of an instance, so that the order of telling does not matter."""
+"""The rows of `runs`, derived from an instance's events, so that the order of telling does not matter."""
 
 from __future__ import annotations
 

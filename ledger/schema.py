@@ -1,7 +1,8 @@
 """The ledger's tables. `migrations/` makes them; a test holds the two against each other.
 
-Times are whole milliseconds since 1970, exchange time unless a name says otherwise. `exchange` repeats the first
-part of `account`, so that people can select by it. `instance_id` '' means none of ours, `epoch` 0 not known.
+Times are whole milliseconds since 1970, exchange time unless a name says otherwise. `exchange` repeats the
+first part of `account`, so that people can select by it. `instance_id` '' means none of ours, `epoch` 0 not
+known.
 """
 
 from __future__ import annotations
@@ -102,8 +103,8 @@ def _owner() -> tuple[Column[Any], ...]:
 #: `ledger_id`, and how far readers of the told bookings have come (`cursor:<name>`).
 ledger_meta = Table("ledger_meta", metadata, Column("name", Text, primary_key=True), _text("value"))
 
-#: One row per start of an instance. A state server that lost its data numbers epochs from 1 again, so the time of
-#: the start is part of the key; 0 where the start itself was never told.
+#: One row per start of an instance. A state server that lost its data numbers epochs from 1 again, so the
+#: time of the start is part of the key; 0 where the start itself was never told.
 runs = Table(
     "runs",
     metadata,
@@ -262,7 +263,7 @@ rejected = Table(
     UniqueConstraint("digest"),
 )
 
-#: How far an account's symbol was folded into what is carried forward; fills older than this are not booked again.
+#: How far an account's symbol was folded into what is carried forward; older fills are not booked again.
 pruned_until = Table(
     "pruned_until",
     metadata,
