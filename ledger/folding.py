@@ -99,10 +99,10 @@ class Folding:
         )
         # A fill of the exchange's own doing knows no run.
         chain.epoch = row["epoch"] or chain.epoch
-        before = chain.profit
-        chain.profit = before.after(
-            _fill(row), _instrument(row["symbol"], chain.base_asset, chain.quote_asset)
-        )
+        instrument = _instrument(row["symbol"], chain.base_asset, chain.quote_asset)
+        booked = chain.profit.after(_fill(row), instrument)
+        # Sums begin at zero with each fill: then one that is carried forward grows exactly as before.
+        chain.profit = Profit(net=booked.net, average_price=booked.average_price)
         cell = self._cell(owner, chain.epoch, row["filled_at_ms"])
         cell.realized += booked.realized
         cell.fees += booked.fees

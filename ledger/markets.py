@@ -76,10 +76,8 @@ def fold(connection: Connection, market: Market, folding: Folding, *, before_ms:
     ids = (_by_bytes(connection, table.c.trade_id), _by_bytes(connection, table.c.order_id))
     order = (table.c.filled_at_ms, func.length(table.c.trade_id), *ids)
     fills = _timed(connection, market, table, table.c.filled_at_ms, before_ms, order)
-    table = schema.funding
-    fundings = _timed(
-        connection, market, table, table.c.interval_end_ms, before_ms, (table.c.interval_end_ms,)
-    )
+    end = schema.funding.c.interval_end_ms
+    fundings = _timed(connection, market, schema.funding, end, before_ms, (end,))
     # At the same moment funding comes first: it is paid for what was held until then.
     for _, is_fill, row in heapq.merge(
         ((row["filled_at_ms"], True, row) for row in fills),
