@@ -27,6 +27,7 @@ STREAMS_PER_MESSAGE = 50
 MAX_MESSAGES = 500
 #: How long `close` lets the thread that reads finish what it does.
 CLOSE_PATIENCE_S = 0.3
+CLOSED = "it was closed"
 #: How perpetuals end; only those have a mark price.
 PERP_SUFFIX = "_PERP"
 
@@ -71,6 +72,8 @@ class BackpackStream:
         """Connect and subscribe to the account's streams; give up the connection that there was."""
         with self._lock:
             self._end("it is opened anew")
+            if self._is_closed:
+                raise StreamClosed(f"the stream has no connection: {CLOSED}")
         connection = Connection()
         try:
             connection.open(self._url, self._connect_timeout_s)
@@ -138,7 +141,7 @@ class BackpackStream:
                 connection.abort()
             return
         try:
-            self._end("it was closed")
+            self._end(CLOSED)
         finally:
             self._lock.release()
 
@@ -193,7 +196,8 @@ class BackpackStream:
 
     def _open_connection(self) -> Connection:
         if self._is_closed:
-            self._end("it was closed")
+            self._end(CLOSED)
+            raise StreamClosed(f"the stream has no connection: {CLOSED}")
         if self._connection is None:
             raise StreamClosed(f"the stream has no connection: {self._ended}")
         return self._connection
