@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from exchanges.backpack.config import BackpackConfig, Credentials
+from exchanges.backpack.config import BackpackConfig, Credentials, stream_url
 from exchanges.backpack.exchange import BackpackExchange
+from exchanges.backpack.stream import BackpackStream
 from exchanges.base import Exchange
 from exchanges.budget import CleanupBudget, RateBudget, RequestKind, UnlimitedBudget
-from exchanges.registry import UnknownExchange, VenueSettings, open_exchange
+from exchanges.clock import ExchangeClock
+from exchanges.errors import StreamClosed
+from exchanges.registry import UnknownExchange, VenueSettings, open_exchange, open_stream
+from exchanges.stream import Stream
 
 
 def test_backpack_opens_by_name_without_sending_anything(credentials: Credentials) -> None:
@@ -21,6 +25,32 @@ def test_backpack_opens_by_name_without_sending_anything(credentials: Credential
 def test_an_unknown_name_lists_the_known_ones(credentials: Credentials) -> None:
     with pytest.raises(UnknownExchange, match="no exchange is called 'backpak'; known: backpack"):
         open_exchange("backpak", VenueSettings(), credentials, UnlimitedBudget())
+
+
+def test_a_stream_opens_by_name_and_connects_when_it_is_opened(
+    credentials: Credentials, closed_port_url: str
+) -> None:
+    settings = VenueSettings(base_url=closed_port_url)
+    stream: Stream = open_stream("backpack", settings, credentials, ExchangeClock(lambda: 0))
+    assert isinstance(stream, BackpackStream)
+    with pytest.raises(StreamClosed, match=closed_port_url.removeprefix("http://")):
+        stream.open()
+    with pytest.raises(UnknownExchange):
+        open_stream("backpak", settings, credentials, ExchangeClock(lambda: 0))
+
+
+@pytest.mark.parametrize(
+    ("base_url", "expected"),
+    [
+        ("https://api.backpack.exchange", "wss://ws.backpack.exchange"),
+        ("https://api.backpack.exchange/", "wss://ws.backpack.exchange"),
+        ("http://127.0.0.1:8801", "ws://127.0.0.1:8801/ws"),
+        ("http://127.0.0.1:8801/", "ws://127.0.0.1:8801/ws"),
+        ("https://exchange.test/paper", "wss://exchange.test/paper/ws"),
+    ],
+)
+def test_the_streams_are_where_the_requests_go(base_url: str, expected: str) -> None:
+    assert stream_url(base_url) == expected
 
 
 @pytest.mark.parametrize("url", ["api.backpack.exchange", "ftp://x", "http://user:pw@host", "http://"])
