@@ -73,6 +73,11 @@ COMMANDS: Mapping[str, LazyCommand] = {
         path="cli.stack_commands:up",
         summary="Run server, simulator, workers and Flower here.",
     ),
+    "feed": LazyCommand(
+        section="Stack",
+        path="cli.feed:feed",
+        summary="Listen to the exchanges: market data, fills, the ledger.",
+    ),
     "demo": LazyCommand(
         section="Stack",
         path="cli.stack_commands:demo",

@@ -10,6 +10,8 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import redis
+
 from market.orders import Role
 from state import keys
 from state.connection import StateError
@@ -95,3 +97,8 @@ def allocate_slot(scripts: Scripts, account: str, instance_id: str) -> int:
     if slot == 0:
         raise NoSlotLeft(f"account {account} already has {SLOTS} instances; use another account")
     return slot
+
+
+def slot_owner(client: redis.Redis, account: str, slot: int) -> str:
+    """Return the instance that a slot of an account belongs to, empty when it is nobody's."""
+    return str(client.hget(keys.slots(account), f"#{slot}") or "")

@@ -18,6 +18,7 @@ QUIET = (
     "celery.worker.control",
     "celery.redirected",
     "urllib3",
+    "alembic",
 )
 
 

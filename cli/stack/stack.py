@@ -3,7 +3,7 @@
     with Stack(StackOptions(run_dir=Path(".run"))) as stack:
         context = open_context(stack.settings())
 
-Start order is valkey, simulator, workers, Flower; they end the other way round.
+Start order is valkey, simulator, workers, feed, Flower; they end the other way round.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import redis
 from cli.stack.processes import ManagedProcess, ProcessSpec, StackError, Supervisor, stop_together
 from cli.stack.signals import finishing_first
 from cli.stack.valkey import ValkeyServer, free_port
-from settings import STACK_FILE, Settings, environment, load
+from settings import LEDGER_FILE, STACK_FILE, Settings, environment, load
 from state import keys
 from state.connection import connect
 from state.events import Events
@@ -37,6 +37,8 @@ CLEANUP_WORKER = "celery -A tasks worker -Q cleanup -c 2 -n cleanup@%h --without
 FLOWER = "celery -A tasks flower --address=127.0.0.1 --max-tasks=2000"
 READY_TIMEOUT_S = 30.0
 FLOWER_USER = "demo"
+#: What works with the server and the exchange, and so ends before them.
+USERS = ("flower", "feed", "iterate", "cleanup")
 
 
 def _say_nothing(_: str) -> None:
@@ -61,6 +63,8 @@ class StackOptions:
     #: More arguments for `python -m simulator`.
     simulator_arguments: tuple[str, ...] = ()
     workers: bool = True
+    #: Listen to the exchange, and keep a ledger.
+    feed: bool = True
     flower: bool = False
     #: Restart what ends unexpectedly.
     supervise: bool = True
@@ -77,7 +81,7 @@ class Stack:
         self.options = options
         self.data_dir = (options.data_dir or options.run_dir).resolve()
         self.log_dir = self.data_dir / "logs"
-        #: Every process by name: valkey, simulator, iterate, cleanup, flower.
+        #: Every process by name: valkey, simulator, iterate, cleanup, feed, flower.
         self.processes: dict[str, ManagedProcess] = {}
         self.server: ValkeyServer | None = None
         self.broker_url = ""
@@ -86,6 +90,11 @@ class Stack:
         self.flower_password = ""
         self._stack_file = options.run_dir.resolve() / STACK_FILE
         self._supervisor = Supervisor(options.tell)
+
+    @property
+    def ledger_url(self) -> str:
+        """Return where the ledger is kept: the user's own database, or a file beside the stack's data."""
+        return self.options.environ.get("CLEANBOOK_LEDGER_URL") or f"sqlite:///{self.data_dir / LEDGER_FILE}"
 
     def __enter__(self) -> Stack:
         self.start()
@@ -106,6 +115,8 @@ class Stack:
         try:
             if self.options.fresh:
                 shutil.rmtree(self.data_dir / "valkey", ignore_errors=True)
+                for ledger in self.data_dir.glob(f"{LEDGER_FILE}*"):
+                    ledger.unlink()
             shutil.rmtree(self.log_dir, ignore_errors=True)
             self._start_server()
             if self.options.simulator:
@@ -113,6 +124,8 @@ class Stack:
             self._write_stack_file()
             if self.options.workers:
                 self._start_workers()
+            if self.options.feed:
+                self._start_feed()
             if self.options.flower:
                 self._start_flower()
             # Only now: what cannot even start is reported, not restarted.
@@ -124,7 +137,7 @@ class Stack:
 
     def stop(self) -> bool:
         """End everything, whatever signals arrive meanwhile. Return whether every process ended by itself."""
-        users = [self.processes[name] for name in ("flower", "iterate", "cleanup") if name in self.processes]
+        users = [self.processes[name] for name in USERS if name in self.processes]
         services = [self.processes[name] for name in ("simulator", "valkey") if name in self.processes]
         with finishing_first():
             by_themselves = stop_together(users)
@@ -141,6 +154,7 @@ class Stack:
             CLEANBOOK_CONFIG_DIR=str(self.options.config_dir.resolve()),
             # Logs appear when they are written.
             PYTHONUNBUFFERED="1",
+            CLEANBOOK_LEDGER_URL=self.ledger_url,
         )
         if self.options.server:
             environ.pop("STATE_URL", None)
@@ -155,8 +169,11 @@ class Stack:
     def _run(self, name: str, command: str | tuple[str, ...], **more: str) -> ManagedProcess:
         """Start a Python module: `command` begins with its name."""
         words = tuple(command.split()) if isinstance(command, str) else command
+        return self._run_python(name, ("-m", *words), **more)
+
+    def _run_python(self, name: str, arguments: tuple[str, ...], **more: str) -> ManagedProcess:
         spec = ProcessSpec(
-            name=name, command=(sys.executable, "-m", *words), environ={**self._environ(), **more}, cwd=ROOT
+            name=name, command=(sys.executable, *arguments), environ={**self._environ(), **more}, cwd=ROOT
         )
         process = ManagedProcess(spec, self.log_dir)
         self._start(process)
@@ -196,6 +213,13 @@ class Stack:
             client.delete(keys.WORKERS)
             processes = (self._run("cleanup", CLEANUP_WORKER), self._run("iterate", ITERATE_WORKER))
             self._wait_for(lambda: _serving(client) >= {"iterate", "cleanup"}, processes, "the workers")
+
+    def _start_feed(self) -> None:
+        with connect(self.broker_url) as client:
+            # An earlier stack's heartbeat is in the data we began with.
+            client.delete(keys.FEEDS)
+            process = self._run_python("feed", (str(ROOT / "manage.py"), "feed"))
+            self._wait_for(lambda: client.exists(keys.FEEDS) == 1, (process,), "the feed")
 
     def _start_flower(self) -> None:
         port = free_port()
@@ -246,6 +270,7 @@ class Stack:
             "pid": os.getpid(),
             "broker_url": self.broker_url,
             "simulator_url": self.simulator_url,
+            "ledger_url": self.ledger_url,
             "flower_url": self.flower_url,
             "flower_user": FLOWER_USER if self.flower_url else "",
             "flower_password": self.flower_password,

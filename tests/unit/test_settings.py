@@ -37,7 +37,7 @@ def dead_pid() -> int:
 
 def test_an_empty_environment_gives_the_defaults(tmp_path: Path) -> None:
     settings = load({"CLEANBOOK_RUN_DIR": str(tmp_path)})
-    assert settings == Settings(run_dir=tmp_path)
+    assert settings == Settings(run_dir=tmp_path, ledger_url=f"sqlite:///{tmp_path}/ledger.sqlite")
     assert settings.state_url == DEFAULT_BROKER_URL
 
 
@@ -48,7 +48,8 @@ def test_state_lives_on_the_brokers_server_unless_told_otherwise() -> None:
 
 def test_an_empty_value_counts_as_unset(tmp_path: Path) -> None:
     environ = {"CLEANBOOK_RUN_DIR": str(tmp_path), "BROKER_URL": "", "CLEANBOOK_LEASE_MS": " "}
-    assert load(environ) == Settings(run_dir=tmp_path)
+    ledger_url = f"sqlite:///{tmp_path}/ledger.sqlite"
+    assert load(environ) == Settings(run_dir=tmp_path, ledger_url=ledger_url)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,62 @@
+"""`manage.py feed`: the long-lived process that listens to exchanges and keeps the ledger."""
+
+from __future__ import annotations
+
+import os
+import platform
+import signal
+from types import FrameType
+
+import click
+
+from cli.exit_codes import EPILOG, ExitCode
+from cli.options import debug_option
+from settings import load
+
+
+@click.command(epilog=EPILOG)
+@click.option(
+    "--new-ledger",
+    is_flag=True,
+    help="Let this ledger take the place of one that is gone for good.",
+)
+@debug_option
+def feed(new_ledger: bool, debug: bool) -> ExitCode:
+    """Listen to the exchanges of all running instances, until SIGTERM or Ctrl-C.
+
+    Market data goes to the state server, own fills to the ledger and, at once, to
+    their instance. Any number of these may run, on any number of hosts: they share
+    the accounts, and one takes over within 5 s of another's death. Without any,
+    iterations ask the exchange themselves and see fills when they come round.
+
+    \b
+    Examples:
+      manage.py feed
+      CLEANBOOK_LEDGER_URL=postgresql://bot@db/ledger manage.py feed
+    """
+    from cli.watching import Watching
+    from feed.bookkeeper import Bookkeeper
+    from feed.service import FeedService
+    from ledger.database import open_ledger
+    from runner.context import open_context
+    from tasks.logging import configure
+
+    settings = load()
+    configure(settings)
+    context = open_context(settings)
+    watching = Watching(context)
+    service = FeedService(
+        f"{platform.node()}:{os.getpid()}",
+        context.client,
+        watch=watching.read,
+        connect=watching.connect,
+        bookkeeper=Bookkeeper(lambda: open_ledger(settings.ledger_url), context.client, replace=new_ledger),
+    )
+
+    def end(_: int, __: FrameType | None) -> None:
+        service.end()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    service.run()
+    return ExitCode.DONE

@@ -1,0 +1,82 @@
+"""What a feed has to listen to: the accounts of the instances that run, and how each is reached."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import structlog
+
+from exchanges.registry import VenueSettings, open_stream
+from feed.watched import Connections, WatchedAccount, WatchedInstance
+from runner.access import access, require_account
+from runner.context import Context
+from runner.loaded import LoadedInstance, load_running
+from state.instances import Phase, Record
+
+log = structlog.get_logger(__name__)
+
+#: The last fills of a stopped instance may come this much later.
+LINGER_MS = 120_000
+
+
+class Watching:
+    """Reads the state server for a feed."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        #: By account: an instance that trades on it.
+        self._examples: dict[str, LoadedInstance] = {}
+        #: Instances whose configuration cannot be read, to why, so that it is said once.
+        self._unreadable: dict[str, str] = {}
+
+    def read(self) -> dict[str, WatchedAccount]:
+        """Return the accounts to listen to. Raises `redis.RedisError`."""
+        now_ms = self._context.instances.now_ms()
+        by_account: defaultdict[str, list[WatchedInstance]] = defaultdict(list)
+        for record in self._context.instances.read_all():
+            is_over = record.phase is Phase.STOPPED and now_ms - (record.stopped_at_ms or 0) > LINGER_MS
+            if is_over or not record.account:
+                continue
+            loaded = self._load(record)
+            if loaded is not None:
+                self._examples[record.account] = loaded
+                by_account[record.account].append(_watched(record, loaded))
+        return {
+            account: WatchedAccount(account=account, instances=tuple(instances))
+            for account, instances in by_account.items()
+        }
+
+    def connect(self, account: str) -> Connections:
+        """Open an account. Raises `ConfigError` and `AnotherAccount` where this process lacks its keys."""
+        config = self._examples[account].config
+        require_account(config, self._context.settings, account)
+        found = access(config, self._context.settings)
+        venue = self._context.venues.of(config)
+        settings = VenueSettings(base_url=found.base_url)
+        stream = open_stream(config.metadata.exchange, settings, found.credentials, venue.clock)
+        return Connections(venue=venue, stream=stream)
+
+    def _load(self, record: Record) -> LoadedInstance | None:
+        try:
+            loaded = load_running(self._context, record.instance_id, record.config_version)
+        except Exception as error:  # noqa: BLE001 - one unreadable instance must not silence the others
+            why = f"{type(error).__name__}: {error}"
+            if self._unreadable.get(record.instance_id) != why:
+                log.warning("instance not listened to", instance=record.instance_id, why=why)
+            self._unreadable[record.instance_id] = why
+            return None
+        self._unreadable.pop(record.instance_id, None)
+        return loaded
+
+
+def _watched(record: Record, loaded: LoadedInstance) -> WatchedInstance:
+    limit_s = loaded.limits.max_data_age_s
+    return WatchedInstance(
+        instance_id=record.instance_id,
+        epoch=record.epoch,
+        slot=record.slot,
+        symbol=loaded.config.metadata.symbol,
+        started_at_ms=record.started_at_ms or 0,
+        is_running=record.phase is Phase.RUNNING,
+        max_silence_s=None if limit_s is None else float(limit_s),
+    )

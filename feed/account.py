@@ -1,0 +1,186 @@
+"""Listen to one account: its stream is read by one thread, its histories by another."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Sequence
+
+import redis
+import structlog
+
+from exchanges.errors import ExchangeError
+from exchanges.stream import BookChange, OrderUpdate, Pulse, StreamEvent, StreamRefused
+from feed.backoff import Backoff
+from feed.markets import Markets, StreamFrozen
+from feed.reconciler import Reconciler
+from feed.silence import Silence
+from feed.telling import Teller
+from feed.watched import Connections, WatchedAccount
+from state.own_fills import OwnFills
+
+log = structlog.get_logger(__name__)
+
+#: The exchange tells something of every watched symbol once a second; nothing for this long is a dead stream.
+FROZEN_S = 5.0
+#: Without a watched symbol the exchange is pinged this often, and an answer has to come within as long again.
+PING_S = 5.0
+#: Longest wait for a message.
+IDLE_S = 0.1
+#: Wait while a change is still to be kept.
+BUSY_S = 0.02
+#: A connection that has worked for this long ends the back-off.
+STEADY_S = 5.0
+
+
+class AccountFeed:
+    """A running account. `watch` may be called by another thread at any time."""
+
+    def __init__(
+        self,
+        watched: WatchedAccount,
+        connections: Connections,
+        markets: Markets,
+        teller: Teller,
+        reconciler: Reconciler,
+        own_fills: OwnFills,
+    ) -> None:
+        self._watched = watched
+        self._connections = connections
+        self._markets = markets
+        self._teller = teller
+        self._reconciler = reconciler
+        self._own_fills = own_fills
+        self._silence = Silence()
+        self._backoff = Backoff()
+        self._is_changed = threading.Event()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"feed {watched.account}", daemon=True)
+        self._heard_s = self._pinged_s = 0.0
+        #: How the stream stands, a word or two.
+        self.standing = "connecting"
+
+    @property
+    def watched(self) -> WatchedAccount:
+        """Return what is listened to."""
+        return self._watched
+
+    def start(self) -> None:
+        """Begin."""
+        self.watch(self._watched)
+        self._thread.start()
+        self._reconciler.start()
+
+    def watch(self, watched: WatchedAccount) -> None:
+        """Listen to this from now on."""
+        self._teller.watch(watched)
+        self._watched = watched
+        self._is_changed.set()
+
+    def stop(self) -> None:
+        """Ask both threads to end, and close the connection."""
+        self._ended.set()
+        self._is_changed.set()
+        self._reconciler.stop()
+        self._connections.stream.close()
+        self._markets.close()
+
+    def join(self, timeout_s: float) -> None:
+        """Wait until both threads have ended, at the latest for `timeout_s`."""
+        deadline_s = time.monotonic() + timeout_s
+        self._thread.join(timeout_s)
+        self._reconciler.join(max(0.0, deadline_s - time.monotonic()))
+
+    def notice_silence(self) -> None:
+        """Wake whoever has to look for itself, since nothing has been heard of its symbol for too long.
+
+        For a thread that reads no stream. Raises `redis.RedisError`.
+        """
+        self._wake(self._silence.begun(self._watched.instances, time.monotonic()), "silent")
+
+    def _run(self) -> None:
+        while not self._ended.is_set():
+            try:
+                self._listen()
+            except (ExchangeError, redis.RedisError) as error:
+                if self._ended.is_set():
+                    break
+                self.standing = "reconnecting"
+                if isinstance(error, redis.RedisError):
+                    # What it took last may be lost with it.
+                    self._teller.forget_told()
+                wait_s = self._backoff.next_s()
+                log.warning(
+                    "stream lost",
+                    account=self._watched.account,
+                    error=str(error),
+                    again_in_s=round(wait_s, 2),
+                )
+                self._ended.wait(wait_s)
+        self._connections.stream.close()
+
+    def _listen(self) -> None:
+        """Read the stream until it ends. Raises `ExchangeError`, `redis.RedisError`."""
+        stream = self._connections.stream
+        stream.open()
+        opened_s = self._heard_s = self._pinged_s = time.monotonic()
+        self._markets.restart()
+        self._is_changed.set()
+        # Behind the subscription: what happened before it is in the histories, what happens now is told.
+        self._reconciler.ask()
+        self.standing = "streaming"
+        log.info("stream open", account=self._watched.account, symbols=len(self._watched.symbols))
+        is_busy = False
+        while not self._ended.is_set():
+            if self._is_changed.is_set():
+                self._is_changed.clear()
+                self._follow_changes()
+            events = stream.receive(BUSY_S if is_busy else IDLE_S)
+            self._take(events)
+            is_busy = self._markets.work()
+            now_s = time.monotonic()
+            self._check_life(now_s)
+            if now_s - opened_s > STEADY_S:
+                self._backoff.reset()
+
+    def _follow_changes(self) -> None:
+        symbols = self._watched.symbols
+        self._silence.watch(symbols, time.monotonic())
+        self._markets.watch(symbols)
+        self._connections.stream.watch(symbols)
+        # Only a symbol of which the exchange will tell something can show that it no longer does.
+        self._heard_s = time.monotonic()
+
+    def _take(self, events: Sequence[StreamEvent]) -> None:
+        # Fills first: somebody waits for them.
+        updates = [event for event in events if isinstance(event, OrderUpdate)]
+        if updates:
+            self._teller.tell_updates(updates)
+            if self._teller.unknown_symbols():
+                self._reconciler.ask()
+        for event in events:
+            if isinstance(event, BookChange):
+                self._markets.take(event)
+            if isinstance(event, BookChange | Pulse):
+                self._heard_s = time.monotonic()
+                self._wake(self._silence.heard(event.symbol, self._heard_s), "heard again")
+            elif isinstance(event, StreamRefused):
+                log.warning("stream refused", account=self._watched.account, error=event.message)
+
+    def _wake(self, instance_ids: Iterable[str], why: str) -> None:
+        for instance_id in instance_ids:
+            result = self._own_fills.wake(instance_id)
+            log.info("market data", instance=instance_id, why=why, wake_up=result)
+
+    def _check_life(self, now_s: float) -> None:
+        """Raise `StreamFrozen` when a connection stands over which nothing comes."""
+        if self._watched.symbols:
+            if now_s - self._heard_s > FROZEN_S:
+                raise StreamFrozen(f"no market data for {FROZEN_S:g} s")
+            return
+        heard_s = max(self._connections.stream.last_heard_s, self._heard_s)
+        if now_s - heard_s > 2 * PING_S:
+            raise StreamFrozen(f"no answer to a ping for {PING_S:g} s")
+        if now_s - max(heard_s, self._pinged_s) > PING_S:
+            self._pinged_s = now_s
+            self._connections.stream.ping()

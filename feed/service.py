@@ -1,0 +1,205 @@
+"""The feed process: takes its share of the accounts, listens to each, and gives them up when it ends."""
+
+from __future__ import annotations
+
+import math
+import secrets
+import threading
+import time
+from collections.abc import Mapping
+
+import redis
+import structlog
+
+from exchanges.errors import ExchangeError
+from feed.account import AccountFeed
+from feed.bookkeeper import Bookkeeper
+from feed.markets import Markets
+from feed.reconciler import Reconciler
+from feed.telling import Teller
+from feed.watched import Connect, Watch, WatchedAccount
+from ledger.errors import LedgerUnavailable
+from ledger.queries import OrderRecord, open_orders
+from state.client_ids import slot_owner
+from state.events import Events
+from state.feeds import LEASE_MS, Feeds
+from state.instances import Instances
+from state.market_data import MarketData
+from state.own_fills import OwnFills
+from state.scripts import Scripts
+
+log = structlog.get_logger(__name__)
+
+#: How often leases are prolonged and silence is noticed.
+ROUND_S = 0.25
+#: How often everything watched is read anew when no event says that something has changed.
+READ_AGAIN_S = 5.0
+#: An account that cannot be opened is tried again after this long.
+TRY_AGAIN_S = 5.0
+#: Time to end in.
+STOP_S = 1.2
+
+
+class FeedService:
+    """Runs until `end`. Several processes share the accounts; each one's name has to be its own."""
+
+    def __init__(
+        self,
+        name: str,
+        client: redis.Redis,
+        *,
+        watch: Watch,
+        connect: Connect,
+        bookkeeper: Bookkeeper,
+    ) -> None:
+        self._name = name
+        self._client = client
+        scripts = Scripts(client)
+        self._feeds = Feeds(client, scripts)
+        self._own_fills = OwnFills(client, scripts)
+        self._market_data = MarketData(client, scripts)
+        self._instances = Instances(client, scripts)
+        self._events = Events(client)
+        self._watch = watch
+        self._connect = connect
+        self._bookkeeper = bookkeeper
+        self._token = secrets.token_hex(8)
+        self._running: dict[str, AccountFeed] = {}
+        #: Accounts that could not be opened, to when they are tried again, monotonic seconds.
+        self._broken: dict[str, float] = {}
+        self._watched: Mapping[str, WatchedAccount] = {}
+        self._read_s = -math.inf
+        self._last_event = "$"
+        self._ended = threading.Event()
+
+    def end(self) -> None:
+        """Ask for the end. For a signal handler."""
+        self._ended.set()
+
+    def run(self) -> None:
+        """Work until `end` is called."""
+        self._bookkeeper.start()
+        is_failing = False
+        try:
+            while not self._ended.is_set():
+                try:
+                    self._round()
+                except redis.RedisError as error:
+                    if not is_failing:
+                        log.warning("state server does not answer, trying on", error=str(error))
+                    is_failing = True
+                    self._ended.wait(ROUND_S)
+                else:
+                    if is_failing:
+                        log.info("state server answers again")
+                    is_failing = False
+        finally:
+            self._close()
+
+    def _round(self) -> None:
+        self._read_watched()
+        self._keep_leases()
+        self._take_share()
+        for feed in self._running.values():
+            feed.notice_silence()
+        self._feeds.heartbeat(
+            self._name,
+            {account: feed.standing for account, feed in self._running.items()},
+            self._instances.now_ms(),
+        )
+        self._wait_for_change()
+
+    def _read_watched(self) -> None:
+        if time.monotonic() - self._read_s < READ_AGAIN_S:
+            return
+        self._watched = self._watch()
+        self._read_s = time.monotonic()
+        for account, feed in self._running.items():
+            if account in self._watched and self._watched[account] != feed.watched:
+                feed.watch(self._watched[account])
+
+    def _wait_for_change(self) -> None:
+        """Wait a round, or until an instance starts or stops: its streams are wanted at once."""
+        if self._last_event == "$":
+            self._last_event = self._events.last_id()
+        begun_s = time.monotonic()
+        events = self._events.read(self._last_event, block_ms=int(ROUND_S * 1000))
+        if events:
+            self._last_event = events[-1].stream_id
+        if any(event.event in {"started", "stop_requested", "finished"} for event in events):
+            self._read_s = -math.inf
+        elif events:
+            # Steps of cleanups: no reason to go round faster.
+            self._ended.wait(max(0.0, ROUND_S - (time.monotonic() - begun_s)))
+
+    def _keep_leases(self) -> None:
+        for account in list(self._running):
+            if account not in self._watched:
+                self._stop([account], "nothing of it runs any more")
+            elif not self._feeds.hold(account, self._token):
+                self._stop([account], "another process has it", release=False)
+
+    def _take_share(self) -> None:
+        processes = self._feeds.processes(now_ms=self._instances.now_ms())
+        others = [process for process in processes if process.name != self._name]
+        share = math.ceil(len(self._watched) / (len(others) + 1))
+        if others and len(self._running) > share:
+            # One at a time; whoever has less takes it.
+            self._stop([next(iter(self._running))], "others have less")
+            return
+        for account in self._watched:
+            if len(self._running) >= share:
+                return
+            is_resting = time.monotonic() < self._broken.get(account, -math.inf)
+            if account not in self._running and not is_resting and self._feeds.hold(account, self._token):
+                self._start(self._watched[account])
+
+    def _start(self, watched: WatchedAccount) -> None:
+        account = watched.account
+        try:
+            connections = self._connect(account)
+        except Exception as error:  # noqa: BLE001 - one account's keys must not stop the others
+            log.error("account not listened to", account=account, error=f"{type(error).__name__}: {error}")
+            self._broken[account] = time.monotonic() + TRY_AGAIN_S
+            self._feeds.release(account, self._token)
+            return
+        teller = Teller(account, self._own_fills, lambda slot: slot_owner(self._client, account, slot))
+        markets = Markets(watched.venue_name, connections.venue, self._market_data)
+        reconciler = Reconciler(
+            lambda: self._running[account].watched if account in self._running else watched,
+            connections.venue,
+            self._feeds,
+            teller,
+            lambda: self._believed_open(account),
+            self._instances.now_ms,
+        )
+        feed = AccountFeed(watched, connections, markets, teller, reconciler, self._own_fills)
+        self._running[account] = feed
+        log.info("account taken", account=account, instances=len(watched.instances), feed=self._name)
+        feed.start()
+
+    def _believed_open(self, account: str) -> tuple[OrderRecord, ...]:
+        ledger = self._bookkeeper.ledger
+        if ledger is None:
+            raise LedgerUnavailable("the ledger is not open yet")
+        return open_orders(ledger, account)
+
+    def _stop(self, accounts: list[str], why: str, *, release: bool = True) -> None:
+        feeds = [self._running.pop(account) for account in accounts]
+        for feed in feeds:
+            feed.stop()
+        deadline_s = time.monotonic() + STOP_S
+        for feed in feeds:
+            feed.join(max(0.0, deadline_s - time.monotonic()))
+        for account in accounts:
+            if release:
+                self._feeds.release(account, self._token)
+            log.info("account given up", account=account, why=why, feed=self._name)
+
+    def _close(self) -> None:
+        try:
+            self._stop(list(self._running), "the process ends")
+            self._feeds.forget(self._name)
+        except (redis.RedisError, ExchangeError) as error:
+            log.info("leases not released, they end by themselves", lease_ms=LEASE_MS, error=str(error))
+        self._bookkeeper.stop(timeout_s=0.5)

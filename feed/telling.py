@@ -1,0 +1,197 @@
+"""Tell what happened to an account: each fill once, to the ledger's queue and to its instance."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+
+import structlog
+
+from exchanges.stream import OrderEvent, OrderUpdate
+from feed.watched import WatchedAccount
+from ledger.bookings import FillBooking, FundingBooking, OrderBooking, SnapshotBooking
+from market.instrument import Instrument
+from market.orders import OpenOrder
+from market.position import Fill, FundingPayment
+from state.client_ids import decode
+from state.own_fills import News, OwnFills
+
+log = structlog.get_logger(__name__)
+
+#: Fills remembered as told; beyond, one that is shown again is told again, and booked once all the same.
+TOLD_KEPT = 50_000
+
+FillKey = tuple[str, str, str]
+
+
+class Teller:
+    """The news of one account. Its stream's thread and its reconciler's use it at the same time."""
+
+    def __init__(self, account: str, own_fills: OwnFills, slot_owner: Callable[[int], str]) -> None:
+        self._account = account
+        self._own_fills = own_fills
+        self._slot_owner = slot_owner
+        self._lock = threading.Lock()
+        self._told: OrderedDict[FillKey, None] = OrderedDict()
+        #: By slot: instance and epoch.
+        self._owners: dict[int, tuple[str, int]] = {}
+        #: By symbol.
+        self._instruments: dict[str, Instrument] = {}
+        #: Fills of symbols whose instrument is not known yet, with who saw them.
+        self._waiting: list[tuple[Fill, str]] = []
+
+    def watch(self, watched: WatchedAccount) -> None:
+        """Learn whose slots are whose."""
+        with self._lock:
+            self._owners |= {each.slot: (each.instance_id, each.epoch) for each in watched.instances}
+
+    def learn(self, instrument: Instrument) -> None:
+        """Learn what a symbol trades, and tell the fills that waited for it."""
+        with self._lock:
+            self._instruments[instrument.symbol] = instrument
+            ready = [each for each in self._waiting if each[0].symbol == instrument.symbol]
+            self._waiting = [each for each in self._waiting if each[0].symbol != instrument.symbol]
+        for fill, source in ready:
+            self.tell_fills([fill], source)
+
+    def unknown_symbols(self) -> frozenset[str]:
+        """Return the symbols of fills that wait for their instrument."""
+        with self._lock:
+            return frozenset(fill.symbol for fill, _ in self._waiting)
+
+    def tell_updates(self, updates: Sequence[OrderUpdate]) -> None:
+        """Tell what a stream said, in one step. Raises `redis.RedisError`; then nothing was told."""
+        fills = [(each.fill, "stream") for each in updates if each.fill is not None]
+        orders = [
+            self._order(
+                each.order,
+                each.at_ms,
+                reason=each.reason,
+                created_at_ms=each.at_ms if each.event is OrderEvent.ACCEPTED else 0,
+            )
+            for each in updates
+        ]
+        self._tell(fills, [News(booking=order.model_dump_json()) for order in orders])
+
+    def tell_fills(self, fills: Iterable[Fill], source: str) -> int:
+        """Tell the fills that were not told yet; return how many. Raises `redis.RedisError`."""
+        return self._tell([(fill, source) for fill in fills], [])
+
+    def tell_orders(self, orders: Iterable[OpenOrder], at_ms: int) -> None:
+        """Tell how orders stood at `at_ms`, exchange time. Raises `redis.RedisError`."""
+        bookings = [self._order(order, at_ms, created_at_ms=order.created_at_ms) for order in orders]
+        self._own_fills.tell([News(booking=booking.model_dump_json()) for booking in bookings])
+
+    def tell_funding(self, payments: Iterable[FundingPayment]) -> None:
+        """Tell payments; the ledger knows whose they are. Raises `redis.RedisError`."""
+        bookings = [
+            FundingBooking(
+                account=self._account,
+                symbol=payment.symbol,
+                amount=payment.amount,
+                rate=payment.rate,
+                interval_end_ms=payment.interval_end_ms,
+            )
+            for payment in payments
+        ]
+        self._own_fills.tell([News(booking=booking.model_dump_json()) for booking in bookings])
+
+    def tell_snapshot(self, snapshot: SnapshotBooking) -> None:
+        """Tell what the account holds. Raises `redis.RedisError`."""
+        self._own_fills.tell([News(booking=snapshot.model_dump_json())])
+
+    def forget_told(self) -> None:
+        """Tell everything again that is seen again: the state server may have lost what it took last."""
+        with self._lock:
+            self._told.clear()
+
+    def _tell(self, fills: Sequence[tuple[Fill, str]], more: Sequence[News]) -> int:
+        # Under the lock, so that what one thread is about to tell the other does not tell as well.
+        with self._lock:
+            news, new = [], []
+            for fill, source in fills:
+                key = (fill.symbol, fill.order_id, fill.trade_id)
+                if key in self._told or key in new:
+                    continue
+                if fill.symbol not in self._instruments:
+                    self._waiting.append((fill, source))
+                    continue
+                new.append(key)
+                news.append(self._fill_news(fill, source))
+            woken = self._own_fills.tell([*news, *more])
+            self._told |= dict.fromkeys(new)
+            while len(self._told) > TOLD_KEPT:
+                self._told.popitem(last=False)
+        for each in news:
+            if each.fill is not None:
+                log.info(
+                    "fill",
+                    instance=each.instance_id,
+                    account=self._account,
+                    symbol=each.fill.symbol,
+                    trade_id=each.fill.trade_id,
+                    wake_up=woken.get(each.instance_id, ""),
+                )
+        return len(news)
+
+    def _fill_news(self, fill: Fill, source: str) -> News:
+        instance_id, epoch = self._owner(fill.client_order_id)
+        instrument = self._instruments[fill.symbol]
+        parts = decode(fill.client_order_id) if instance_id and fill.client_order_id is not None else None
+        booking = FillBooking(
+            account=self._account,
+            instance_id=instance_id,
+            epoch=epoch,
+            symbol=fill.symbol,
+            market_type=instrument.market_type.value,
+            base_asset=instrument.base_asset,
+            quote_asset=instrument.quote_asset,
+            trade_id=fill.trade_id,
+            order_id=fill.order_id,
+            client_order_id=fill.client_order_id,
+            level=parts.level if parts else None,
+            role=int(parts.role) if parts else None,
+            side=fill.side,
+            price=fill.price,
+            quantity=fill.quantity,
+            fee=fill.fee,
+            fee_asset=fill.fee_asset,
+            is_maker=fill.is_maker,
+            is_system=fill.is_system,
+            filled_at_ms=fill.filled_at_ms,
+            source=source,
+        )
+        return News(booking=booking.model_dump_json(), instance_id=instance_id, fill=fill)
+
+    def _order(self, order: OpenOrder, at_ms: int, *, created_at_ms: int, reason: str = "") -> OrderBooking:
+        instance_id, epoch = self._owner(order.client_order_id)
+        parts = decode(order.client_order_id) if instance_id and order.client_order_id is not None else None
+        return OrderBooking(
+            account=self._account,
+            instance_id=instance_id,
+            epoch=epoch,
+            symbol=order.symbol,
+            order_id=order.order_id,
+            client_order_id=order.client_order_id,
+            level=parts.level if parts else None,
+            role=int(parts.role) if parts else None,
+            side=order.side,
+            price=order.price,
+            quantity=order.quantity,
+            executed=order.executed_quantity,
+            status=order.status,
+            reason=reason,
+            at_ms=at_ms,
+            created_at_ms=created_at_ms,
+        )
+
+    def _owner(self, client_order_id: int | None) -> tuple[str, int]:
+        """Return instance and epoch of an order, empty and 0 for one that is none of ours."""
+        if client_order_id is None:
+            return "", 0
+        slot = decode(client_order_id).slot
+        if slot not in self._owners:
+            # An instance that ran earlier; its run is the ledger's to find out.
+            self._owners[slot] = (self._slot_owner(slot), 0)
+        return self._owners[slot]

@@ -1,0 +1,58 @@
+"""What a feed has to listen to: values that its caller works out from the state server and configurations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from exchanges.registry import Venue
+from exchanges.stream import Stream
+
+
+@dataclass(frozen=True, kw_only=True)
+class WatchedInstance:
+    """An instance whose account is listened to."""
+
+    instance_id: str
+    epoch: int
+    #: What its client order ids begin with.
+    slot: int
+    symbol: str
+    #: When its run began, state server's time, ms.
+    started_at_ms: int
+    #: True: iterations may run, so market data is of use.
+    is_running: bool
+    #: Silence of its symbol's streams after which it has to look for itself, seconds; None: it does not mind.
+    max_silence_s: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class WatchedAccount:
+    """An account and its instances."""
+
+    account: str
+    instances: tuple[WatchedInstance, ...]
+
+    @property
+    def venue_name(self) -> str:
+        """Return the name under which market data of its exchange is kept."""
+        return self.account.partition(":")[0]
+
+    @property
+    def symbols(self) -> frozenset[str]:
+        """Return the markets whose data is of use."""
+        return frozenset(each.symbol for each in self.instances if each.is_running)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Connections:
+    """How an account is reached."""
+
+    venue: Venue
+    stream: Stream
+
+
+#: Reads what has to be listened to, by account. Raises `redis.RedisError`.
+Watch = Callable[[], Mapping[str, WatchedAccount]]
+#: Opens an account; nothing is sent yet. Raises for keys that are missing or no keys.
+Connect = Callable[[str], Connections]
