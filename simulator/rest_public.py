@@ -124,6 +124,7 @@ async def depth(request: web.Request) -> web.Response:
         )
     symbol = market_of(request).symbol
     exchange = request.app[EXCHANGE]
+    exchange.streams.books.settle(symbol)
     bids = sorted(levels(exchange.engine, symbol, bids=True).items(), reverse=True)[: int(limit)]
     asks = sorted(levels(exchange.engine, symbol, bids=False).items())[: int(limit)]
     book = exchange.engine.books[symbol]

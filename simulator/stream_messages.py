@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -173,16 +172,6 @@ def candle(symbol: str, start_s: int, interval_s: int, shown: Figures, *, closed
         "n": shown.trades,
         "X": closed,
     }
-
-
-def changes(before: Mapping[Decimal, Decimal], after: Mapping[Decimal, Decimal], market: Market) -> list[Any]:
-    """Return the levels that differ, lowest price first, with absolute quantities; zero deletes."""
-    prices = {price for price, quantity in after.items() if before.get(price) != quantity}
-    prices |= before.keys() - after.keys()
-    return [
-        [padded(price, market.tick), padded(after.get(price, Decimal(0)), market.step)]
-        for price in sorted(prices)
-    ]
 
 
 def _naive(at_s: int) -> str:

@@ -14,8 +14,7 @@ from simulator.engine import Engine
 from simulator.markets import MARKETS
 from simulator.observer import Observer
 from simulator.orders import Fill, Order
-from simulator.published import levels
-from simulator.stream_books import Channel, DepthChannel, Shown, TickerChannel
+from simulator.stream_books import BookStreams
 from simulator.stream_connection import Connection, StreamOptions, Topic
 from simulator.stream_faults import StreamFaults
 from simulator.stream_figures import FigureStreams
@@ -36,12 +35,9 @@ class Streams(Observer):
         self.connections: dict[int, Connection] = {}
         self._opened = 0
         self._receivers: dict[Topic, dict[Connection, None]] = {}
-        #: What tells the book of a symbol, by the shortest time between its messages (ms) and by its name.
-        self._channels: dict[str, dict[int, dict[str, Channel]]] = {}
-        #: When the book changed (µs), by what will tell of it.
-        self._untold: dict[tuple[str, int], int] = {}
         #: Assets whose balances will be told.
         self._balances: dict[tuple[str, str], int] = {}
+        self.books = BookStreams(engine, now_us, self._send_to_all)
         self.figures = FigureStreams(engine, now_us)
         engine.announce_to(self)
 
@@ -77,7 +73,7 @@ class Streams(Observer):
             return
         connection.topics[topic] = None
         self._receivers.setdefault(topic, {})[connection] = None
-        self._open_channel(stream)
+        self.books.add(stream)
         self.figures.add(stream)
         if account is not None and stream.kind == "account.positionUpdate":
             self._show_positions(connection, stream, account)
@@ -92,38 +88,16 @@ class Streams(Observer):
         del connection.topics[topic]
         receivers = self._receivers[topic]
         del receivers[connection]
-        if receivers:
-            return
-        del self._receivers[topic]
-        name = topic[0]
-        self.figures.remove(name)
-        for symbol, by_window in list(self._channels.items()):
-            for window_ms, channels in list(by_window.items()):
-                channels.pop(name, None)
-                if not channels:
-                    del by_window[window_ms]
-            if not by_window:
-                del self._channels[symbol]
-
-    def _open_channel(self, stream: Stream) -> None:
-        if stream.symbol is None or stream.kind not in {"depth", "bookTicker"}:
-            return
-        channels = self._channels.setdefault(stream.symbol, {}).setdefault(stream.window_ms, {})
-        if stream.name not in channels:
-            kind = DepthChannel if stream.kind == "depth" else TickerChannel
-            channels[stream.name] = kind(MARKETS[stream.symbol], self._shown(stream.symbol))
-
-    def _shown(self, symbol: str) -> Shown:
-        return Shown(
-            bids=levels(self._engine, symbol, bids=True),
-            asks=levels(self._engine, symbol, bids=False),
-            update_id=self._engine.books[symbol].update_id,
-        )
+        if not receivers:
+            del self._receivers[topic]
+            self.books.remove(topic[0])
+            self.figures.remove(topic[0])
 
     def _show_positions(self, connection: Connection, stream: Stream, account: Account) -> None:
         for symbol, held in account.positions.items():
             if held.net != 0 and stream.symbol in {None, symbol}:
-                data = stream_messages.position(symbol, held, self._engine.mark(symbol))
+                at_us, mark = self._now_us(), self._engine.mark(symbol)
+                data = {"E": at_us, "T": at_us} | stream_messages.position(symbol, held, mark)
                 self._send([connection], stream.name, account.name, data)
 
     def order_changed(self, event: str, order: Order) -> None:
@@ -165,10 +139,8 @@ class Streams(Observer):
     def traded(self, symbol: str, trade: Trade) -> None:
         """Tell everybody."""
         name = f"trade.{symbol}"
-        receivers = self._receivers.get((name, None))
-        if receivers:
-            data = stream_messages.trade(MARKETS[symbol], trade, self._now_us())
-            self._send(receivers, name, None, data)
+        if (name, None) in self._receivers:
+            self._send_to_all(name, stream_messages.trade(MARKETS[symbol], trade, self._now_us()))
 
     def balance_changed(self, account: Account, asset: str) -> None:
         """Tell the owner once the command is done: one order changes a balance several times."""
@@ -186,33 +158,16 @@ class Streams(Observer):
             self._send(receivers, "account.balanceUpdate", name, data | {"E": self._now_us()})
 
     def book_touched(self, symbol: str) -> None:
-        """Tell everybody once the command is done, or when the window of a slower stream is over."""
-        for window_ms in self._channels.get(symbol, ()):
-            if (symbol, window_ms) in self._untold:
-                continue
-            self._untold[symbol, window_ms] = self._now_us()
-            loop = asyncio.get_running_loop()
-            if window_ms:
-                loop.call_later(window_ms / 1000, self._tell_book, symbol, window_ms)
-            else:
-                loop.call_soon(self._tell_book, symbol, window_ms)
-
-    def _tell_book(self, symbol: str, window_ms: int) -> None:
-        at_us = self._untold.pop((symbol, window_ms))
-        channels = self._channels.get(symbol, {}).get(window_ms)
-        if not channels:
-            return
-        shown = self._shown(symbol)
-        for name, channel in channels.items():
-            data = channel.message(shown)
-            if data is not None:
-                stamped = {"e": data["e"], "E": self._now_us(), "T": at_us} | data
-                self._send(self._receivers[name, None], name, None, stamped)
+        """Tell everybody once the command is done."""
+        self.books.touched(symbol)
 
     def tell_figures(self) -> None:
         """Tell tickers, mark prices and candles; to be called once in `figures_s`."""
         for name, data in self.figures.due():
-            self._send(self._receivers[name, None], name, None, data)
+            self._send_to_all(name, data)
+
+    def _send_to_all(self, name: str, data: Data) -> None:
+        self._send(self._receivers.get((name, None), ()), name, None, data)
 
     def _send(self, receivers: Iterable[Connection], name: str, account: str | None, data: Data) -> None:
         text = json.dumps({"stream": name, "data": data}, separators=(",", ":"))

@@ -106,7 +106,7 @@ class StreamClient:
         """End the connection and its reader."""
         if self.ended is None:
             self.socket.close(timeout=1)
-        self.socket.shutdown()
+        self.socket.shutdown()  # type: ignore[no-untyped-call]
         self._reader.join(10)
 
 
