@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from sqlalchemy import Connection, Table, bindparam, delete, exc, insert, select, update
+from sqlalchemy import Connection, Table, bindparam, delete, exc, insert, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ledger import rows, schema
@@ -85,7 +85,8 @@ def insert_missing(connection: Connection, table: Table, new: Sequence[Row]) -> 
     if not new:
         return 0
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    return connection.execute(dialect.insert(table).on_conflict_do_nothing(), list(new)).rowcount
+    statement = dialect.insert(table).on_conflict_do_nothing().returning(literal(1))
+    return len(connection.execute(statement, list(new)).all())
 
 
 def _attempt(connection: Connection, bookings: Sequence[Booking]) -> BookResult | str:

@@ -1,0 +1,24 @@
+"""A ledger in a file of the test's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ledger.database import Ledger, open_ledger
+
+# Not test modules by their names, but they assert.
+pytest.register_assert_rewrite("tests.unit.ledger.booking_cases", "tests.unit.ledger.profit_cases")
+
+
+@pytest.fixture
+def ledger_url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/new/ledger.sqlite3"
+
+
+@pytest.fixture
+def ledger(ledger_url: str) -> Iterator[Ledger]:
+    with open_ledger(ledger_url) as opened:
+        yield opened
