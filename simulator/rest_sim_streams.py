@@ -68,11 +68,12 @@ def _rules(request: web.Request) -> web.Response:
 @routes.post("/sim/streams/faults")
 async def set_faults(request: web.Request) -> web.Response:
     """Replace all rules."""
+    exchange = request.app[EXCHANGE]
     try:
-        rules = parse(await request.json())
+        rules = parse(await request.json(), exchange.engine.accounts)
     except (FaultError, ValueError) as error:
         return web.json_response({"code": "INVALID_FAULT", "message": str(error)}, status=400)
-    request.app[EXCHANGE].streams.faults.replace(rules)
+    exchange.streams.faults.replace(rules)
     return _rules(request)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import random
+from collections.abc import Container
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
@@ -64,8 +65,11 @@ class StreamFault:
         return of_account and fnmatchcase(stream, self.stream)
 
 
-def parse(rules: Any) -> list[StreamFault]:
-    """Return the rules of a JSON list. Raises `FaultError` that says what is wrong."""
+def parse(rules: Any, accounts: Container[str]) -> list[StreamFault]:
+    """Return the rules of a JSON list. Raises `FaultError` that says what is wrong.
+
+    `accounts` are the names of those that there are.
+    """
     if not isinstance(rules, list):
         raise FaultError("expected a JSON list of rules")
     faults = []
@@ -80,6 +84,8 @@ def parse(rules: Any) -> list[StreamFault]:
                 raise FaultError(f"{name!r} cannot be {value!r}")
         faults.append(StreamFault(**rule))
         _check(faults[-1])
+        if faults[-1].account is not None and faults[-1].account not in accounts:
+            raise FaultError(f"no account is called {faults[-1].account!r}")
     return faults
 
 

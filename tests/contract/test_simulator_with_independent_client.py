@@ -1,4 +1,4 @@
-"""The simulated exchange against a client that others wrote: backpack-exchange-sdk, unmodified, over HTTP.
+"""The simulated exchange against a client that others wrote: backpack-exchange-sdk, unmodified.
 
 It signs, words its requests and reads the answers by its own understanding of the protocol.
 """
@@ -6,6 +6,7 @@ It signs, words its requests and reads the answers by its own understanding of t
 from __future__ import annotations
 
 import base64
+import queue
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import websocket
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 pytest.importorskip("backpack_exchange_sdk", reason="the independent client is not installed")
@@ -31,6 +33,7 @@ from backpack_exchange_sdk._base.errors import (
 )
 from backpack_exchange_sdk.authenticated import AuthenticationClient
 from backpack_exchange_sdk.public import PublicClient
+from backpack_exchange_sdk.websocket import WebSocketClient
 
 ROOT = Path(__file__).parents[2]
 SYMBOL = "SOL_USDC"
@@ -231,3 +234,55 @@ def test_faults_reach_the_client_as_its_own_errors(demo: AuthenticationClient, b
     with pytest.raises(BackpackRequestError):
         demo.get_balances()
     assert "USDC" in demo.get_balances()
+
+
+@pytest.fixture
+def stream(base_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[WebSocketClient]:
+    # It knows one address only, and connects while it is made.
+    real = websocket.WebSocketApp
+    url = base_url.replace("http", "ws")
+    monkeypatch.setattr(websocket, "WebSocketApp", lambda _, *given, **named: real(url, *given, **named))
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    seed = b"\x01" * 32
+    public = Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
+    client = WebSocketClient(base64.b64encode(public).decode(), base64.b64encode(seed).decode())
+    yield client
+    # It would connect again some seconds after the end.
+    connected: Any = client.ws
+    connected.on_close = None
+    connected.close()
+
+
+def test_streams_reach_the_client_public_and_private(
+    stream: WebSocketClient, demo: AuthenticationClient, public: PublicClient
+) -> None:
+    touches: queue.Queue[dict[str, Any]] = queue.Queue()
+    updates: queue.Queue[dict[str, Any]] = queue.Queue()
+    stream.subscribe([f"bookTicker.{SYMBOL}"], touches.put)
+    stream.subscribe(["account.orderUpdate"], updates.put, is_private=True)
+    # Nothing tells that a subscription is in force but what it says.
+    deadline_s, client_id = time.monotonic() + 20, 100
+    while touches.empty() or updates.empty():
+        assert time.monotonic() < deadline_s, "the streams say nothing"
+        client_id += 1
+        order = demo.execute_order("Limit", "Bid", SYMBOL, clientId=client_id, price="149.98", quantity="0.5")
+        demo.cancel_open_order(SYMBOL, orderId=order["id"])
+    touch, update = touches.get(), updates.get()
+    assert (touch["e"], touch["s"], type(touch["u"])) == ("bookTicker", SYMBOL, int)
+    assert Decimal(touch["b"]) < Decimal(touch["a"])
+    assert touch["u"] <= int(public.get_depth(SYMBOL)["lastUpdateId"])
+    assert (update["e"], update["s"]) in {("orderAccepted", SYMBOL), ("orderCancelled", SYMBOL)}
+    assert 100 < update["c"] <= client_id
+
+    order = demo.execute_order("Limit", "Bid", SYMBOL, clientId=99, price="151", quantity="0.5")
+    filled = update
+    while (filled["e"], filled["i"]) != ("orderFill", order["id"]):
+        filled = updates.get(timeout=10)
+    (fill,) = [f for f in demo.get_fill_history(symbol=SYMBOL) if f["orderId"] == order["id"]]
+    assert (filled["t"], filled["c"], filled["L"], filled["n"]) == (
+        fill["tradeId"],
+        99,
+        fill["price"],
+        fill["fee"],
+    )
