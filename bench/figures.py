@@ -17,14 +17,17 @@ def nearest_rank(values: Sequence[float], part: float) -> float:
     return sorted(values)[math.ceil(part * len(values)) - 1]
 
 
-def table(rows_ms: Mapping[str, Sequence[float]]) -> str:
-    """Return count, median, 90th percentile and maximum of each row, ms."""
+def table(rows_ms: Mapping[str, Sequence[float]], *, with_p99: bool = False, digits: int = 0) -> str:
+    """Return count, median, 90th percentile and maximum of each row, ms; on request the 99th as well."""
     width = max(len(name) for name in rows_ms)
+    names = ["p50", "p90", *(["p99"] if with_p99 else []), "max"]
     lines = [
-        f"| {'ms':{width}} | {'n':>3} | {'p50':>6} | {'p90':>6} | {'max':>6} |",
-        f"|{'-' * (width + 2)}|----:|-------:|-------:|-------:|",
+        f"| {'ms':{width}} | {'n':>3} | {' | '.join(f'{name:>6}' for name in names)} |",
+        f"|{'-' * (width + 2)}|----:|{'|'.join(['-------:'] * len(names))}|",
     ]
     for name, values in rows_ms.items():
-        p50, p90 = median(values), nearest_rank(values, 0.9)
-        lines.append(f"| {name:{width}} | {len(values):3} | {p50:6.0f} | {p90:6.0f} | {max(values):6.0f} |")
+        figures = [median(values), nearest_rank(values, 0.9)]
+        figures += [nearest_rank(values, 0.99)] if with_p99 else []
+        shown = " | ".join(f"{figure:6.{digits}f}" for figure in (*figures, max(values)))
+        lines.append(f"| {name:{width}} | {len(values):3} | {shown} |")
     return "\n".join(lines)
