@@ -10,6 +10,7 @@ from decimal import Decimal
 
 from market.instrument import Instrument, MarketType
 from market.orders import NewOrder, OpenOrder, OrderStatus, OrderType, Quote, Role, Side
+from market.position import Fill
 from market.snapshot import OwnOrder, Snapshot
 from runner.config import InstanceConfig
 from runner.config_credentials import DEMO_API_KEY
@@ -60,6 +61,32 @@ def new_order(side: Side = Side.BUY, price: str = "99", *, client_order_id: int 
 def client_order_id(*, slot: int = SLOT, level: int = 0, role: Role = Role.QUOTE, generation: int = 1) -> int:
     """Return a client order id of the instance in `slot`."""
     return ClientOrderId(slot=slot, level=level, role=role, generation=generation).encode()
+
+
+def fill(
+    trade_id: str = "1",
+    *,
+    order_id: str = "1",
+    slot: int | None = SLOT,
+    side: Side = Side.BUY,
+    quantity: str = "1",
+    symbol: str = SYMBOL,
+    filled_at_ms: int = 1_000_000,
+) -> Fill:
+    """Return a fill of an order of the instance in `slot`, or (None) of somebody else's."""
+    return Fill(
+        trade_id=trade_id,
+        order_id=order_id,
+        client_order_id=None if slot is None else client_order_id(slot=slot),
+        symbol=symbol,
+        side=side,
+        price=Decimal(99),
+        quantity=Decimal(quantity),
+        fee=Decimal("0.01"),
+        fee_asset="USDC",
+        is_maker=True,
+        filled_at_ms=filled_at_ms,
+    )
 
 
 def open_order(

@@ -1,0 +1,127 @@
+"""One account: streams read, lost, frozen and opened again, with the gaps closed."""
+
+from __future__ import annotations
+
+import pytest
+
+from exchanges.errors import StreamClosed
+from feed import account
+from state.bookings import BookingQueue
+from tests.factories import INSTANCE_ID, SYMBOL, fill, instrument
+from tests.support import wait_until
+from tests.unit.feed.feed_bench import END, FeedBench, filled, pulse, watched
+
+
+def started(bench: FeedBench) -> FeedBench:
+    bench.teller.learn(instrument())
+    bench.start()
+    wait_until(lambda: bench.feed.standing == "streaming")
+    return bench
+
+
+def fills_told(bench: FeedBench) -> list[str]:
+    return [each.trade_id for each in bench.own_fills.seen(INSTANCE_ID, since_ms=0)]
+
+
+def test_a_fill_of_the_stream_is_told_and_wakes(bench: FeedBench) -> None:
+    started(bench).stream.bring(filled(fill("t1")))
+    wait_until(lambda: fills_told(bench) == ["t1"])
+    assert bench.woken()
+
+
+def test_the_streams_of_running_symbols_are_watched_and_changes_followed(bench: FeedBench) -> None:
+    started(bench)
+    wait_until(lambda: bench.stream.watched[-1:] == [frozenset({SYMBOL})])
+    bench.feed.watch(watched(is_running=False))
+    wait_until(lambda: bench.stream.watched[-1] == frozenset())
+
+
+def test_what_a_broken_stream_left_out_comes_from_the_history(bench: FeedBench) -> None:
+    started(bench).stream.bring(filled(fill("t1")))
+    wait_until(lambda: fills_told(bench) == ["t1"])
+    bench.venue.filled += [fill("t1"), fill("t2")]
+    bench.stream.bring(END)
+    wait_until(lambda: bench.stream.opened == 2)
+    wait_until(lambda: fills_told(bench) == ["t1", "t2"])
+    assert bench.woken()
+
+
+def test_a_stream_that_cannot_be_opened_is_tried_again(bench: FeedBench) -> None:
+    bench.stream.refusals += [StreamClosed("away"), StreamClosed("still away")]
+    bench.start()
+    wait_until(lambda: bench.stream.opened == 1)
+
+
+def test_a_connection_over_which_nothing_comes_is_given_up(
+    bench: FeedBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(account, "FROZEN_S", 0.3)
+    started(bench)
+    wait_until(lambda: bench.stream.opened >= 2)
+
+
+def test_a_connection_that_lives_is_kept(bench: FeedBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(account, "FROZEN_S", 0.3)
+    started(bench)
+    beats = iter(range(40))
+
+    def beating() -> bool:
+        bench.stream.bring(pulse())
+        return next(beats, None) is None
+
+    wait_until(beating)
+    assert bench.stream.opened == 1
+
+
+def test_without_a_symbol_the_exchange_is_pinged_and_has_to_answer(
+    bench: FeedBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(account, "PING_S", 0.1)
+    bench.feed._watched = watched(is_running=False)
+    bench.start()
+    wait_until(lambda: bench.stream.pings > 0)
+    wait_until(lambda: bench.stream.opened >= 2)
+
+
+def test_a_silence_wakes_and_its_end_wakes_again(bench: FeedBench) -> None:
+    bench.feed._watched = watched(max_silence_s=0.05)
+    started(bench)
+
+    def told() -> bool:
+        bench.feed.notice_silence()
+        return bench.woken()
+
+    wait_until(told)
+    bench.stream.bring(pulse())
+    wait_until(bench.woken)
+
+
+def test_every_connection_is_followed_by_a_reconciliation(bench: FeedBench) -> None:
+    started(bench)
+    wait_until(lambda: len(bench.venue.names("account_fills")) == 1)
+    bench.stream.bring(END)
+    wait_until(lambda: len(bench.venue.names("account_fills")) == 2)
+
+
+def test_the_end_comes_at_once(bench: FeedBench) -> None:
+    started(bench)
+    bench.feed.stop()
+    bench.feed.join(2)
+    assert not bench.feed._thread.is_alive()
+    assert not bench.reconciler._thread.is_alive()
+
+
+def test_a_fill_of_an_unknown_market_asks_for_that_market(bench: FeedBench) -> None:
+    bench.start()
+    wait_until(lambda: bench.feed.standing == "streaming")
+    bench.stream.bring(filled(fill("t1", symbol="ETH_USDC")))
+    wait_until(lambda: "ETH_USDC" in bench.venue.about("instrument"))
+
+
+def test_orders_of_the_stream_reach_the_ledgers_queue(bench: FeedBench) -> None:
+    started(bench).stream.bring(filled(fill("t1")))
+    wait_until(lambda: BookingQueue(bench.client).length() >= 2)
+    kinds = {
+        entry.text.split('"kind":"')[1].split('"')[0] for entry in BookingQueue(bench.client).oldest(100)
+    }
+    assert {"fill", "order"} <= kinds
