@@ -20,6 +20,7 @@ from ledger.errors import LedgerError, LedgerTooNew, LedgerUnavailable
 from tests.conftest import services_required
 from tests.unit.ledger import story
 from tests.unit.ledger.booking_cases import BookingCases
+from tests.unit.ledger.profit_cases import ProfitCases
 
 #: Read now: tests run without the developer's variables.
 URL = os.environ.get("CLEANBOOK_TEST_POSTGRES_URL") or "postgresql://127.0.0.1:5432/test"
@@ -58,6 +59,10 @@ def ledger(ledger_url: str) -> Iterator[Ledger]:
 
 
 class TestBookingOnPostgres(BookingCases):
+    pass
+
+
+class TestProfitOnPostgres(ProfitCases):
     pass
 
 
