@@ -17,6 +17,6 @@ def test_every_line_of_a_table_is_equally_wide() -> None:
 
 
 def test_a_table_shows_the_99th_percentile_and_digits_where_asked_for() -> None:
-    lines = table({"a": [float(value) for value in range(1, 101)]}, with_p99=True, digits=1).splitlines()
+    lines = table({"one": [float(value) for value in range(1, 101)]}, with_p99=True, digits=1).splitlines()
     assert {len(line) for line in lines} == {len(lines[0])}
     assert [part.strip() for part in lines[2].split("|")[3:7]] == ["50.5", "90.0", "99.0", "100.0"]
