@@ -91,8 +91,8 @@ def _edge(connection: Connection, market: Market, before_ms: int, rows_at_once: 
     first_left = connection.execute(times.offset(rows_at_once).limit(1)).scalar_one_or_none()
     if first_left is None:
         return before_ms
-    first = connection.execute(times.limit(1)).scalar_one()
-    return max(first_left, first + 1)
+    first: int = connection.execute(times.limit(1)).scalar_one()
+    return max(int(first_left), first + 1)
 
 
 def _fold_away(connection: Connection, market: Market, edge_ms: int) -> tuple[int, int]:
