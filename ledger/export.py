@@ -1,8 +1,8 @@
 """Write tables of the ledger to CSV or Parquet files, row by row: the whole need not fit into memory.
 
 Columns are those of `schema` without `id`. Beside every time in ms stands the same in ISO 8601, UTC, under
-the name without `_ms`. Amounts are written as texts with all their digits, in Parquet too: its decimals have one
-number of places for a whole column, which some amount always exceeds.
+the name without `_ms`. Amounts are written as texts with all their digits, in Parquet too: its decimals have
+one number of places for a whole column, which some amount always exceeds.
 """
 
 from __future__ import annotations
