@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 from cli.exit_codes import ExitCode
@@ -27,7 +28,7 @@ class Failure:
 
 def explain(error: Exception) -> Failure:
     """Return what an error means for the user."""
-    for look in (_of_the_command, _of_the_state, _of_the_exchange, _of_the_runner):
+    for look in (_of_the_command, _of_the_state, _of_the_ledger, _of_the_exchange, _of_the_runner):
         failure = look(error)
         if failure is not None:
             return failure
@@ -71,6 +72,24 @@ def _from_cause(error: Exception) -> Failure:
     cause = error.__cause__
     found = _of_the_state(cause) if isinstance(cause, Exception) else None
     return found or Failure(message=str(error), code=ExitCode.UNREACHABLE)
+
+
+def _of_the_ledger(error: Exception) -> Failure | None:
+    if "ledger.errors" not in sys.modules:
+        return None  # it is no error of the ledger then, and SQLAlchemy need not be loaded to know that
+    from feed.bookkeeper import AnotherLedger
+    from ledger.errors import LedgerError, LedgerUnavailable
+
+    if isinstance(error, LedgerUnavailable):
+        return Failure(
+            message=f"{error}. Bookings wait in the state server until it is back, nothing is lost",
+            code=ExitCode.UNREACHABLE,
+        )
+    if isinstance(error, AnotherLedger):
+        return Failure(message=str(error), code=ExitCode.BAD_USAGE)
+    if isinstance(error, LedgerError):
+        return Failure(message=str(error), code=ExitCode.FAILED)
+    return None
 
 
 def _of_the_exchange(error: Exception) -> Failure | None:

@@ -57,6 +57,23 @@ COMMANDS: Mapping[str, LazyCommand] = {
     "doctor": LazyCommand(
         section="Looking", path="cli.doctor:doctor", summary="Check everything an instance needs."
     ),
+    "orders": LazyCommand(
+        section="Ledger", path="cli.orders:orders", summary="Show the orders of an instance."
+    ),
+    "fills": LazyCommand(section="Ledger", path="cli.fills:fills", summary="Show the fills of an instance."),
+    "pnl": LazyCommand(
+        section="Ledger", path="cli.pnl:pnl", summary="Show profit and loss by instance, run or day."
+    ),
+    "events": LazyCommand(
+        section="Ledger",
+        path="cli.events:events",
+        summary="Show, or follow, what happens to an instance.",
+    ),
+    "ledger": LazyCommand(
+        section="Ledger",
+        path="cli.ledger_status:ledger",
+        summary="Show where the ledger stands; prune it.",
+    ),
     "validate": LazyCommand(
         section="Configuration", path="cli.validate:validate", summary="Check instance files."
     ),

@@ -15,6 +15,7 @@ from state.instances import Instances
 from state.leases import Leases
 from state.scripts import Scripts
 from tests.unit.cli.command_line import Bench
+from tests.unit.cli.ledger_bench import LedgerBench
 
 
 @pytest.fixture
@@ -42,3 +43,9 @@ def bench(
     yield found
     for thread in found.threads:
         thread.join(timeout=5)
+
+
+@pytest.fixture
+def books(bench: Bench, tmp_path: Path) -> LedgerBench:
+    """The command line with an empty ledger where it is by default."""
+    return LedgerBench(bench=bench, path=tmp_path / "run" / "ledger.sqlite")

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
-SLOW = ("celery", "pydantic", "requests", "rich")
+SLOW = ("celery", "pydantic", "requests", "rich", "sqlalchemy", "alembic", "ledger")
 
 
 def test_the_stop_command_is_ready_to_close_the_gate_without_slow_imports() -> None:

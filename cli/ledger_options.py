@@ -1,0 +1,106 @@
+"""Arguments, options and endings that the commands of the ledger share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import click
+
+from cli.csv_output import print_csv
+from cli.exit_codes import EPILOG, ExitCode
+from cli.ledger_access import LedgerSession
+from cli.names import complete_instance
+from cli.output import Output
+from market.orders import Role
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+DEFAULT_LIMIT = 50
+
+LEDGER_EPILOG = (
+    f"{EPILOG}     here: the ledger's database (bookings wait, nothing is lost); for a state\n"
+    "     server that is away these commands warn, and show what the ledger has\n"
+)
+
+
+def instance_argument(function: F) -> F:
+    """Take the name of one instance, as `name`."""
+    return click.argument("name", metavar="ID", shell_complete=complete_instance)(function)
+
+
+def csv_option(function: F) -> F:
+    """Add ``--csv``."""
+    return click.option("--csv", "as_csv", is_flag=True, help="Print CSV, a line of names first.")(function)
+
+
+def limit_option(function: F) -> F:
+    """Add ``--limit``."""
+    return click.option(
+        "--limit",
+        type=click.IntRange(min=1),
+        default=DEFAULT_LIMIT,
+        show_default=True,
+        metavar="N",
+        help="The newest N only.",
+    )(function)
+
+
+def run_option(function: F) -> F:
+    """Add ``--run``, given to the command as `epoch`."""
+    return click.option(
+        "--run", "epoch", type=click.IntRange(min=1), metavar="N", help="Of this run of the instance only."
+    )(function)
+
+
+def refuse_both(*, as_json: bool, as_csv: bool) -> None:
+    """Raise `click.UsageError` where two formats are asked for."""
+    if as_json and as_csv:
+        raise click.UsageError("--json and --csv exclude each other")
+
+
+def tell_rows(
+    output: Output,
+    books: LedgerSession,
+    *,
+    what: str,
+    rows: Sequence[Mapping[str, Any]],
+    columns: Sequence[str],
+    as_csv: bool,
+    show: Callable[[], None],
+    more: Mapping[str, Any] | None = None,
+    nothing: str = "",
+) -> ExitCode:
+    """Print `rows` as the user wants them: JSON under the name `what`, CSV, or by `show` for people.
+
+    `more` goes into the JSON, too; `nothing` is what people read when there are no rows.
+    """
+    if output.as_json:
+        head = {"exit_code": 0, "up_to_date": books.up_to_date}
+        output.data({**head, **(more or {}), what: [dict(row) for row in rows]})
+    elif as_csv:
+        print_csv(columns, rows)
+    elif rows:
+        show()
+    else:
+        output.say(nothing or f"no {what}")
+    return ExitCode.DONE
+
+
+def say_cut(output: Output, what: str, *, limit: int, is_cut: bool) -> None:
+    """Tell people that there is more than was shown."""
+    if is_cut:
+        output.say(f"these are the newest {limit} {what}; --limit shows more, manage.py export takes all")
+
+
+def role_name(role: int | None) -> str | None:
+    """Return what an order was for, None where it is not known."""
+    if role is None:
+        return None
+    return Role(role).name.lower() if role in {int(known) for known in Role} else str(role)
+
+
+def one_line(text: str, length: int = 60) -> str:
+    """Return a text of an exchange or human fit for a terminal: one line, nothing that steers it."""
+    plain = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return plain if len(plain) <= length else f"{plain[: length - 1]}…"

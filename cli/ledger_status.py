@@ -1,0 +1,162 @@
+"""`manage.py ledger`: where the ledger is and how it does; prunes it when asked to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+import click
+import redis
+
+from cli import ledger_reads
+from cli.amounts import print_table
+from cli.errors import CliError
+from cli.exit_codes import ExitCode
+from cli.ledger_access import LedgerSession, now_ms, open_books
+from cli.ledger_options import LEDGER_EPILOG, one_line
+from cli.options import debug_option, json_option, output_for
+from cli.output import Output, iso
+from cli.session import open_session
+from ledger import queries
+from ledger.errors import LedgerUnavailable
+from ledger.retention import prune as prune_ledger
+from state.bookings import BookingQueue
+
+DAY_MS = 86_400_000
+#: Rejected bookings that are shown.
+REJECTED_SHOWN = 10
+#: Whose rows say nothing to people.
+INTERNAL = ("ledger_meta", "pruned_until")
+
+
+@click.command("ledger", epilog=LEDGER_EPILOG)
+@click.option("--rejected", is_flag=True, help="Show the newest bookings that could not be booked, and why.")
+@click.option("--prune", is_flag=True, help="Fold and delete what is older than the settings say, now.")
+@json_option
+@debug_option
+def ledger(rejected: bool, prune: bool, as_json: bool, debug: bool) -> ExitCode:
+    """Show the ledger: its database, what is in it, what waits for it, what it refused.
+
+    --prune folds fills and fundings older than CLEANBOOK_LEDGER_KEEP_DAYS into sums per run
+    and day, so that profit stays as it is, and deletes ended orders as old as that; events
+    and snapshots go after CLEANBOOK_LEDGER_KEEP_EVENTS_DAYS. Export first what you want to keep.
+
+    \b
+    Examples:
+      manage.py ledger
+      manage.py ledger --rejected
+      manage.py ledger --prune
+      manage.py ledger --json
+    """
+    output = output_for(as_json)
+    try:
+        with open_books(output, debug=debug) as books:
+            pruned = _prune(books) if prune else None
+            report = _report(books) | {"pruned": pruned}
+            if output.as_json:
+                output.data(report)
+            else:
+                _show(output, report, with_rejected=rejected)
+    except LedgerUnavailable:
+        _say_waiting(output)
+        raise
+    return ExitCode.DONE
+
+
+def _prune(books: LedgerSession) -> dict[str, int]:
+    if not books.up_to_date:
+        raise CliError(
+            "nothing was pruned: the state server does not answer, and old fills that wait there could not "
+            "be booked any more; try again when it is back",
+            ExitCode.UNREACHABLE,
+        )
+    settings, at_ms = books.session.settings, now_ms(books)
+    result = prune_ledger(
+        books.ledger,
+        before_ms=at_ms - settings.ledger_keep_days * DAY_MS,
+        details_before_ms=at_ms - settings.ledger_keep_events_days * DAY_MS,
+    )
+    return asdict(result)
+
+
+def _report(books: LedgerSession) -> dict[str, Any]:
+    settings, counts = books.session.settings, queries.counts(books.ledger)
+    return {
+        "exit_code": 0,
+        "up_to_date": books.up_to_date,
+        "database": books.ledger.shown_url,
+        "ledger_id": books.ledger.ledger_id,
+        "carried_over": books.carried_over,
+        "waiting": _waiting(books.session.client) if books.up_to_date else None,
+        "newest": {name: iso(at_ms) for name, at_ms in ledger_reads.newest_ms(books.ledger).items()},
+        "rows": counts,
+        "rejected": [
+            {**asdict(one), "booking": json.loads(one.booking)}
+            for one in ledger_reads.rejected(books.ledger, REJECTED_SHOWN)
+        ],
+        "retention": {
+            "keep_days": settings.ledger_keep_days,
+            "keep_events_days": settings.ledger_keep_events_days,
+        },
+    }
+
+
+def _waiting(client: redis.Redis) -> int | None:
+    try:
+        return BookingQueue(client).length()
+    except (redis.ConnectionError, redis.TimeoutError):
+        return None
+
+
+def _say_waiting(output: Output) -> None:
+    with open_session().client as client:
+        waiting = _waiting(client)
+    if waiting is not None:
+        output.say(f"{waiting} bookings wait in the state server")
+
+
+def _show(output: Output, report: dict[str, Any], *, with_rejected: bool) -> None:
+    for name, text, style in _lines(report):
+        output.line(f"{name:<22}{text}", style)
+    rows = [[name, str(n)] for name, n in report["rows"].items() if name not in INTERNAL]
+    output.line()
+    print_table(output, ("TABLE", "ROWS"), rows, ("ROWS",))
+    if with_rejected:
+        _show_rejected(output, report["rejected"])
+
+
+def _lines(report: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    yield "database", report["database"], ""
+    yield "ledger", report["ledger_id"], ""
+    if report["up_to_date"]:
+        yield "carried over now", f"{report['carried_over']} bookings and events that waited", ""
+    waiting = report["waiting"]
+    yield "waiting", "not known" if waiting is None else str(waiting), "warn" if waiting else ""
+    for name, at in report["newest"].items():
+        yield f"newest {name}", at or "none", ""
+    count = report["rows"]["rejected"]
+    yield "rejected", f"{count}; --rejected shows why" if count else "0", "bad" if count else ""
+    kept = report["retention"]
+    yield "kept", f"fills and orders {kept['keep_days']} d, events {kept['keep_events_days']} d", ""
+    if report["pruned"] is not None:
+        told = ", ".join(f"{count} {name}" for name, count in report["pruned"].items())
+        yield "pruned now", told, "good"
+
+
+def _show_rejected(output: Output, rejected: list[dict[str, Any]]) -> None:
+    output.line()
+    if not rejected:
+        output.say("nothing was rejected")
+        return
+    rows = [
+        [
+            one["kind"],
+            one_line(one["account"], 40),
+            one_line(one["instance_id"], 40) or "-",
+            one_line(one["reason"], 100),
+        ]
+        for one in rejected
+    ]
+    output.table(("KIND", "ACCOUNT", "INSTANCE", "REASON"), rows)
