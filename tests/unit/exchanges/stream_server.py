@@ -114,7 +114,7 @@ class StreamServer:
         return web.Response(status=403, text="not you")
 
     async def _redirect(self, request: web.Request) -> web.Response:
-        raise web.HTTPFound("/ws")
+        raise web.HTTPFound(self.url)
 
     async def _handle(self, request: web.Request) -> web.WebSocketResponse:
         answer = web.WebSocketResponse(autoping=False)

@@ -6,6 +6,7 @@ import datetime
 import ipaddress
 import json
 import logging
+import socket
 import ssl
 import struct
 import threading
@@ -154,6 +155,16 @@ def test_a_batch_is_bounded_and_the_rest_comes_without_waiting(
     assert sum(sizes) == count
 
 
+def test_messages_that_nobody_needs_do_not_hide_the_one_behind_them(
+    stream: BackpackStream, server: StreamServer
+) -> None:
+    unneeded = {"stream": "trade.SOL_USDC", "data": {}}
+    server.send(*[unneeded] * (MAX_MESSAGES + 100), ticker(1))
+    started_s = time.monotonic()
+    assert stream.receive(5) == (pulse(1),)
+    assert time.monotonic() - started_s < 2
+
+
 def test_nothing_within_the_time_is_an_empty_answer(stream: BackpackStream) -> None:
     started_s = time.monotonic()
     assert stream.receive(0.1) == ()
@@ -270,7 +281,12 @@ def test_what_is_no_protocol_ends_the_connection(
     assert receive_to_the_end(stream) == []
 
 
-def test_close_wakes_who_waits_and_says_goodbye(stream: BackpackStream, server: StreamServer) -> None:
+@pytest.mark.parametrize("answers", [True, False])
+def test_close_wakes_who_waits_and_says_goodbye(
+    answers: bool, stream: BackpackStream, server: StreamServer
+) -> None:
+    if not answers:
+        server.stop_reading()
     outcome: list[object] = []
 
     def wait() -> None:
@@ -288,7 +304,25 @@ def test_close_wakes_who_waits_and_says_goodbye(stream: BackpackStream, server: 
     reader.join(0.5)
     assert not reader.is_alive()
     assert isinstance(outcome[0], StreamClosed)
+    if answers:
+        assert server.next("closed") == 1000
+
+
+def test_close_while_it_is_being_opened_ends_it(server: StreamServer, credentials: Credentials) -> None:
+    def closed_meanwhile() -> int:
+        opening.close()
+        return SIGNED_AT_MS
+
+    opening = BackpackStream(server.url, credentials, closed_meanwhile)
+    with pytest.raises(StreamClosed, match="closed"):
+        opening.open()
     assert server.next("closed") == 1000
+
+
+def test_small_messages_leave_at_once(stream: BackpackStream) -> None:
+    assert stream._connection is not None
+    assert stream._connection.sock is not None
+    assert stream._connection.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_close_is_final_and_may_come_twice_or_before_anything(
@@ -365,6 +399,8 @@ def test_an_answer_that_is_no_stream_is_no_connection(
 ) -> None:
     with pytest.raises(StreamClosed, match="no stream from"):
         new_stream(server.url.removesuffix("/ws") + path).open()
+    # Nor is anybody else asked: not where a redirect leads.
+    assert not server.connected.is_set()
 
 
 def test_no_listener_and_a_silent_one_are_no_connection(

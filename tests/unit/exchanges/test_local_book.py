@@ -132,6 +132,15 @@ def test_numbers_that_begin_anew_are_no_duplicates(book: LocalBook) -> None:
     assert not book.needs_snapshot
 
 
+def test_numbers_that_begin_anew_while_changes_wait_leave_the_old_ones_behind(book: LocalBook) -> None:
+    book.apply(change(1_000, at_ms=2_000))
+    book.apply(change(1, at_ms=3_000, bids=(level("99", "1"),)))
+    book.load(snapshot(0))
+    current = book.book(1)
+    assert current is not None
+    assert current.bids == (level("99", "1"),)
+
+
 def test_numbers_that_begin_anew_right_after_a_snapshot_are_seen_before_long(book: LocalBook) -> None:
     book.load(snapshot(1_000))
     book.apply(change(1, at_ms=1_000 + CLOCK_SLACK_MS))
