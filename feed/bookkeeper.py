@@ -20,8 +20,8 @@ log = structlog.get_logger(__name__)
 BATCH = 500
 #: Name of the ledger's cursor in the stream of events.
 EVENTS_CURSOR = "events"
-#: Wait for something new; shorter than the client's time-out.
-WAIT_S = 1.0
+#: Longest wait for something new: short, so that the process can end.
+WAIT_S = 0.25
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 5.0
 

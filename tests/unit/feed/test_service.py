@@ -1,0 +1,153 @@
+"""Several feed processes share the accounts; what one gives up or loses another takes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+import redis
+
+from cli.stack.valkey import ValkeyServer
+from feed.bookkeeper import Bookkeeper
+from feed.service import FeedService
+from feed.watched import Connections, WatchedAccount
+from ledger.database import open_ledger
+from state.connection import connect
+from state.feeds import LEASE_MS, Feeds
+from state.scripts import Scripts
+from tests.fake_venue import FakeVenue
+from tests.support import wait_until
+from tests.unit.feed.feed_bench import FakeStream, RealClock, watched
+
+ACCOUNTS = ("v:a", "v:b", "v:c", "v:d")
+
+
+class Process:
+    """A feed process as a thread, with a connection of its own."""
+
+    def __init__(self, name: str, url: str, folder: Path, accounts: dict[str, WatchedAccount]) -> None:
+        self.client = connect(url)
+        self.streams: dict[str, FakeStream] = {}
+        self.accounts = accounts
+        self.unreachable: set[str] = set()
+        self.service = FeedService(
+            name,
+            self.client,
+            watch=self.watch,
+            connect=self.connect,
+            bookkeeper=Bookkeeper(lambda: open_ledger(f"sqlite:///{folder}/ledger.sqlite"), self.client),
+        )
+        self._thread = threading.Thread(target=self.service.run, name=name)
+        self._thread.start()
+
+    def watch(self) -> Mapping[str, WatchedAccount]:
+        """Return what there is now."""
+        return dict(self.accounts)
+
+    def connect(self, account: str) -> Connections:
+        """Open an account without a network."""
+        if account in self.unreachable:
+            raise ValueError("no keys")
+        venue = FakeVenue()
+        venue.the_clock = RealClock()
+        self.streams[account] = FakeStream()
+        return Connections(venue=venue, stream=self.streams[account])
+
+    def end(self) -> float:
+        """End it; return how long that took, seconds."""
+        begun_s = time.monotonic()
+        self.service.end()
+        self._thread.join(10)
+        self.client.close()
+        return time.monotonic() - begun_s
+
+
+class Fleet:
+    """The processes of a test."""
+
+    def __init__(self, url: str, folder: Path, client: redis.Redis) -> None:
+        self._url, self._folder = url, folder
+        self.feeds = Feeds(client, Scripts(client))
+        self.accounts = {
+            name: WatchedAccount(account=name, instances=watched().instances) for name in ACCOUNTS
+        }
+        self.running: dict[str, Process] = {}
+
+    def add(self, name: str) -> Process:
+        """Start a process."""
+        self.running[name] = Process(name, self._url, self._folder, self.accounts)
+        return self.running[name]
+
+    def shares(self) -> dict[str, int]:
+        """Return how many accounts each living process says it has."""
+        now_ms = time.time_ns() // 1_000_000
+        return {each.name: len(each.accounts) for each in self.feeds.processes(now_ms=now_ms)}
+
+
+@pytest.fixture
+def fleet(valkey_server: ValkeyServer, redis_client: redis.Redis, tmp_path: Path) -> Iterator[Fleet]:
+    fleet = Fleet(valkey_server.url, tmp_path, redis_client)
+    yield fleet
+    for process in fleet.running.values():
+        process.end()
+
+
+def test_one_process_has_everything_and_two_share_it(fleet: Fleet) -> None:
+    fleet.add("one")
+    wait_until(lambda: fleet.shares() == {"one": 4})
+    fleet.add("two")
+    wait_until(lambda: fleet.shares() == {"one": 2, "two": 2})
+
+
+def test_a_process_that_ends_gives_up_its_accounts_at_once(fleet: Fleet) -> None:
+    one = fleet.add("one")
+    fleet.add("two")
+    wait_until(lambda: fleet.shares() == {"one": 2, "two": 2})
+    assert one.end() < 2.0
+    begun_s = time.monotonic()
+    wait_until(lambda: fleet.shares() == {"two": 4})
+    # Not by waiting for its leases to end.
+    assert time.monotonic() - begun_s < LEASE_MS / 1000
+
+
+def test_the_lease_of_a_process_that_died_ends_by_itself(fleet: Fleet) -> None:
+    assert fleet.feeds.hold("v:a", "token of the dead")
+    fleet.add("one")
+    wait_until(lambda: fleet.shares() == {"one": 3})
+    wait_until(lambda: fleet.shares() == {"one": 4}, timeout_s=5.0)
+
+
+def test_who_lost_its_lease_stops_listening(fleet: Fleet, redis_client: redis.Redis) -> None:
+    one = fleet.add("one")
+    wait_until(lambda: fleet.shares() == {"one": 4})
+    redis_client.set("cleanbook:feed:lease:v:a", "somebody else", px=60_000)
+    wait_until(lambda: fleet.shares() == {"one": 3})
+    assert one.streams["v:a"]._is_closed
+    assert redis_client.get("cleanbook:feed:lease:v:a") == "somebody else"
+
+
+def test_an_account_without_keys_does_not_keep_the_others_from_being_heard(fleet: Fleet) -> None:
+    fleet.add("one").unreachable.add("v:a")
+    wait_until(lambda: fleet.shares().get("one", 0) >= 3)
+    wait_until(lambda: fleet.running["one"].client.get("cleanbook:feed:lease:v:a") is None)
+
+
+def test_an_account_of_which_nothing_runs_any_more_is_given_up(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("feed.service.READ_AGAIN_S", 0.1)
+    one = fleet.add("one")
+    wait_until(lambda: fleet.shares() == {"one": 4})
+    del fleet.accounts["v:b"]
+    wait_until(lambda: fleet.shares() == {"one": 3})
+    assert one.streams["v:b"]._is_closed
+
+
+def test_a_process_that_ends_is_forgotten(fleet: Fleet) -> None:
+    one = fleet.add("one")
+    wait_until(lambda: fleet.shares() == {"one": 4})
+    one.end()
+    assert fleet.shares() == {}
