@@ -149,11 +149,16 @@ class Fleet:
     kills: int = 0
     modes_seen: set[str] = field(default_factory=set)
 
-    def start(self) -> None:
-        """Start every member."""
+    def configure(self) -> None:
+        """Write every member's file."""
         for member in self.members:
             path = self.config_dir / f"{member.instance_id}.json"
             path.write_text(json.dumps(member.config()), encoding="utf-8")
+
+    def start(self) -> None:
+        """Start every member."""
+        self.configure()
+        for member in self.members:
             result = start_instance(self.context, member.instance_id, by="soak").result
             assert result.started, f"{member.instance_id}: {result}"
 

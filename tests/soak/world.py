@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 from cli.stack.stack import Stack, StackOptions
 from runner.context import open_context
@@ -25,9 +26,15 @@ ENVIRON = {
 
 @contextmanager
 def fleet(
-    folder: Path, members: Sequence[Member], *, simulator: Sequence[str] = (), seed: int = 1
+    folder: Path,
+    members: Sequence[Member],
+    *,
+    simulator: Sequence[str] = (),
+    seed: int = 1,
+    environ: Mapping[str, str] = MappingProxyType({}),
+    start: bool = True,
 ) -> Iterator[Fleet]:
-    """Bring up a stack whose market moves when told to, and start `members` on it."""
+    """Bring up a stack whose market moves when told to, and start `members` on it, unless told not to."""
     config_dir, journal = folder / "instances", folder / "journal.jsonl"
     config_dir.mkdir(parents=True)
     options = StackOptions(
@@ -38,7 +45,7 @@ def fleet(
             *("--rate-per-min", "1000000", "--journal", str(journal)),
             *simulator,
         ),
-        environ=plain_environ() | ENVIRON,
+        environ=plain_environ() | ENVIRON | dict(environ),
     )
     with Stack(options) as stack:
         context = open_context(stack.settings())
@@ -55,7 +62,8 @@ def fleet(
         try:
             workers = context.events.workers
             eventually(lambda: len(workers(now_ms=context.instances.now_ms())) >= 2, what="both workers")
-            found.start()
+            if start:
+                found.start()
             yield found
         finally:
             exchange.close()

@@ -8,16 +8,19 @@ import threading
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from exchanges.backpack.client import BackpackClient
 from exchanges.backpack.config import BackpackConfig, Credentials
 from exchanges.backpack.exchange import BackpackExchange
+from exchanges.backpack.stream import BackpackStream
 from exchanges.base import Authorization
 from exchanges.budget import RateBudget, UnlimitedBudget
 from exchanges.clock import ExchangeClock
 from market.orders import NewOrder, OrderType, Side
+from tests.unit.exchanges.stream_server import StreamServer
 
 #: Where no test sends anything: `responses` answers.
 BASE_URL = "http://backpack.test"
@@ -26,6 +29,7 @@ API_KEY = "iojj3XQJ8ZX9UtstPLpdcspnCb8dlBIb83SIAbQPb1w="
 SECRET = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE="  # the published test vectors' key: 32 bytes of 0x01
 
 OpenBackpack = Callable[..., BackpackExchange]
+OpenStream = Callable[..., BackpackStream]
 Behaviour = Callable[[socket.socket], bool]
 
 
@@ -249,3 +253,32 @@ def closed_port_url() -> str:
     """Return an address where nobody listens."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.fixture
+def server() -> Iterator[StreamServer]:
+    server = StreamServer()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def new_stream(credentials: Credentials) -> Iterator[OpenStream]:
+    made: list[BackpackStream] = []
+
+    def factory(url: str, **settings: Any) -> BackpackStream:
+        made.append(BackpackStream(url, credentials, lambda: NOW_MS, **settings))
+        return made[-1]
+
+    yield factory
+    for stream in made:
+        stream.close()
+
+
+@pytest.fixture
+def stream(server: StreamServer, new_stream: OpenStream) -> BackpackStream:
+    stream = new_stream(server.url)
+    stream.open()
+    for _ in range(3):
+        server.next()
+    return stream

@@ -9,12 +9,16 @@ import socket
 import ssl
 import struct
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
 from aiohttp import WSMsgType, web
 
-TEXT, CONTINUATION = 0x1, 0x0
+from exchanges.errors import StreamClosed
+from exchanges.stream import Pulse, Stream, StreamEvent
+
+TEXT, CONTINUATION, CLOSE, PING = 0x1, 0x0, 0x8, 0x9
 
 
 class StreamServer:
@@ -117,12 +121,12 @@ class StreamServer:
         raise web.HTTPFound(self.url)
 
     async def _handle(self, request: web.Request) -> web.WebSocketResponse:
+        self.connected.set()
         answer = web.WebSocketResponse(autoping=False)
         await answer.prepare(request)
         self.headers = dict(request.headers)
         assert isinstance(request.transport, asyncio.WriteTransport)
         self._transport = request.transport
-        self.connected.set()
         async for message in answer:
             if message.type is WSMsgType.PING:
                 await answer.pong(message.data)
@@ -140,3 +144,32 @@ def frame(payload: bytes, opcode: int = TEXT, *, is_last: bool = True) -> bytes:
     if size < 65_536:
         return head + bytes([126]) + struct.pack("!H", size) + payload
     return head + bytes([127]) + struct.pack("!Q", size) + payload
+
+
+def ticker(number: int) -> dict[str, object]:
+    data = {"e": "ticker", "E": number * 1000, "s": "SOL_USDC", "c": "100.5"}
+    return {"stream": "ticker.SOL_USDC", "data": data}
+
+
+def pulse(number: int) -> Pulse:
+    return Pulse(symbol="SOL_USDC", at_ms=number)
+
+
+def receive_until(stream: Stream, count: int) -> list[StreamEvent]:
+    found: list[StreamEvent] = []
+    deadline_s = time.monotonic() + 5
+    while len(found) < count:
+        assert time.monotonic() < deadline_s, found
+        found += stream.receive(0.2)
+    return found
+
+
+def receive_to_the_end(stream: Stream) -> list[StreamEvent]:
+    found: list[StreamEvent] = []
+    deadline_s = time.monotonic() + 5
+    while time.monotonic() < deadline_s:
+        try:
+            found += stream.receive(0.2)
+        except StreamClosed:
+            return found
+    raise AssertionError("the stream did not end")
