@@ -69,6 +69,9 @@ COMMANDS: Mapping[str, LazyCommand] = {
         path="cli.events:events",
         summary="Show, or follow, what happens to an instance.",
     ),
+    "export": LazyCommand(
+        section="Ledger", path="cli.export:export", summary="Write rows of the ledger into a file."
+    ),
     "ledger": LazyCommand(
         section="Ledger",
         path="cli.ledger_status:ledger",

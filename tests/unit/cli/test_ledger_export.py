@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from cli import export as command
+from cli.output import Output
 from ledger.database import Ledger
 from tests.unit.cli.ledger_bench import NO_REDIS, LedgerBench
 from tests.unit.ledger.story import DAY_MS, INSTANCE, T0, fill, order, snapshot
@@ -106,7 +107,12 @@ def test_the_end_of_the_name_chooses_the_format(
     books: LedgerBench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     formats: list[str] = []
-    monkeypatch.setattr(command, "write_file", lambda *how: formats.append(str(how[3])) or 0)
+
+    def write(ledger: Ledger, what: object, path: Path, file_format: str, *more: Any) -> int:
+        formats.append(str(file_format))
+        return 0
+
+    monkeypatch.setattr(command, "write_file", write)
     out = str(tmp_path / "fills.parquet")
 
     books.run("export", "fills", "--out", out)
@@ -120,11 +126,12 @@ def test_a_long_export_says_how_far_it_is_on_standard_error(
 ) -> None:
     out = tmp_path / "fills.csv"
     told = threading.Event()
-    say = command.Output.say
+    say = Output.say
 
-    def hear(self: command.Output, text: str, style: str = "") -> None:
+    def hear(self: Output, text: str, style: str = "") -> None:
         say(self, text, style)
-        told.set()
+        if "2.5 MB" in text:
+            told.set()
 
     def write(ledger: Ledger, what: object, path: Path, *more: Any) -> int:
         partial = path.with_name(f".{path.name}.abc")
@@ -134,12 +141,13 @@ def test_a_long_export_says_how_far_it_is_on_standard_error(
         return 5
 
     monkeypatch.setattr(command, "PROGRESS_AFTER_S", 0.01)
-    monkeypatch.setattr(command.Output, "say", hear)
+    monkeypatch.setattr(command, "PROGRESS_EVERY_S", 0.01)
+    monkeypatch.setattr(Output, "say", hear)
     monkeypatch.setattr(command, "write_file", write)
 
     ran = books.run("export", "fills", "--out", str(out))
 
-    assert ran.err == "exporting fills: 2.5 MB so far\n"
+    assert "exporting fills: 2.5 MB so far\n" in ran.err
     assert ran.out == f"5 fills written to {out}\n"
 
 
