@@ -19,7 +19,7 @@ from market.orders import Side
 from tests.unit.ledger import story
 from tests.unit.ledger.story import DAY_MS, PERP, SYMBOL, T0
 
-MANY = settings(max_examples=60, deadline=None)
+MANY = settings(max_examples=40, deadline=None)
 INSTANCES = ("", "mm_01", "mm_02")
 MARKS = {SYMBOL: Decimal("101.5"), PERP: Decimal("99.25")}
 #: Averages are quotients, so their last digits are rounded.
