@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from bench.figures import median, nearest_rank
 
-#: Behind this the feed is no longer on time: books are kept at most every 50 ms, twice that is a wait.
-LATE_P99_MS = 100
+#: Behind this the feed is no longer on time: a book is kept at most every 50 ms, five times that is a jam.
+LATE_P99_MS = 250
 COLUMNS = (
     *("changes of each book/s", "messages/s", "feed CPU %", "µs/message", "feed MB"),
     *("book delay p50 ms", "p99", "max", "fill delay p50 ms", "p99"),
