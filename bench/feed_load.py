@@ -154,7 +154,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60.0, help="of the load that is asked for")
     parser.add_argument("--depth-per-s", type=float, default=10.0, help="changes of each book a second")
     parser.add_argument("--orders-per-s", type=float, default=50.0, help="order events of the account")
-    parser.add_argument("--rates", default="25,50,100,150,200", help="more changes of each book, 10 s each")
+    parser.add_argument("--rates", default="50,100,200,400,800", help="more changes of each book, 10 s each")
     options = parser.parse_args()
     seconds, rates = options.seconds, [float(rate) for rate in options.rates.split(",") if rate]
     if options.quick:

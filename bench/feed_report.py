@@ -14,7 +14,7 @@ from bench.figures import median, nearest_rank
 LATE_P99_MS = 250
 COLUMNS = (
     *("changes of each book/s", "messages/s", "feed CPU %", "µs/message", "feed MB"),
-    *("book delay p50 ms", "p99", "max", "fill delay p50 ms", "p99"),
+    *("book delay p50 ms", "p99", "max", "not there after 1 s", "fill delay p50 ms", "p99"),
     *("queue max", "exchange CPU %", "server CPU %"),
 )
 
@@ -105,6 +105,7 @@ def table(spans: Sequence[Span]) -> str:
             f"{span.feed.cpu_s / max(1, span.messages) * 1e6:.0f}",
             f"{span.feed.memory_mb:.0f}",
             *(f"{value:.0f}" for value in (median(books), nearest_rank(books, 0.99), max(books))),
+            str(span.missing),
             *(f"{value:.0f}" for value in (median(fills), nearest_rank(fills, 0.99))),
             str(max(span.queue)),
             *(f"{each.cpu_s / span.seconds * 100:.0f}" for each in (span.venue, span.server)),
