@@ -1,4 +1,4 @@
-"""What an order has to pass before the engine takes it: filters, reduce-only, balance."""
+"""What the engine asks of a request before it takes it: time, filters, reduce-only, balance."""
 
 from __future__ import annotations
 
@@ -8,6 +8,19 @@ from simulator.accounts import Account
 from simulator.book import OutsideBook
 from simulator.errors import Refusal
 from simulator.orders import Wanted
+
+#: How far in the future a request may be stamped.
+LONGEST_LEAD_MS = 600_000
+
+
+def check_time(signed_at_ms: int, window_ms: int, at_ms: int) -> None:
+    """Raise `Refusal` when a request is, at `at_ms`, too old for its window, or from the future."""
+    if at_ms > signed_at_ms + window_ms:
+        raise Refusal("INVALID_CLIENT_REQUEST", "Request has expired")
+    if signed_at_ms > at_ms + LONGEST_LEAD_MS:
+        raise Refusal(
+            "INVALID_CLIENT_REQUEST", "Invalid timestamp: must be within 10 minutes of current time"
+        )
 
 
 def check_filters(wanted: Wanted, book: OutsideBook) -> None:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from aiohttp import web
 
+from simulator.checks import check_time
 from simulator.errors import BadRequest
 from simulator.exchange import EXCHANGE
 from simulator.faults import Fault
@@ -62,7 +63,7 @@ def _signed(request: web.Request, instruction: str, payload: Mapping[str, Any] |
     signed = exchange.keys.verify(request.headers, instruction, payload)
     exchange.rate_limit.take(signed.account.name)
     at_ms = request[ARRIVED_AT_MS] if exchange.window_check_on_arrival else exchange.now_ms()
-    exchange.engine.check_time(signed.at_ms, signed.window_ms, at_ms)
+    check_time(signed.at_ms, signed.window_ms, at_ms)
     return signed
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from simulator.accounts import Account
+from simulator.checks import check_time
 from simulator.errors import Refusal
 from simulator.exchange import EXCHANGE, Exchange
 from simulator.sockets import reset
@@ -41,7 +42,11 @@ async def stream(request: web.Request) -> web.StreamResponse:
     )
     if not socket.can_prepare(request):
         raise web.HTTPNotFound
-    await socket.prepare(request)
+    try:
+        await socket.prepare(request)
+    except ConnectionError:
+        # It left, or a fault let it go, before it was answered.
+        return web.Response(status=500)
     exchange = request.app[EXCHANGE]
     transport = request.transport
     connection = exchange.streams.open(lambda: reset(transport))
@@ -113,7 +118,7 @@ def _signer(exchange: Exchange, signature: Any) -> Account:
     headers: Mapping[str, str] = dict(zip(names, signature, strict=True))
     try:
         signed = exchange.keys.verify(headers, "subscribe", {})
-        exchange.engine.check_time(signed.at_ms, signed.window_ms, exchange.now_ms())
+        check_time(signed.at_ms, signed.window_ms, exchange.now_ms())
     except Refusal as refusal:
         raise StreamError(BAD_SIGNATURE, refusal.message) from None
     return signed.account

@@ -21,6 +21,8 @@ from simulator.stream_figures import FigureStreams
 from simulator.stream_messages import Data
 from simulator.stream_names import Stream
 
+BALANCES = "account.balanceUpdate"
+
 
 class Streams(Observer):
     """The fan-out. What nobody subscribed to costs a look into a dictionary."""
@@ -35,7 +37,9 @@ class Streams(Observer):
         self.connections: dict[int, Connection] = {}
         self._opened = 0
         self._receivers: dict[Topic, dict[Connection, None]] = {}
-        #: Assets whose balances will be told.
+        #: Names of the accounts that somebody hears of: most announcements end at a look into it.
+        self._heard: set[str | None] = set()
+        #: Assets whose balances will be told, and when they changed, µs.
         self._balances: dict[tuple[str, str], int] = {}
         self.books = BookStreams(engine, now_us, self._send_to_all)
         self.figures = FigureStreams(engine, now_us)
@@ -73,6 +77,7 @@ class Streams(Observer):
             return
         connection.topics[topic] = None
         self._receivers.setdefault(topic, {})[connection] = None
+        self._heard.add(topic[1])
         self.books.add(stream)
         self.figures.add(stream)
         if account is not None and stream.kind == "account.positionUpdate":
@@ -90,6 +95,7 @@ class Streams(Observer):
         del receivers[connection]
         if not receivers:
             del self._receivers[topic]
+            self._heard = {account for _, account in self._receivers}
             self.books.remove(topic[0])
             self.figures.remove(topic[0])
 
@@ -102,11 +108,13 @@ class Streams(Observer):
 
     def order_changed(self, event: str, order: Order) -> None:
         """Tell the owner."""
-        self._tell_of_order(event, order, None)
+        if order.account.name in self._heard:
+            self._tell_of_order(event, order, None)
 
     def filled(self, fill: Fill) -> None:
         """Tell the owner at once: hedges wait for it."""
-        self._tell_of_order("orderFill", fill.order, fill)
+        if fill.order.account.name in self._heard:
+            self._tell_of_order("orderFill", fill.order, fill)
 
     def _tell_of_order(self, event: str, order: Order, fill: Fill | None) -> None:
         self._tell_account(
@@ -118,6 +126,8 @@ class Streams(Observer):
 
     def position_changed(self, account: Account, symbol: str, before: Decimal) -> None:
         """Tell the owner."""
+        if account.name not in self._heard:
+            return
         held = account.positions[symbol]
         event = "positionClosed" if held.net == 0 else "positionAdjusted" if before else "positionOpened"
 
@@ -144,7 +154,7 @@ class Streams(Observer):
 
     def balance_changed(self, account: Account, asset: str) -> None:
         """Tell the owner once the command is done: one order changes a balance several times."""
-        if ("account.balanceUpdate", account.name) not in self._receivers:
+        if account.name not in self._heard or (BALANCES, account.name) not in self._receivers:
             return
         if not self._balances:
             asyncio.get_running_loop().call_soon(self._tell_balances)
@@ -153,9 +163,9 @@ class Streams(Observer):
     def _tell_balances(self) -> None:
         changed, self._balances = self._balances, {}
         for (name, asset), at_us in changed.items():
-            receivers = self._receivers.get(("account.balanceUpdate", name), {})
+            receivers = self._receivers.get((BALANCES, name), {})
             data = stream_messages.balance(self._engine.accounts[name], asset, at_us)
-            self._send(receivers, "account.balanceUpdate", name, data | {"E": self._now_us()})
+            self._send(receivers, BALANCES, name, data | {"E": self._now_us()})
 
     def book_touched(self, symbol: str) -> None:
         """Tell everybody once the command is done."""

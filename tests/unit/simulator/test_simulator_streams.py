@@ -277,6 +277,31 @@ def test_nobody_hears_of_the_orders_of_others(client: Client) -> None:
         assert [update["i"] for update in other.until("account.orderUpdate", 1)] == [theirs]
 
 
+def test_who_leaves_takes_nobody_elses_streams_along(client: Client) -> None:
+    with listening(client, "account.orderUpdate") as stays:
+        for seed in (DEMO_SEED, OTHER_SEED):
+            with listening(client, "account.orderUpdate", f"account.orderUpdate.{SPOT}", seed=seed):
+                pass
+        eventually(lambda: len(stays.connections()) == 1, "not forgotten")
+        client.place()
+        stays.until("account.orderUpdate", 1)
+
+
+def test_a_closed_position_is_not_shown_and_an_open_one_is_shown_once(client: Client) -> None:
+    for symbol, side, price in (
+        (PERP, "Bid", "160"),
+        (PERP, "Ask", "140"),
+        ("BTC_USDC_PERP", "Bid", "61000"),
+    ):
+        client.place(symbol=symbol, side=side, price=price, timeInForce="IOC")
+    with listening(client, "account.positionUpdate") as stream:
+        frame = {"method": "SUBSCRIBE", "params": ["account.positionUpdate"], "signature": signature_of()}
+        stream.send(frame)
+        stream.send("no json")
+        stream.errors(1)
+        assert [shown["s"] for shown in stream.of("account.positionUpdate")] == ["BTC_USDC_PERP"]
+
+
 def test_subscribing_twice_delivers_once_and_unsubscribing_ends_it(client: Client) -> None:
     names = ["account.orderUpdate", f"trade.{SPOT}", f"depth.{SPOT}"]
     with listening(client, *names, path="/ws") as stream:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Iterator
 from decimal import Decimal
@@ -12,7 +13,12 @@ import pytest
 
 from simulator.markets import MARKETS
 from simulator.stream_books import Shown, TickerChannel
+from simulator.stream_connection import StreamOptions
+from simulator.stream_faults import StreamFaults
+from simulator.stream_names import parse
+from simulator.streams import Streams
 from tests.unit.simulator.loopback import BID, Client, eventually, running
+from tests.unit.simulator.small_exchange import SmallExchange
 from tests.unit.simulator.stream_client import StreamClient, listening
 from tests.unit.simulator.test_simulator_process import TINY, started
 
@@ -200,6 +206,27 @@ def test_an_empty_side_has_no_touch() -> None:
     assert channel.message() == there
     channel.note(shown({}, 4))
     assert channel.message() == there | {"b": None, "B": None, "u": 4}
+
+
+def test_a_snapshot_lies_between_two_events_even_within_one_turn_of_the_loop() -> None:
+    exchange = SmallExchange()
+    exchange.show("149", "151")
+    options = StreamOptions()
+    streams = Streams(exchange.engine, lambda: 0, StreamFaults(1, exchange.journal), options)
+
+    async def told() -> list[int]:
+        connection = streams.open(lambda: None)
+        streams.subscribe(connection, parse(f"depth.{SPOT}"), None)
+        order = exchange.place(exchange.demo, price="140")
+        waiting = [connection.waiting]
+        # As the handler of a snapshot does, with no chance for the loop in between.
+        streams.books.settle(SPOT)
+        waiting.append(connection.waiting)
+        exchange.engine.cancel(order)
+        await asyncio.sleep(0)
+        return [*waiting, connection.waiting]
+
+    assert asyncio.run(told()) == [0, 1, 2]
 
 
 def test_a_change_is_told_within_milliseconds(client: Client) -> None:

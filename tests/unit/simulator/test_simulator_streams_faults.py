@@ -174,6 +174,18 @@ def test_pings_can_stay_unanswered(client: Client) -> None:
         assert [hit["kind"] for hit in client.journal("stream_fault")] == ["no_pong"]
 
 
+def test_a_handshake_is_a_request_that_rest_faults_reach(client: Client) -> None:
+    client.fault("GET /", "error", status=503, count=1)
+    with pytest.raises(websocket.WebSocketBadStatusException) as caught:
+        StreamClient(client)
+    assert caught.value.status_code == 503
+    client.fault("GET /", "late", delay_ms=1, count=1)
+    with pytest.raises((OSError, websocket.WebSocketException)):
+        StreamClient(client)
+    with listening(client, TRADES):
+        assert len(client.get("/sim/streams").json()) == 1
+
+
 def test_the_same_seed_loses_the_same_messages() -> None:
     def lost() -> list[str]:
         with running() as client, listening(client, TRADES) as stream:
