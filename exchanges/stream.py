@@ -151,6 +151,11 @@ class Stream(Protocol):
         """Return when the last frame of any kind came, by `time.monotonic`; 0.0 before the first."""
         ...
 
+    @property
+    def unreadable_messages(self) -> int:
+        """Return how many messages could not be read since the beginning: what they said is lost."""
+        ...
+
     def close(self) -> None:
         """End the connection within a few hundred ms and wake a `receive` that waits. Never raises."""
         ...

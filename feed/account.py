@@ -109,6 +109,7 @@ class AccountFeed:
                 if isinstance(error, redis.RedisError):
                     # What it took last may be lost with it.
                     self._teller.forget_told()
+                self._hide_books()
                 wait_s = self._backoff.next_s()
                 log.warning(
                     "stream lost",
@@ -117,26 +118,36 @@ class AccountFeed:
                     again_in_s=round(wait_s, 2),
                 )
                 self._ended.wait(wait_s)
+        self._hide_books()
         self._connections.stream.close()
+
+    def _hide_books(self) -> None:
+        """Take away books that nobody follows any longer: the exchange's own are better than old ones."""
+        try:
+            self._markets.restart()
+        except redis.RedisError as error:
+            log.info("books not taken away, they grow old", account=self._watched.account, error=str(error))
 
     def _listen(self) -> None:
         """Read the stream until it ends. Raises `ExchangeError`, `redis.RedisError`."""
         stream = self._connections.stream
         stream.open()
         opened_s = self._heard_s = self._pinged_s = time.monotonic()
-        self._markets.restart()
         self._is_changed.set()
         # Behind the subscription: what happened before it is in the histories, what happens now is told.
         self._reconciler.ask()
         self.standing = "streaming"
         log.info("stream open", account=self._watched.account, symbols=len(self._watched.symbols))
-        is_busy = False
+        is_busy, unreadable = False, stream.unreadable_messages
         while not self._ended.is_set():
             if self._is_changed.is_set():
                 self._is_changed.clear()
                 self._follow_changes()
-            events = stream.receive(BUSY_S if is_busy else IDLE_S)
-            self._take(events)
+            self._take(stream.receive(BUSY_S if is_busy else IDLE_S))
+            if stream.unreadable_messages != unreadable:
+                # It may have been a fill.
+                unreadable = stream.unreadable_messages
+                self._reconciler.ask()
             is_busy = self._markets.work()
             now_s = time.monotonic()
             self._check_life(now_s)

@@ -73,14 +73,16 @@ class Markets:
             threading.Thread(target=self._answer, name="snapshot", daemon=True).start()
 
     def restart(self) -> None:
-        """Begin anew with a new connection: what came between is not known."""
+        """Begin anew, for a new connection: what is not followed is not shown. Raises `redis.RedisError`."""
         now_s = self._clock()
+        self._market_data.drop(self._venue_name, list(self._markets))
         self._markets = {s: _Market(book=LocalBook(s), changed_s=now_s) for s in self._markets}
 
     def watch(self, symbols: Collection[str]) -> None:
-        """Follow exactly these symbols."""
+        """Follow exactly these symbols. Raises `redis.RedisError`."""
         now_s = self._clock()
         known = self._markets
+        self._market_data.drop(self._venue_name, [symbol for symbol in known if symbol not in symbols])
         self._markets = {s: known.get(s) or _Market(book=LocalBook(s), changed_s=now_s) for s in symbols}
 
     def take(self, change: BookChange) -> None:

@@ -34,8 +34,8 @@ class Teller:
         self._slot_owner = slot_owner
         self._lock = threading.Lock()
         self._told: OrderedDict[FillKey, None] = OrderedDict()
-        #: By slot: instance and epoch.
-        self._owners: dict[int, tuple[str, int]] = {}
+        #: By slot: its instance.
+        self._owners: dict[int, str] = {}
         #: By symbol.
         self._instruments: dict[str, Instrument] = {}
         #: Fills of symbols whose instrument is not known yet, with who saw them.
@@ -44,7 +44,7 @@ class Teller:
     def watch(self, watched: WatchedAccount) -> None:
         """Learn whose slots are whose."""
         with self._lock:
-            self._owners |= {each.slot: (each.instance_id, each.epoch) for each in watched.instances}
+            self._owners |= {each.slot: each.instance_id for each in watched.instances}
 
     def learn(self, instrument: Instrument) -> None:
         """Learn what a symbol trades, and tell the fills that waited for it."""
@@ -136,7 +136,7 @@ class Teller:
         return len(news)
 
     def _fill_news(self, fill: Fill, source: str) -> News:
-        instance_id, epoch = self._owner(fill.client_order_id)
+        instance_id, epoch = self._owner(fill.client_order_id, fill.filled_at_ms)
         instrument = self._instruments[fill.symbol]
         parts = decode(fill.client_order_id) if instance_id and fill.client_order_id is not None else None
         booking = FillBooking(
@@ -165,7 +165,7 @@ class Teller:
         return News(booking=booking.model_dump_json(), instance_id=instance_id, fill=fill)
 
     def _order(self, order: OpenOrder, at_ms: int, *, created_at_ms: int, reason: str = "") -> OrderBooking:
-        instance_id, epoch = self._owner(order.client_order_id)
+        instance_id, epoch = self._owner(order.client_order_id, created_at_ms or at_ms)
         parts = decode(order.client_order_id) if instance_id and order.client_order_id is not None else None
         return OrderBooking(
             account=self._account,
@@ -186,12 +186,17 @@ class Teller:
             created_at_ms=created_at_ms,
         )
 
-    def _owner(self, client_order_id: int | None) -> tuple[str, int]:
-        """Return instance and epoch of an order, empty and 0 for one that is none of ours."""
+    def _owner(self, client_order_id: int | None, at_ms: int) -> tuple[str, int]:
+        """Return instance and epoch of what happened at `at_ms`, empty and 0 for what is none of ours.
+
+        What is watched lags behind a restart, so the run is asked for now: an order that was heard of before
+        can be no later run's. What is older than the run has its epoch from whoever placed the order.
+        """
         if client_order_id is None:
             return "", 0
         slot = decode(client_order_id).slot
         if slot not in self._owners:
-            # An instance that ran earlier; its run is the ledger's to find out.
-            self._owners[slot] = (self._slot_owner(slot), 0)
-        return self._owners[slot]
+            self._owners[slot] = self._slot_owner(slot)
+        instance_id = self._owners[slot]
+        epoch, began_ms = self._own_fills.run_of(instance_id) if instance_id else (0, 0)
+        return instance_id, epoch if at_ms >= began_ms else 0

@@ -10,8 +10,9 @@ from exchanges.registry import Venue
 from market.book import OrderBook
 from state.market_data import StreamedBook
 
-#: A streamed book may be this old where the instance names no limit of its own, ms.
-DEFAULT_AGE_MS = 3_000
+#: A streamed book may be this old where the instance names no limit of its own, ms. Markets worth quoting
+#: change several times a second; of one that stands still the exchange is asked.
+DEFAULT_AGE_MS = 1_000
 
 
 class Source(StrEnum):

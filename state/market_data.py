@@ -45,6 +45,11 @@ class MarketData:
             self._scripts.queue(pipe, "put_book", [keys.market(venue, book.symbol)], arguments)
         pipe.execute()
 
+    def drop(self, venue: str, symbols: Sequence[str]) -> None:
+        """Take away the books of markets that are no longer followed."""
+        if symbols:
+            self._client.delete(*(keys.market(venue, symbol) for symbol in symbols))
+
     def read(self, venue: str, symbol: str) -> StreamedBook | None:
         """Return the newest book of a market, however old; None when no feed has seen it."""
         found = self._client.hmget(keys.market(venue, symbol), "changed_at", "received_at", "book")

@@ -64,6 +64,12 @@ class OwnFills:
         """Ask for an iteration now; return what came of it, as `wake.lua` says it."""
         return str(self._scripts.call("wake", _wake_keys(instance_id), [instance_id])[0])
 
+    def run_of(self, instance_id: str) -> tuple[int, int]:
+        """Return epoch and begin (state server's time, ms) of the newest run of an instance, zeros for none."""
+        found = cast("list[str | None]", self._client.hmget(keys.record(instance_id), "epoch", "started_at"))
+        epoch, started_at_ms = (int(text or 0) for text in found)
+        return epoch, started_at_ms
+
     def seen(self, instance_id: str, *, since_ms: int) -> tuple[Fill, ...]:
         """Return the fills told since then (state server's time), of earlier runs too, oldest first."""
         found = self._client.xrange(keys.own_fills(instance_id), min=since_ms)

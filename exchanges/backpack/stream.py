@@ -65,8 +65,7 @@ class BackpackStream:
         self._is_waiting = False
         self._watched: frozenset[str] = frozenset()
         self._last_heard_s = 0.0
-        #: Messages that were not what the protocol says, and so are lost.
-        self.unreadable_messages = 0
+        self._unreadable_messages = 0
 
     def open(self) -> None:
         """Connect and subscribe to the account's streams; give up the connection that there was."""
@@ -132,6 +131,11 @@ class BackpackStream:
         connection = self._connection
         return connection.last_heard_s if connection else self._last_heard_s
 
+    @property
+    def unreadable_messages(self) -> int:
+        """Return how many messages were not what the protocol says."""
+        return self._unreadable_messages
+
     def close(self) -> None:
         """End the connection for good; waits `CLOSE_PATIENCE_S` at most for what is just being sent."""
         self._is_closed = True
@@ -186,11 +190,11 @@ class BackpackStream:
         try:
             return events.event(message)
         except UnreadableAnswer as error:
-            self.unreadable_messages += 1
+            self._unreadable_messages += 1
             # Every power of two: a format that has changed must not fill the disk.
-            if self.unreadable_messages.bit_count() == 1:
+            if self._unreadable_messages.bit_count() == 1:
                 logger.warning(
-                    "unreadable message from the stream, %d so far: %s", self.unreadable_messages, error
+                    "unreadable message from the stream, %d so far: %s", self._unreadable_messages, error
                 )
             return None
 

@@ -62,6 +62,30 @@ class SimulatedExchange:
         """Be well-behaved again."""
         self._call("DELETE", "/sim/faults")
 
+    def set_stream_faults(self, *rules: dict[str, Any]) -> None:
+        """Put rules for the streams in force, and no others."""
+        self._call("POST", "/sim/streams/faults", json=list(rules))
+
+    def clear_stream_faults(self) -> None:
+        """Let the streams be well-behaved again."""
+        self._call("DELETE", "/sim/streams/faults")
+
+    def streams(self) -> list[dict[str, Any]]:
+        """Return the open connections with their subscriptions."""
+        found: list[dict[str, Any]] = self._call("GET", "/sim/streams")
+        return found
+
+    def fills(self, *, since: int = 0, account: str = "demo") -> list[dict[str, Any]]:
+        """Return the journal's fills of an account."""
+        query = {"since": since, "account": account, "event": "fill"}
+        found: list[dict[str, Any]] = self._call("GET", "/sim/journal", params=query)
+        return found
+
+    def last_entry(self) -> int:
+        """Return the number of the journal's newest line."""
+        entries = self._call("GET", "/sim/journal", params={"since": 0, "event": "request"})
+        return int(entries[-1]["n"]) if entries else 0
+
     def journal(self, since: int = 0) -> list[Entry]:
         """Return the journal behind line `since`."""
         return [

@@ -51,9 +51,10 @@ def test_the_command_line_brings_a_hedge_back(market: World, manage: Command) ->
     instance_id = configure(market, "hedge_stop_01", "maker_hedge", quantity="0.5", interval=60)
     market.start(instance_id)
     market.wait_for_orders(instance_id, 2)
-    market.exchange.trade(SYMBOL, "Ask", "149", "5")
-    # When
-    ended = manage("stop", instance_id)
+    with market.deaf():
+        market.exchange.trade(SYMBOL, "Ask", "149", "5")
+        # When
+        ended = manage("stop", instance_id)
     # Then
     assert ended.code == 0, ended.err
     assert "of this run, unwound: 0.5 -> 0" in ended.out

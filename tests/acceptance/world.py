@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from cli.stack.stack import Stack
 from exchanges.errors import RateLimited
+from feed.bookkeeper import catch_up
+from ledger.database import Ledger, open_ledger
 from runner.context import Context
 from runner.lifecycle import start_instance
 from runner.outcome import Outcome
+from state.bookings import BookingQueue
 from state.events import Event
 from state.instances import Phase, Record, StartResult, StopPolicy, StopResult
 from tests.acceptance.simulated_exchange import SimulatedExchange
@@ -197,9 +202,35 @@ class World:
         workers = self.context.events.workers(now_ms=self.context.instances.now_ms(), within_ms=2_500)
         return {queue for worker in workers for queue in worker.queues}
 
+    @contextmanager
+    def deaf(self) -> Iterator[None]:
+        """Let the feed hear nothing and tell nothing for a while, as if there were none."""
+        feed = self.stack.processes["feed"]
+        feed.send(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            feed.send(signal.SIGCONT)
+
+    def wait_for_stream(self, symbol: str) -> None:
+        """Return once the feed listens to the account and to a symbol."""
+
+        def listens() -> bool:
+            names = {name for each in self.exchange.streams() for name in each["streams"]}
+            return {"account.orderUpdate", f"depth.{symbol}"} <= names
+
+        eventually(listens, what=f"a stream of {symbol}")
+
+    def ledger(self) -> Ledger:
+        """Open the stack's ledger with everything in it that waited."""
+        ledger = open_ledger(self.stack.ledger_url)
+        catch_up(BookingQueue(self.context.client), self.context.events, ledger)
+        return ledger
+
     def close(self) -> None:
         """Leave nothing for the next test: no fault, no running instance."""
         self.exchange.clear_faults()
+        self.exchange.clear_stream_faults()
         ran = [name for name in dict.fromkeys(self.started) if self.context.instances.read(name)]
         for instance_id in ran:
             self.request_stop(instance_id)

@@ -43,6 +43,7 @@ class FakeStream:
         self._events: queue.SimpleQueue[StreamEvent | object] = queue.SimpleQueue()
         self._is_closed = False
         self.last_heard_s = 0.0
+        self.unreadable_messages = 0
 
     def open(self) -> None:
         """Connect."""

@@ -125,3 +125,26 @@ def test_orders_of_the_stream_reach_the_ledgers_queue(bench: FeedBench) -> None:
         entry.text.split('"kind":"')[1].split('"')[0] for entry in BookingQueue(bench.client).oldest(100)
     }
     assert {"fill", "order"} <= kinds
+
+
+def test_a_message_that_cannot_be_read_may_have_been_a_fill(bench: FeedBench) -> None:
+    started(bench)
+    wait_until(lambda: len(bench.venue.names("account_fills")) == 1)
+    bench.venue.filled.append(fill("t1"))
+    bench.stream.unreadable_messages += 1
+    wait_until(lambda: fills_told(bench) == ["t1"])
+
+
+def test_books_are_taken_away_with_the_connection_that_followed_them(bench: FeedBench) -> None:
+    started(bench)
+    wait_until(lambda: bench.market_data.read("backpack-simulated", SYMBOL) is not None)
+    bench.stream.refusals += [StreamClosed("away")] * 50
+    bench.stream.bring(END)
+    wait_until(lambda: bench.market_data.read("backpack-simulated", SYMBOL) is None)
+
+
+def test_books_are_taken_away_when_nothing_of_their_market_runs_any_more(bench: FeedBench) -> None:
+    started(bench)
+    wait_until(lambda: bench.market_data.read("backpack-simulated", SYMBOL) is not None)
+    bench.feed.watch(watched(is_running=False))
+    wait_until(lambda: bench.market_data.read("backpack-simulated", SYMBOL) is None)
