@@ -65,7 +65,7 @@ class OwnFills:
         return str(self._scripts.call("wake", _wake_keys(instance_id), [instance_id])[0])
 
     def run_of(self, instance_id: str) -> tuple[int, int]:
-        """Return epoch and begin (state server's time, ms) of the newest run of an instance, zeros for none."""
+        """Return epoch and begin (state server's time, ms) of an instance's newest run, zeros for none."""
         found = cast("list[str | None]", self._client.hmget(keys.record(instance_id), "epoch", "started_at"))
         epoch, started_at_ms = (int(text or 0) for text in found)
         return epoch, started_at_ms

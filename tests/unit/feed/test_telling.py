@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import redis
 
+from state import keys
 from state.bookings import BookingQueue
 from tests.factories import INSTANCE_ID, SYMBOL, client_order_id, fill, instrument, open_order
 from tests.unit.feed.feed_bench import FeedBench, filled, watched
@@ -27,7 +28,7 @@ def bookings(bench: FeedBench, kind: str = "fill") -> list[dict[str, Any]]:
 
 
 def test_a_fill_is_booked_kept_for_its_instance_and_wakes_it(told: FeedBench) -> None:
-    assert told.teller.tell_fills([fill("t1")], "rest") == 1
+    assert told.teller.tell_fills([fill("t1", filled_at_ms=told.instances.now_ms())], "rest") == 1
     (booking,) = bookings(told)
     assert (booking["instance_id"], booking["epoch"], booking["trade_id"]) == (INSTANCE_ID, 1, "t1")
     assert (booking["level"], booking["role"], booking["source"]) == (0, 0, "rest")
@@ -62,6 +63,20 @@ def test_what_could_not_be_told_is_not_taken_for_told(
         with pytest.raises(redis.ConnectionError):
             told.teller.tell_fills([fill("t1")], "rest")
     assert told.teller.tell_fills([fill("t1")], "rest") == 1
+
+
+def test_what_follows_a_restart_is_the_new_runs_before_the_feed_has_heard_of_it(told: FeedBench) -> None:
+    now_ms = told.instances.now_ms()
+    told.client.hset(keys.record(INSTANCE_ID), mapping={"epoch": 2, "started_at": now_ms})
+    told.teller.tell_updates([filled(fill("t1", filled_at_ms=now_ms))])
+    assert [booking["epoch"] for kind in ("fill", "order") for booking in bookings(told, kind)] == [2, 2]
+
+
+def test_what_is_older_than_the_run_is_not_taken_for_its_own(told: FeedBench) -> None:
+    told.teller.tell_updates([filled(fill("t1", filled_at_ms=told.instances.now_ms() - 60_000))])
+    for kind in ("fill", "order"):
+        (booking,) = bookings(told, kind)
+        assert (booking["instance_id"], booking["epoch"]) == (INSTANCE_ID, 0)
 
 
 def test_a_fill_of_a_humans_order_is_booked_as_nobodys_and_wakes_nobody(told: FeedBench) -> None:
