@@ -110,9 +110,12 @@ class Bookkeeper:
         """Begin."""
         self._thread.start()
 
-    def stop(self, *, timeout_s: float) -> None:
-        """End the thread, at the latest after `timeout_s`. What waits is booked by whoever comes next."""
+    def stop(self) -> None:
+        """Ask the thread to end. What waits is booked by whoever comes next."""
         self._ended.set()
+
+    def join(self, timeout_s: float) -> None:
+        """Wait until the thread has ended, at the latest for `timeout_s`."""
         self._thread.join(timeout_s)
 
     def _run(self) -> None:

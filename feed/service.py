@@ -36,8 +36,9 @@ ROUND_S = 0.25
 READ_AGAIN_S = 5.0
 #: An account that cannot be opened is tried again after this long.
 TRY_AGAIN_S = 5.0
-#: Time to end in.
-STOP_S = 1.2
+#: Time for the accounts to end in, and for the bookkeeper after them.
+STOP_S = 1.0
+BOOKKEEPER_S = 0.3
 
 
 class FeedService:
@@ -197,9 +198,10 @@ class FeedService:
             log.info("account given up", account=account, why=why, feed=self._name)
 
     def _close(self) -> None:
+        self._bookkeeper.stop()
         try:
             self._stop(list(self._running), "the process ends")
             self._feeds.forget(self._name)
         except (redis.RedisError, ExchangeError) as error:
             log.info("leases not released, they end by themselves", lease_ms=LEASE_MS, error=str(error))
-        self._bookkeeper.stop(timeout_s=0.5)
+        self._bookkeeper.join(BOOKKEEPER_S)

@@ -155,7 +155,8 @@ def test_the_thread_books_at_once_and_survives_a_database_that_comes_late(
         assert bookkeeper.ledger is not None
         assert trades(bookkeeper.ledger) == ["1", "2"]
     finally:
-        bookkeeper.stop(timeout_s=5)
+        bookkeeper.stop()
+        bookkeeper.join(5)
 
 
 def test_the_queue_forgets_its_oldest_before_the_server_is_full(
