@@ -57,18 +57,9 @@ async def stream(request: web.Request) -> web.StreamResponse:
         asyncio.create_task(keeper.run()),
     )
     try:
-        async for message in socket:
-            if message.type is WSMsgType.TEXT:
-                _frame(exchange, connection, message.data)
-            elif message.type is WSMsgType.PING:
-                if exchange.streams.faults.answers_ping(connection):
-                    await socket.pong(message.data)
-            elif message.type is WSMsgType.PONG:
-                keeper.answered()
-            elif message.type is WSMsgType.BINARY:
-                connection.push(_error(StreamError(4002, "Parse error")))
-    except ConnectionError:
-        pass  # the client left while it was answered
+        # The client may leave while it is answered.
+        with suppress(ConnectionError):
+            await _listen(exchange, connection, socket, keeper)
     finally:
         exchange.streams.close(connection)
         del request.app[SOCKETS][connection.number]
@@ -76,6 +67,21 @@ async def stream(request: web.Request) -> web.StreamResponse:
         for task in tasks:
             task.cancel()
     return socket
+
+
+async def _listen(
+    exchange: Exchange, connection: Connection, socket: web.WebSocketResponse, keeper: _KeepAlive
+) -> None:
+    async for message in socket:
+        if message.type is WSMsgType.TEXT:
+            _frame(exchange, connection, message.data)
+        elif message.type is WSMsgType.PING:
+            if exchange.streams.faults.answers_ping(connection):
+                await socket.pong(message.data)
+        elif message.type is WSMsgType.PONG:
+            keeper.answered()
+        elif message.type is WSMsgType.BINARY:
+            connection.push(_error(StreamError(4002, "Parse error")))
 
 
 def _frame(exchange: Exchange, connection: Connection, text: str) -> None:
