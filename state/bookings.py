@@ -62,10 +62,14 @@ class BookingQueue:
         streams: dict[Any, Any] = {keys.BOOKINGS: "0-0", keys.EVENTS: after_event}
         self._client.xread(streams, count=1, block=int(timeout_s * 1000))
 
+    def registered_ledger(self) -> str:
+        """Return the id of the ledger that takes bookings here, empty before the first."""
+        return str(self._client.get(keys.LEDGER) or "")
+
     def claim_ledger(self, ledger_id: str, *, replace: bool = False) -> str:
         """Register the ledger that takes bookings here, the first one to ask; return which one it is."""
         if replace:
             self._client.set(keys.LEDGER, ledger_id)
         else:
             self._client.set(keys.LEDGER, ledger_id, nx=True)
-        return str(self._client.get(keys.LEDGER))
+        return self.registered_ledger()

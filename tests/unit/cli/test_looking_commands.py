@@ -12,7 +12,10 @@ import pytest
 
 from cli import checks
 from cli.checks import Level
+from state.bookings import BookingQueue
+from state.feeds import Feeds
 from state.instances import StopPolicy
+from state.scripts import Scripts
 from tests.unit.cli.command_line import FILE, Bench
 
 NAME = "bp_sol_01"
@@ -162,6 +165,9 @@ def test_the_doctor_finds_what_is_there_and_what_is_not(
         "clock": "ok",
         "queue iterate": "ok",
         "queue cleanup": "fail",
+        "feed": "warn",
+        "ledger queue": "ok",
+        "ledger": "ok",
         "config bp_sol_01": "ok",
         "config broken": "fail",
         f"exchange {exchange_url}": "ok",
@@ -178,6 +184,27 @@ def test_the_doctor_says_what_to_do_about_eviction(bench: Bench) -> None:
 
     assert found["state server eviction"]["level"] == "fail"
     assert found["state server eviction"]["advice"] == "CONFIG SET maxmemory-policy noeviction"
+
+
+def test_the_doctor_knows_who_listens_and_whose_stream_is_lost(bench: Bench) -> None:
+    feeds = Feeds(bench.client, Scripts(bench.client))
+    feeds.heartbeat("feed@test", {"backpack:1": "streaming"}, bench.instances.now_ms())
+    assert levels(bench)["feed"] == "ok"
+    feeds.heartbeat("feed@test", {"backpack:1": "reconnecting"}, bench.instances.now_ms())
+    assert levels(bench)["feed"] == "warn"
+    assert "backpack:1 reconnecting" in bench.run("doctor").out
+
+
+def test_the_doctor_finds_bookings_that_pile_up_and_a_ledger_that_is_another(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("CLEANBOOK_LEDGER_URL", f"sqlite:///{tmp_path}/mine.sqlite")
+    queue = BookingQueue(bench.client)
+    queue.add(["{}"] * 2_000)
+    queue.claim_ledger("somebody else's")
+    found = levels(bench)
+    assert (found["ledger queue"], found["ledger"]) == ("warn", "fail")
+    assert "--new-ledger" in bench.run("doctor").out
 
 
 def test_the_doctor_ends_with_4_when_the_exchange_is_away(
