@@ -66,13 +66,22 @@ def require_instances(books: LedgerSession, names: Sequence[str]) -> tuple[str, 
 
     Raises `CliError` for names that neither files, nor the state server, nor the ledger know.
     """
-    known = {*configured(books.session.settings.config_dir), *_started(books)}
-    if not known.issuperset(names):
-        known |= instance_ids(books.ledger)
+    known = _known(books, names)
     unknown = [name for name in names if name not in known]
     if unknown:
         raise CliError("\n".join(_unknown(name, known) for name in unknown), ExitCode.BAD_USAGE)
     return tuple(dict.fromkeys(names))
+
+
+def is_known(books: LedgerSession, name: str) -> bool:
+    """Tell whether there is a file, a run or a row in the ledger of an instance."""
+    return name in _known(books, [name])
+
+
+def _known(books: LedgerSession, names: Sequence[str]) -> set[str]:
+    known = {*configured(books.session.settings.config_dir), *_started(books)}
+    # The ledger is asked only where it matters.
+    return known if known.issuperset(names) else known | instance_ids(books.ledger)
 
 
 def _started(books: LedgerSession) -> tuple[str, ...]:

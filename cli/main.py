@@ -72,6 +72,11 @@ COMMANDS: Mapping[str, LazyCommand] = {
     "export": LazyCommand(
         section="Ledger", path="cli.export:export", summary="Write rows of the ledger into a file."
     ),
+    "import-ledger": LazyCommand(
+        section="Ledger",
+        path="cli.import_ledger:import_ledger",
+        summary="Take over the database of an old program.",
+    ),
     "ledger": LazyCommand(
         section="Ledger",
         path="cli.ledger_status:ledger",

@@ -271,7 +271,8 @@ def test_a_day_of_several_instances_is_one_line(books: LedgerBench) -> None:
 
     (day,) = books.rows("pnl", "--by", "day")
 
-    assert (day["realized"], day["symbols"], day["instance_id"]) == ("8", f"{SYMBOL} {PERP}", "")
+    assert (day["realized"], day["symbols"]) == ("8", f"{SYMBOL} {PERP}")
+    assert (day["account"], day["instance_id"], day["venue"]) == ("", "", "backpack")
 
 
 @pytest.mark.parametrize("grouping", ["instance", "day", "run"])

@@ -16,3 +16,11 @@ def test_the_stop_command_is_ready_to_close_the_gate_without_slow_imports() -> N
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_explaining_an_error_does_not_load_the_ledger() -> None:
+    code = "import sys, cli.errors as e; e.explain(RuntimeError()); print('sqlalchemy' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.strip() == "False"
