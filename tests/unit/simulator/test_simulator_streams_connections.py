@@ -52,7 +52,7 @@ def test_the_exchange_pings_and_keeps_who_answers() -> None:
         running(StreamOptions(ping_s=0.05, pong_timeout_s=0.5)) as client,
         listening(client, TRADE) as stream,
     ):
-        eventually(lambda: stream.opcodes.count(PING) >= 20, "no pings")
+        eventually(lambda: stream.opcodes.count(PING) >= 30, "no pings")
         trade(client)
         stream.until(TRADE, 1)
         assert stream.ended is None
