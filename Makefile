@@ -54,8 +54,9 @@ lock: ## write requirements*.lock anew from requirements*.in (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes requirements.in -o requirements.lock
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes requirements-dev.in -o requirements-dev.lock
 
-clean: ## remove .venv, .run and caches
-	rm -rf $(VENV) .run .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build *.egg-info .coverage
+clean: ## remove .venv, caches and .run, but for the ledger in it
+	if [ -d .run ]; then find .run -mindepth 1 -maxdepth 1 ! -name 'ledger.sqlite*' -exec rm -rf {} +; fi
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build *.egg-info .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A Python that runs (a version manager's stub may be found and yet fail) and is new enough.

@@ -35,7 +35,7 @@ def feed(new_ledger: bool, debug: bool) -> ExitCode:
       CLEANBOOK_LEDGER_URL=postgresql://bot@db/ledger manage.py feed
     """
     from cli.watching import Watching
-    from feed.bookkeeper import Bookkeeper
+    from feed.bookkeeper import Bookkeeper, Retention
     from feed.service import FeedService
     from ledger.database import open_ledger
     from runner.context import open_context
@@ -50,7 +50,14 @@ def feed(new_ledger: bool, debug: bool) -> ExitCode:
         context.client,
         watch=watching.read,
         connect=watching.connect,
-        bookkeeper=Bookkeeper(lambda: open_ledger(settings.ledger_url), context.client, replace=new_ledger),
+        bookkeeper=Bookkeeper(
+            lambda: open_ledger(settings.ledger_url),
+            context.client,
+            retention=Retention(
+                days=settings.ledger_keep_days, details_days=settings.ledger_keep_events_days
+            ),
+            replace=new_ledger,
+        ),
     )
 
     def end(_: int, __: FrameType | None) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 
 import redis
 import structlog
@@ -11,6 +13,7 @@ import structlog
 from ledger.bookings import Booking, EventBooking, from_json
 from ledger.database import Ledger
 from ledger.errors import LedgerError
+from ledger.retention import PruneResult, prune
 from state.bookings import BookingQueue, Waiting
 from state.events import Event, Events
 
@@ -22,6 +25,11 @@ BATCH = 500
 EVENTS_CURSOR = "events"
 #: Longest wait for something new: short, so that the process can end.
 WAIT_S = 0.25
+#: How often old rows are folded.
+PRUNE_EVERY_MS = 86_400_000
+LOOK_AT_AGE_S = 600.0
+PRUNED_CURSOR = "pruned_at_ms"
+DAY_MS = 86_400_000
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 5.0
 
@@ -85,6 +93,29 @@ def _booking(event: Event) -> EventBooking:
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Retention:
+    """How long the ledger keeps what it is told."""
+
+    #: Orders, fills, payments: folded into sums afterwards.
+    days: int
+    #: Events, balances, positions: dropped afterwards.
+    details_days: int
+
+
+def prune_once_a_day(ledger: Ledger, retention: Retention, *, now_ms: int) -> PruneResult | None:
+    """Fold what is old, unless that was done within a day; then None. Raises `LedgerError`."""
+    if now_ms - int(ledger.cursor(PRUNED_CURSOR) or 0) < PRUNE_EVERY_MS:
+        return None
+    result = prune(
+        ledger,
+        before_ms=now_ms - retention.days * DAY_MS,
+        details_before_ms=now_ms - retention.details_days * DAY_MS,
+    )
+    ledger.book([], cursors={PRUNED_CURSOR: str(now_ms)})
+    return result
+
+
 class Bookkeeper:
     """A thread that keeps the ledger up to date. A database that is away is waited for."""
 
@@ -93,8 +124,11 @@ class Bookkeeper:
         open_ledger: Callable[[], Ledger],
         client: redis.Redis,
         *,
+        retention: Retention,
         replace: bool = False,
     ) -> None:
+        self._client = client
+        self._retention = retention
         self._open_ledger = open_ledger
         self._queue = BookingQueue(client)
         self._events = Events(client)
@@ -103,6 +137,7 @@ class Bookkeeper:
         self._thread = threading.Thread(target=self._run, name="bookkeeper", daemon=True)
         #: None while the database has not been opened yet.
         self.ledger: Ledger | None = None
+        self._look_at_age_s = 0.0
         #: What is wrong, empty when nothing is.
         self.trouble = ""
 
@@ -144,7 +179,17 @@ class Bookkeeper:
                 raise
             self.ledger = ledger
         if catch_up(self._queue, self._events, self.ledger) == 0:
+            self._prune(self.ledger)
             self._queue.wait(self.ledger.cursor(EVENTS_CURSOR) or "0-0", timeout_s=WAIT_S)
+
+    def _prune(self, ledger: Ledger) -> None:
+        if time.monotonic() < self._look_at_age_s:
+            return
+        self._look_at_age_s = time.monotonic() + LOOK_AT_AGE_S
+        seconds, _ = self._client.time()
+        pruned = prune_once_a_day(ledger, self._retention, now_ms=seconds * 1000)
+        if pruned is not None:
+            log.info("ledger pruned", **asdict(pruned))
 
     def _note_trouble(self, trouble: str) -> None:
         if trouble != self.trouble:  # one line for an outage, not one for each try

@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 import redis
 
-from feed.bookkeeper import AnotherLedger, Bookkeeper, catch_up, require_its_ledger
+from feed.bookkeeper import (
+    AnotherLedger,
+    Bookkeeper,
+    Retention,
+    catch_up,
+    prune_once_a_day,
+    require_its_ledger,
+)
 from ledger import queries
 from ledger.bookings import FillBooking
 from ledger.database import Ledger, open_ledger
@@ -20,6 +27,9 @@ from state.events import Events
 from state.instances import Instances, StopPolicy
 from state.scripts import Scripts
 from tests.support import wait_until
+
+KEEP = Retention(days=400, details_days=90)
+DAY_MS = 86_400_000
 
 
 @pytest.fixture
@@ -144,7 +154,7 @@ def test_the_thread_books_at_once_and_survives_a_database_that_comes_late(
             raise error
         return open_ledger(f"sqlite:///{tmp_path}/ledger.sqlite")
 
-    bookkeeper = Bookkeeper(open_late, redis_client)
+    bookkeeper = Bookkeeper(open_late, redis_client, retention=KEEP)
     bookkeeper.start()
     try:
         queue.add([fill("1")])
@@ -166,3 +176,18 @@ def test_the_queue_forgets_its_oldest_before_the_server_is_full(
     for start in range(0, 1_000, 100):
         queue.add([fill(str(n)) for n in range(start, start + 100)])
     assert redis_client.xlen(keys.BOOKINGS) < 300
+
+
+def test_old_fills_are_folded_once_a_day(
+    queue: BookingQueue, ledger: Ledger, redis_client: redis.Redis
+) -> None:
+    queue.add([fill("1")])
+    catch_up(queue, Events(redis_client), ledger)
+    first = prune_once_a_day(ledger, KEEP, now_ms=399 * DAY_MS)
+    assert first is not None
+    assert first.fills == 0
+    assert prune_once_a_day(ledger, KEEP, now_ms=400 * DAY_MS - 1) is None
+    second = prune_once_a_day(ledger, KEEP, now_ms=401 * DAY_MS)
+    assert second is not None
+    assert second.fills == 1
+    assert trades(ledger) == []

@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from cli.stack.valkey import ValkeyServer
-from feed.bookkeeper import Bookkeeper
+from feed.bookkeeper import Bookkeeper, Retention
 from feed.service import FeedService
 from feed.watched import Connections, WatchedAccount
 from ledger.database import open_ledger
@@ -22,6 +22,7 @@ from tests.fake_venue import FakeVenue
 from tests.support import wait_until
 from tests.unit.feed.feed_bench import FakeStream, RealClock, watched
 
+KEEP = Retention(days=400, details_days=90)
 ACCOUNTS = ("v:a", "v:b", "v:c", "v:d")
 
 
@@ -38,7 +39,9 @@ class Process:
             self.client,
             watch=self.watch,
             connect=self.connect,
-            bookkeeper=Bookkeeper(lambda: open_ledger(f"sqlite:///{folder}/ledger.sqlite"), self.client),
+            bookkeeper=Bookkeeper(
+                lambda: open_ledger(f"sqlite:///{folder}/ledger.sqlite"), self.client, retention=KEEP
+            ),
         )
         self._thread = threading.Thread(target=self.service.run, name=name)
         self._thread.start()
