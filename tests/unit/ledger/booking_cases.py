@@ -184,7 +184,7 @@ class BookingCases:
         assert queries.newest_fill_ms(ledger, ACCOUNT, SYMBOL) == T0 + 31
         assert queries.newest_fill_ms(ledger, ACCOUNT, "BTC_USDC") is None
         states = queries.order_states(ledger, ACCOUNT, SYMBOL, "2")
-        assert [state.status.value for state in states] == ["new", "cancelled", "new"]
+        assert [state.status.value for state in states] == ["new", "cancelled", "cancelled", "new"]
 
     def test_events_follow_a_place_in_the_stream(self, ledger: Ledger) -> None:
         ledger.book(story.life())

@@ -133,6 +133,7 @@ def life() -> list[Booking]:
         order("1", OrderStatus.FILLED, **{**filled, **nobody}),
         order("2", at_ms=T0 + 5, **nobody),
         order("2", OrderStatus.CANCELLED, at_ms=T0 + 30, reason="user"),
+        order("2", OrderStatus.CANCELLED, at_ms=T0 + 35),
         order("2", at_ms=T0 + 40),
         fill("11", order_id="2", filled_at_ms=T0 + 29, level=None, role=None),
         fill("12", order_id="somebody's", filled_at_ms=T0 + 31, **nobody),
