@@ -65,7 +65,7 @@ def run_demo(options: DemoOptions, settings: Settings, output: Output) -> ExitCo
     stack = Stack(_stack_options(options, settings, console))
     with ending_politely(), contextlib.ExitStack() as ending:
         try:
-            console.print("starting Valkey, the simulated exchange, two workers and Flower …")
+            console.print("starting Valkey, the simulated exchange, two workers, the feed and Flower …")
             started_s = time.monotonic()
             with stack:
                 console.print(f"ready after {time.monotonic() - started_s:.1f} s")
