@@ -18,12 +18,14 @@ from tests.soak.checks import MIN_QUANTITY
 from tests.soak.fleet import Fleet, Member
 from tests.soak.ledger_databases import Database
 from tests.soak.ledger_exchange import ChaosExchange
-from tests.soak.ledger_faults import REQUEST_FAULTS, STREAM_FAULTS
+from tests.soak.ledger_faults import REQUEST_FAULTS, STREAM_FAULTS, STREAM_SHOCKS
 
 #: Between two rounds of trades.
 PAUSE_S = 0.03
 #: Fills that one round makes at most.
 BURST = 12
+#: How often streams fail in the rarer ways, at least.
+SHOCKS = 4
 #: A run that is this many times slower than planned is broken.
 PATIENCE = 4
 FUNDING_RATES = ("0.0004", "-0.0007", "0.00013")
@@ -64,12 +66,13 @@ class Chaos:
     epochs: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
     _read_until: int = 0
     _back_at_s: float | None = None
+    _noticed_before: int = 0
 
     def run(self) -> None:
         """Trade until there are enough fills and everything has gone wrong as often as planned."""
         for member in self.fleet.members:
             self._note_run(member)
-        self.exchange.set_stream_faults(STREAM_FAULTS)
+        self.exchange.set_stream_faults(*map(dict, STREAM_FAULTS))
         due = self._schedule()
         begun_s = time.monotonic()
         while due or self.fills < self.plan.fills or self._back_at_s is not None:
@@ -88,6 +91,7 @@ class Chaos:
         found = [
             *self._spread([self._kill_feed] * plan.feed_kills),
             *self._spread([self._disconnect] * plan.disconnects),
+            *self._spread([self._shock_streams] * SHOCKS),
             *self._spread([self._pay_funding] * plan.fundings),
             *self._spread([self._restart] * plan.restarts),
             *self._spread(faults),
@@ -138,6 +142,10 @@ class Chaos:
         self.cut += closed
         return closed > 0
 
+    def _shock_streams(self) -> bool:
+        self.exchange.set_stream_faults(*map(dict, (*STREAM_FAULTS, *STREAM_SHOCKS)))
+        return True
+
     def _pay_funding(self) -> bool:
         perps = [member.symbol for member in self.fleet.members if member.symbol.endswith("_PERP")]
         paid = self.exchange.pay_funding(self.dice.choice(perps), self.dice.choice(FUNDING_RATES))
@@ -148,9 +156,7 @@ class Chaos:
         """Stop an instance and start it again, while the others trade on."""
         member = self.dice.choice(list(self.fleet.members))
         context, name = self.fleet.context, member.instance_id
-        context.instances.request_stop(
-            name, by="soak", reason="restart", policy=stop_policy(context, name)
-        )
+        context.instances.request_stop(name, by="soak", reason="restart", policy=stop_policy(context, name))
         eventually(lambda: self._is_stopped(member), 60, what=f"{name} stopped")
 
         def started() -> bool:
@@ -177,13 +183,17 @@ class Chaos:
     def _take_database_away(self) -> bool:
         if self._back_at_s is not None:
             return False
+        self._noticed_before = outages_noticed(self.fleet)
         self.database.take_away()
         self.outages += 1
         self._back_at_s = time.monotonic() + self.database.least_outage_s
         return True
 
     def _bring_back_in_time(self) -> None:
-        if self._back_at_s is not None and time.monotonic() >= self._back_at_s:
+        """End an outage that was long enough, and that a feed has met: one that is killed meets none."""
+        if self._back_at_s is None or time.monotonic() < self._back_at_s:
+            return
+        if outages_noticed(self.fleet) > self._noticed_before:
             self.database.bring_back()
             self._back_at_s = None
 
@@ -193,6 +203,16 @@ class Chaos:
             return True
 
         return set_fault
+
+
+def feed_log(fleet: Fleet) -> str:
+    """Return what all feeds, one after the other, have written."""
+    return fleet.stack.processes["feed"].log_file.read_text(errors="replace")
+
+
+def outages_noticed(fleet: Fleet) -> int:
+    """Return how often a feed could not book."""
+    return feed_log(fleet).count("ledger does not book")
 
 
 def feed_listens(fleet: Fleet, pid: int | None = None) -> bool:

@@ -1,4 +1,4 @@
-"""What must hold between the exchange's journal, its balances, and the ledger. Each function names what does not."""
+"""What must hold between the exchange's journal, its balances and the ledger; checks name what does not."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ def owner_problems(seen: Witness, ledger: Told, runs: Runs) -> list[str]:
 def order_problems(seen: Witness, ledger: Told) -> list[str]:
     """Return orders that are missing, made up, open, or ended otherwise than the journal says.
 
-    What a stream did not tell, the histories and the iterations do, and an iteration cannot tell an order that
-    expired from one that was cancelled: then the ledger may say "cancelled". Once told, "expired" has to stay.
+    What no stream told, histories and iterations do. An iteration cannot tell an order that expired from one
+    that was cancelled: then the ledger may say "cancelled". Once told, "expired" has to stay.
     """
     rows = {row["order_id"]: row for row in ledger.orders}
     wrong = []
@@ -85,7 +85,9 @@ def order_problems(seen: Witness, ledger: Told) -> list[str]:
     return [
         *_some("order missing", (seen.orders[order_id] for order_id in seen.orders.keys() - rows.keys())),
         *_some("order that never was", rows.keys() - seen.orders.keys()),
-        *_some("order twice", (key for key, n in Counter(r["order_id"] for r in ledger.orders).items() if n > 1)),
+        *_some(
+            "order twice", (key for key, n in Counter(r["order_id"] for r in ledger.orders).items() if n > 1)
+        ),
         *_some("order rests", (order_id for order_id, order in seen.orders.items() if not order.status)),
         *_some("order wrong", wrong),
     ]
@@ -104,7 +106,7 @@ def funding_problems(seen: Witness, ledger: Told) -> list[str]:
 def balance_problems(
     ledger: Told, profit: Sequence[ProfitRow], before: Mapping[str, Decimal], after: Mapping[str, Decimal]
 ) -> list[str]:
-    """Return assets whose change is another than the ledger's fills, fees, fundings and realised profit make."""
+    """Return assets that changed by something else than the ledger's fills, fees, fundings and profit."""
     expected: defaultdict[str, Decimal] = defaultdict(Decimal)
     for row in ledger.fills:
         if row["market_type"] == "spot":
@@ -165,4 +167,6 @@ def _some(kind: str, found: Iterable[object]) -> list[str]:
 
 
 def _shown(found: object) -> str:
-    return str(found) if not isinstance(found, FillFacts) else f"{found.symbol} trade {found.trade_id}: {found}"
+    return (
+        str(found) if not isinstance(found, FillFacts) else f"{found.symbol} trade {found.trade_id}: {found}"
+    )

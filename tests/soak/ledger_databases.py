@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Protocol
 
 import psycopg
+import pytest
 
 from cli.stack.valkey import free_port
 from tests.acceptance.world import eventually
+from tests.conftest import services_required
 
 #: Holds the write lock of an SQLite file, as another program's long transaction would.
 HOLD_LOCK = """
@@ -186,6 +188,19 @@ def postgres_server() -> Iterator[PostgresServer]:
             server.take_away()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def postgres_or_skip() -> Iterator[PostgresServer]:
+    """Run a server until the end of the block; skip the test, or fail it where services are required."""
+    try:
+        _programs()
+    except NoServer as error:
+        if services_required():
+            pytest.fail(f"CLEANBOOK_REQUIRE_SERVICES is set, but: {error}")
+        pytest.skip(str(error))
+    with postgres_server() as server:
+        yield server
 
 
 def _programs() -> Path:

@@ -1,11 +1,9 @@
-"""The simulated exchange with what a chaos run asks of it beside requests: streams, funding, trades in parts."""
+"""What a chaos run asks of the simulated exchange beside faults: broken streams, funding, trades in parts."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Any
 
 from tests.acceptance.simulated_exchange import SimulatedExchange
 
@@ -15,14 +13,6 @@ AGAINST = {"Bid": "Ask", "Ask": "Bid"}
 
 class ChaosExchange(SimulatedExchange):
     """Talks to `/sim/...`."""
-
-    def set_stream_faults(self, rules: Sequence[Mapping[str, Any]]) -> None:
-        """Put rules for streams in force, and no others."""
-        self._call("POST", "/sim/streams/faults", json=[dict(rule) for rule in rules])
-
-    def clear_stream_faults(self) -> None:
-        """Let the streams be well-behaved again."""
-        self._call("DELETE", "/sim/streams/faults")
 
     def disconnect(self, *, abort: bool) -> int:
         """End every stream connection, with a reset if `abort`; return how many there were."""

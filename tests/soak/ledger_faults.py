@@ -22,6 +22,11 @@ STREAM_FAULTS: Sequence[Mapping[str, Any]] = (
     {"kind": "drop_connection", "stream": PRIVATE, "probability": 0.002},
     {"kind": "no_pong"},
 )
+#: Once each, on top of those: what is too rare above to be met in every run.
+STREAM_SHOCKS: Sequence[Mapping[str, Any]] = (
+    {"kind": "freeze", "stream": PRIVATE, "count": 1, "duration_ms": 1500},
+    {"kind": "drop_connection", "stream": PRIVATE, "probability": 0.1, "count": 1},
+)
 STREAM_KINDS = frozenset(str(rule["kind"]) for rule in STREAM_FAULTS)
 
 #: The part of requests that fail.
