@@ -197,7 +197,10 @@ def events(
 
 
 def newest_fill_ms(ledger: Ledger, account: str, symbol: str) -> int | None:
-    """Return the exchange time of the newest fill of an account's symbol, None without any."""
+    """Return the exchange time of the newest fill of an account's symbol, None if there never was one.
+
+    Where retention has folded them all it is the time up to which it has: older ones are not booked again.
+    """
     table, pruned = schema.fills, schema.pruned_until
     newest = select(func.max(table.c.filled_at_ms)).where(
         table.c.account == account, table.c.symbol == symbol

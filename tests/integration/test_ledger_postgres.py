@@ -59,11 +59,11 @@ def ledger(ledger_url: str) -> Iterator[Ledger]:
 
 
 class TestBookingOnPostgres(BookingCases):
-    pass
+    examples = 10
 
 
 class TestProfitOnPostgres(ProfitCases):
-    pass
+    examples = 10
 
 
 def test_both_names_of_the_driver_are_understood(ledger_url: str) -> None:

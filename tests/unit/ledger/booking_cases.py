@@ -20,8 +20,6 @@ from market.orders import OrderStatus
 from tests.unit.ledger import story
 from tests.unit.ledger.story import ACCOUNT, INSTANCE, SYMBOL, T0
 
-#: The ledger is emptied for every example.
-MANY = settings(max_examples=40, deadline=None)
 #: Who told first is not the same in every order.
 WITHOUT = ("id", "source")
 
@@ -40,6 +38,9 @@ def _cut(told: list[Booking], places: list[int]) -> list[list[Booking]]:
 
 
 class BookingCases:
+    #: The ledger is emptied for each.
+    examples = 40
+
     def test_the_migrations_make_what_the_code_expects(self, ledger: Ledger) -> None:
         with ledger.reading() as connection:
             context = MigrationContext.configure(connection, opts={"compare_type": True})
@@ -54,7 +55,7 @@ class BookingCases:
         ledger.book(story.life())
         expected = story.rows(ledger, without=WITHOUT)
 
-        @MANY
+        @settings(max_examples=self.examples, deadline=None)
         @given(told=batches())
         def holds(told: list[list[Booking]]) -> None:
             story.empty(ledger)

@@ -19,7 +19,6 @@ from market.orders import Side
 from tests.unit.ledger import story
 from tests.unit.ledger.story import DAY_MS, PERP, SYMBOL, T0
 
-MANY = settings(max_examples=40, deadline=None)
 INSTANCES = ("", "mm_01", "mm_02")
 MARKS = {SYMBOL: Decimal("101.5"), PERP: Decimal("99.25")}
 #: Averages are quotients, so their last digits are rounded.
@@ -108,8 +107,11 @@ def close(one: Decimal | None, other: Decimal | None) -> bool:
 
 
 class ProfitCases:
+    #: The ledger is emptied for each.
+    examples = 40
+
     def test_profit_is_what_the_balances_have_gained(self, ledger: Ledger) -> None:
-        @MANY
+        @settings(max_examples=self.examples, deadline=None)
         @given(told=tellings(), told_in=st.randoms())
         def holds(told: list[Booking], told_in: Any) -> None:
             story.empty(ledger)
@@ -126,7 +128,7 @@ class ProfitCases:
         holds()
 
     def test_retention_changes_no_digit(self, ledger: Ledger) -> None:
-        @MANY
+        @settings(max_examples=self.examples, deadline=None)
         @given(
             told=tellings(), cuts=st.lists(st.integers(0, 10 * DAY_MS), max_size=3), at_once=st.integers(1, 9)
         )
@@ -146,7 +148,7 @@ class ProfitCases:
     def test_what_is_told_in_pieces_sums_up_as_told_at_once(self, ledger: Ledger) -> None:
         """Fills that retention has folded, and those that came afterwards."""
 
-        @MANY
+        @settings(max_examples=self.examples, deadline=None)
         @given(told=tellings(), place=st.integers(0, 25))
         def holds(told: list[Booking], place: int) -> None:
             story.empty(ledger)
