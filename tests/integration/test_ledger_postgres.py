@@ -9,18 +9,24 @@ import multiprocessing
 import os
 import secrets
 from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 from sqlalchemy import text
 
+from ledger import export as exporting
 from ledger import queries
 from ledger.database import Ledger, open_ledger
 from ledger.errors import LedgerError, LedgerTooNew, LedgerUnavailable
+from ledger.importing import import_old
 from tests.conftest import services_required
 from tests.unit.ledger import story
 from tests.unit.ledger.booking_cases import BookingCases
 from tests.unit.ledger.profit_cases import ProfitCases
+from tests.unit.ledger.test_importing import Old
 
 #: Read now: tests run without the developer's variables.
 URL = os.environ.get("CLEANBOOK_TEST_POSTGRES_URL") or "postgresql://127.0.0.1:5432/test"
@@ -116,6 +122,29 @@ def test_a_missing_table_is_no_reason_to_try_again(ledger: Ledger) -> None:
     with pytest.raises(LedgerError, match="funding") as caught:
         queries.counts(ledger)
     assert not isinstance(caught.value, LedgerUnavailable)
+
+
+def test_an_export_reads_from_a_cursor_of_the_servers(ledger: Ledger, tmp_path: Path) -> None:
+    ledger.book([story.fill(str(number), fee=Decimal("1.10")) for number in range(7)])
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(exporting, "_ROWS_AT_ONCE", 3)
+        count = exporting.export(
+            ledger, exporting.Exported.FILLS, tmp_path / "fills.csv", exporting.FileFormat.CSV
+        )
+    lines = (tmp_path / "fills.csv").read_text().splitlines()
+    assert (count, len(lines)) == (7, 8)
+    assert all(",1.10," in line for line in lines[1:])
+
+
+def test_an_old_file_is_imported_once(ledger: Ledger, tmp_path: Path) -> None:
+    old = Old(tmp_path / "orders.db")
+    old.fill("1")
+    old.add("trading_stats", date="2025-11-30", symbol="SOL_USDC", net_profit=1.5, trade_count=2)
+    owner: dict[str, Any] = {"account": story.ACCOUNT, "instance_id": story.INSTANCE}
+    assert import_old(ledger, old.path, **owner).fills == 1
+    before = story.rows(ledger)
+    assert import_old(ledger, old.path, **owner).known == 1
+    assert story.rows(ledger) == before
 
 
 def test_processes_that_open_a_fresh_ledger_at_once_agree(ledger_url: str) -> None:
