@@ -11,8 +11,9 @@ PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 SECONDS ?= 30
 TAPE ?=
 SPEED ?=
-# make soak: how much of the market each run sees, and which one
+# make soak: how much of the market each run sees, how many fills the ledger gets, and which market
 SOAK_EVENTS ?= 10000
+SOAK_FILLS ?= 20000
 SOAK_SEED ?= 1
 # make test PYTEST_ARGS="-k stop -x"
 PYTEST_ARGS ?=
@@ -35,8 +36,8 @@ test: $(VENV)/.stamp-dev ## run the tests (PYTEST_ARGS), without those marked sl
 test-slow: $(VENV)/.stamp-dev ## run the tests marked slow: each rule of the protocol broken once
 	@$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
 
-soak: $(VENV)/.stamp-dev ## long runs of every strategy: failing requests, killed workers (SOAK_EVENTS, SOAK_SEED)
-	@SOAK_EVENTS="$(SOAK_EVENTS)" SOAK_SEED="$(SOAK_SEED)" $(BIN)/python -m pytest -m soak tests/soak -s $(PYTEST_ARGS)
+soak: $(VENV)/.stamp-dev ## long runs: failing requests, streams, databases; killed workers (SOAK_EVENTS, SOAK_FILLS, SOAK_SEED)
+	@SOAK_EVENTS="$(SOAK_EVENTS)" SOAK_FILLS="$(SOAK_FILLS)" SOAK_SEED="$(SOAK_SEED)" $(BIN)/python -m pytest -m soak tests/soak -s $(PYTEST_ARGS)
 
 lint: $(VENV)/.stamp-dev ## ruff: rules and format
 	@$(BIN)/python -m ruff check .

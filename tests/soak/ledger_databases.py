@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -19,6 +19,7 @@ import pytest
 from cli.stack.valkey import free_port
 from tests.acceptance.world import eventually
 from tests.conftest import services_required
+from tests.soak.ledger_proxy import proxied_postgres
 
 #: Holds the write lock of an SQLite file, as another program's long transaction would.
 HOLD_LOCK = """
@@ -191,16 +192,23 @@ def postgres_server() -> Iterator[PostgresServer]:
 
 
 @contextmanager
-def postgres_or_skip() -> Iterator[PostgresServer]:
-    """Run a server until the end of the block; skip the test, or fail it where services are required."""
-    try:
-        _programs()
-    except NoServer as error:
-        if services_required():
-            pytest.fail(f"CLEANBOOK_REQUIRE_SERVICES is set, but: {error}")
-        pytest.skip(str(error))
-    with postgres_server() as server:
-        yield server
+def postgres_or_skip() -> Iterator[Database]:
+    """Return a PostgreSQL that can crash; skip the test without any, or fail where services are required.
+
+    A server of our own where this machine has the programs, else a proxy in front of the one that is there.
+    """
+    with ExitStack() as stack:
+        try:
+            database: Database = stack.enter_context(postgres_server())
+        except NoServer as missing:
+            try:
+                database = stack.enter_context(proxied_postgres())
+            except psycopg.OperationalError as error:
+                problem = f"{missing}, and none answers: {' '.join(str(error).split())}"
+                if services_required():
+                    pytest.fail(f"CLEANBOOK_REQUIRE_SERVICES is set, but: {problem}")
+                pytest.skip(problem)
+        yield database
 
 
 def _programs() -> Path:

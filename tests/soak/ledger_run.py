@@ -15,6 +15,7 @@ from ledger.database import open_ledger
 from ledger.profit import ProfitRow, profit
 from ledger.queries import open_orders
 from runner.config import load_instance
+from runner.outcome import Outcome
 from state.bookings import BookingQueue
 from state.feeds import Feeds
 from tests.acceptance.world import assert_one_chain, eventually, tell
@@ -181,8 +182,9 @@ def _chain_problems(found: Fleet) -> list[str]:
             assert_one_chain(trace[first:], lease_ms=found.context.settings.lease_ms)
         except AssertionError as error:
             problems.append(f"{member.instance_id}: {error}")
-        if '"clean"' not in found.record(member).outcome:
-            problems.append(f"{member.instance_id}: stopped, but {found.record(member).outcome}")
+        outcome = Outcome.model_validate_json(found.record(member).outcome)
+        if not outcome.is_clean:
+            problems.append(f"{member.instance_id}: stopped, but {outcome}")
     return problems
 
 
