@@ -123,11 +123,16 @@ def test_an_epoch_that_is_used_again_is_another_run(ledger: Ledger) -> None:
 
 
 def test_trade_ids_of_one_moment_are_ordered_as_numbers(ledger: Ledger) -> None:
-    """Sold before it was bought, 9 and 10 would leave another average."""
-    at_once = {"filled_at_ms": T0}
-    ledger.book([traded(10, "sell", "2", "110", **at_once), traded(9, "buy", "1", "100", **at_once)])
+    """Ordered as texts, 9 would come last and leave another average."""
+    trades = [("11", "buy", "120"), ("10", "sell", "110"), ("9", "buy", "100")]
+    ledger.book([traded(int(n), side, "1", price, filled_at_ms=T0) for n, side, price in trades])
     row = only(profit(ledger, marks={PERP: Decimal(110)}))
-    assert values(row, "realized", "net_quantity", "average_price") == (10, -1, 110)
+    assert values(row, "realized", "net_quantity", "average_price") == (10, 1, 120)
+
+
+def test_funding_is_for_what_was_held_until_then(ledger: Ledger) -> None:
+    ledger.book([traded(1, "buy", "1", "100"), story.funding("2", T0 + 1000)])
+    assert by_instance(profit(ledger))[""].funding == 2
 
 
 def test_funding_is_the_only_holders(ledger: Ledger) -> None:

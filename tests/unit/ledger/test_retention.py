@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -78,7 +79,11 @@ def test_details_go_but_not_what_makes_the_runs(ledger: Ledger) -> None:
 def test_a_crash_in_the_middle_changes_nothing_and_the_next_call_goes_on(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    fills = [story.fill(str(n), order_id=str(n), filled_at_ms=T0 + n * DAY_MS // 4) for n in range(12)]
+    # Averages without an end, of which no digit may be lost on the way.
+    fills = [
+        story.fill(str(n), order_id=str(n), filled_at_ms=T0 + n * DAY_MS // 4, price=Decimal(100 + n * n))
+        for n in range(12)
+    ]
     ledger.book(fills)
     expected = [profit(ledger, by=by) for by in Grouping]
     works, calls = getattr(retention, step), []
