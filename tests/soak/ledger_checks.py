@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -46,6 +46,12 @@ def fill_problems(seen: Witness, ledger: Told) -> list[str]:
         *_some("fill twice", (key for key, count in keys.items() if count > 1)),
         *_some("booking put aside", (f"{row['kind']}: {row['reason']}" for row in ledger.rejected)),
     ]
+
+
+def feed_problems(seen: Witness, told_by_feed: Collection[tuple[str, str]]) -> list[str]:
+    """Return fills, by symbol and trade id, that only iterations and cleanups have told."""
+    missing = {(fill.symbol, fill.trade_id) for fill in seen.fills} - set(told_by_feed)
+    return _some("fill that no feed told", sorted(missing))
 
 
 def owner_problems(seen: Witness, ledger: Told, runs: Runs) -> list[str]:

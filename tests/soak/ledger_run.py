@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -44,6 +46,8 @@ class Evidence:
 
     seen: Witness
     ledger: Told
+    #: Symbol and trade id of each fill.
+    told_by_feed: frozenset[tuple[str, str]]
     profit: Sequence[ProfitRow]
     runs: checks.Runs
     before: Mapping[str, Decimal]
@@ -55,6 +59,7 @@ class Evidence:
         """Return everything that does not hold, a sentence each."""
         return [
             *checks.fill_problems(self.seen, self.ledger),
+            *checks.feed_problems(self.seen, self.told_by_feed),
             *checks.owner_problems(self.seen, self.ledger, self.runs),
             *checks.order_problems(self.seen, self.ledger),
             *checks.funding_problems(self.seen, self.ledger),
@@ -143,6 +148,7 @@ def _evidence(found: Fleet, chaos: Chaos, database: Database, before: Mapping[st
         return Evidence(
             seen=witness(read_journal(found.journal)),
             ledger=told(ledger),
+            told_by_feed=_told_by_feed(found),
             profit=profit(ledger, marks=marks),
             runs=checks.Runs(
                 names={found.record(member).slot: member.instance_id for member in found.members},
@@ -153,6 +159,17 @@ def _evidence(found: Fleet, chaos: Chaos, database: Database, before: Mapping[st
             marks=marks,
             positions={each.symbol: each.net_quantity for each in venue.positions()},
         )
+
+
+def _told_by_feed(found: Fleet) -> frozenset[tuple[str, str]]:
+    """Return the fills in the feeds' log; one that was killed in the middle of a line left a broken one."""
+    fills = set()
+    for line in feed_log(found).splitlines():
+        with suppress(ValueError, KeyError):
+            entry = json.loads(line)
+            if entry["event"] == "fill":
+                fills.add((entry["symbol"], entry["trade_id"]))
+    return frozenset(fills)
 
 
 def _venue(found: Fleet) -> Venue:

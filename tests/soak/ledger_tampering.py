@@ -39,6 +39,10 @@ def _broken(found: Evidence) -> Iterator[tuple[str, Evidence]]:
             yield "fill that never was", with_ledger(fills=_changed(told.fills, number, name, change))
         yield "owner wrong", with_ledger(fills=_changed(told.fills, number, "instance_id", lambda _: ""))
         yield "owner wrong", with_ledger(fills=_changed(told.fills, number, "epoch", lambda epoch: epoch + 1))
+    yield (
+        "fill that no feed told",
+        replace(found, told_by_feed=found.told_by_feed - {min(found.told_by_feed)}),
+    )
     yield "balance wrong", with_ledger(fills=_without(told.fills, spot))
     yield "booking put aside", with_ledger(rejected=[{"kind": "fill", "reason": "test"}])
     yield "owner wrong", with_ledger(orders=_changed(told.orders, 0, "epoch", lambda _: 0))
