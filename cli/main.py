@@ -96,7 +96,7 @@ COMMANDS: Mapping[str, LazyCommand] = {
     "up": LazyCommand(
         section="Stack",
         path="cli.stack_commands:up",
-        summary="Run server, simulator, workers and Flower here.",
+        summary="Run server, simulator, workers, feed and Flower.",
     ),
     "feed": LazyCommand(
         section="Stack",

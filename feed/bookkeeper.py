@@ -25,6 +25,8 @@ BATCH = 500
 EVENTS_CURSOR = "events"
 #: Longest wait for something new: short, so that the process can end.
 WAIT_S = 0.25
+#: From the first booking on, others are waited for.
+COLLECT_S = 0.05
 #: How often old rows are folded.
 PRUNE_EVERY_MS = 86_400_000
 LOOK_AT_AGE_S = 600.0
@@ -181,6 +183,8 @@ class Bookkeeper:
         if catch_up(self._queue, self._events, self.ledger) == 0:
             self._prune(self.ledger)
             self._queue.wait(self.ledger.cursor(EVENTS_CURSOR) or "0-0", timeout_s=WAIT_S)
+            # A transaction for what comes together, instead of one for each.
+            self._ended.wait(COLLECT_S)
 
     def _prune(self, ledger: Ledger) -> None:
         if time.monotonic() < self._look_at_age_s:

@@ -12,7 +12,7 @@ from exchanges.registry import Venue
 from market.book import OrderBook
 from market.instrument import Instrument, MarketType
 from market.orders import OpenOrder, Side
-from market.position import Balance, Position
+from market.position import Balance, Fill, Position
 from market.snapshot import OwnOrder, Snapshot
 from runner.access import venue_name
 from runner.context import Context
@@ -20,6 +20,7 @@ from runner.known_orders import KnownOrder
 from runner.loaded import LoadedInstance
 from runner.lookups import Standing, clear_up_intents, look_up_vanished
 from runner.market_read import BookRead, Source, read_book
+from runner.parallel import both
 from state.client_ids import owns
 
 log = structlog.get_logger(__name__)
@@ -49,17 +50,24 @@ def gather(
     Raises `ExchangeError` when anything is unknown; what `standing` learned until then is true all the same.
     """
     standing.instrument = instrument = context.venues.instrument(instance.config)
-    # This order lets a fill in between count twice in the exposure, never not at all.
+    books = standing.books
+    books.begin(venue.clock.signing_time_ms(standing.started_at_ms, standing.reading))
+    # Orders first: so a fill in between counts twice in the exposure, never not at all. Of fills and what is
+    # held either may lag in any case, and the books reckon with that.
     listed = [o for o in venue.open_orders(instrument.symbol) if owns(standing.slot, o.client_order_id)]
     signed = standing.signed_at_ms(venue)
-    strangers = standing.books.observe_list(listed, signed, now_ms=standing.now_ms)
+    strangers = books.observe_list(listed, signed, now_ms=standing.now_ms)
+    since_ms = books.fills_since_ms
+    fills, held = both(
+        lambda: venue.fills(instrument.symbol, since_ms=since_ms),
+        lambda: read_held(venue, instrument, with_balances=with_balances),
+    )
     standing.streamed_fills = context.own_fills.seen(
         instance.config.instance_id, since_ms=standing.now_ms - STREAMED_MS
     )
-    unexplained = update_books(venue, instrument, standing, listed)
-    held = read_held(venue, instrument, with_balances=with_balances)
+    unexplained = update_books(venue, instrument, standing, listed, fills)
     read = _read_book(context, instance, venue, standing, instrument.symbol)
-    standing.books.book_at_ms = standing.now_ms
+    books.book_at_ms = standing.now_ms
     snapshot = make_snapshot(
         instrument,
         standing,
@@ -68,7 +76,7 @@ def gather(
         unexplained,
         exclusive_symbol=instance.config.exclusive_symbol,
     )
-    stay = standing.books.strangers_stay(are_there=bool(strangers), now_ms=standing.now_ms)
+    stay = books.strangers_stay(are_there=bool(strangers), now_ms=standing.now_ms)
     return Gathered(snapshot=snapshot, source=read.source, strangers=strangers, strangers_stay=stay)
 
 
@@ -90,15 +98,18 @@ def _read_book(
 
 
 def update_books(
-    venue: Venue, instrument: Instrument, standing: Standing, listed: Sequence[OpenOrder]
+    venue: Venue,
+    instrument: Instrument,
+    standing: Standing,
+    listed: Sequence[OpenOrder],
+    fills: Sequence[Fill],
 ) -> tuple[KnownOrder, ...]:
     """Count new fills and clear up what became of orders; return those whose fate nobody tells yet.
 
-    `listed` are the own orders that rest, read before. Raises `ExchangeError`.
+    `listed` are the own orders that rest, read before `fills`, those since `Books.fills_since_ms`. Raises
+    `ExchangeError`.
     """
     books = standing.books
-    books.begin(venue.clock.signing_time_ms(standing.started_at_ms, standing.reading))
-    fills = venue.fills(instrument.symbol, since_ms=books.fills_since_ms)
     streamed = [fill for fill in standing.streamed_fills if fill.symbol == instrument.symbol]
     clear_up_intents(venue, instrument.symbol, standing, (*fills, *streamed))
     books.count(fills, instrument)

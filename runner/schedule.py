@@ -41,25 +41,28 @@ def sweep(context: Context, publisher: Publisher) -> int:
 
     Every worker does this all the time; the script hands each piece of work to one of them.
     """
-    published = 0
-    for instance_id in context.due.ids(now_ms=context.instances.now_ms()):
-        try:
-            work = context.due.sweep(instance_id, task_id=f"{instance_id}.sweep.{secrets.token_hex(4)}")
-        except redis.ResponseError as error:
-            # It stays the most overdue: without this nobody behind it would ever get a turn.
-            log.error("record cannot be swept", instance=instance_id, error=str(error))
-            continue
-        if work is None:
-            continue
-        published += 1
-        if isinstance(work, CleanUp):
-            publisher.publish_cleanup(instance_id, work.epoch)
-            if work.pending_task_id:
-                publisher.revoke(work.pending_task_id)
-            log.info("cleanup published", instance=instance_id, epoch=work.epoch)
-        else:
-            publisher.publish_iteration(
-                Iteration(instance_id=instance_id, epoch=work.epoch, tick=work.tick, task_id=work.task_id)
-            )
-            log.info("iteration published by sweep", instance=instance_id, epoch=work.epoch, tick=work.tick)
-    return published
+    due = context.due.ids(now_ms=context.instances.now_ms())
+    return sum(sweep_one(context, publisher, instance_id) for instance_id in due)
+
+
+def sweep_one(context: Context, publisher: Publisher, instance_id: str) -> bool:
+    """Publish what nobody works on for one instance; tell whether there was anything."""
+    try:
+        work = context.due.sweep(instance_id, task_id=f"{instance_id}.sweep.{secrets.token_hex(4)}")
+    except redis.ResponseError as error:
+        # It stays the most overdue: without this nobody behind it would ever get a turn.
+        log.error("record cannot be swept", instance=instance_id, error=str(error))
+        return False
+    if work is None:
+        return False
+    if isinstance(work, CleanUp):
+        publisher.publish_cleanup(instance_id, work.epoch)
+        if work.pending_task_id:
+            publisher.revoke(work.pending_task_id)
+        log.info("cleanup published", instance=instance_id, epoch=work.epoch)
+    else:
+        publisher.publish_iteration(
+            Iteration(instance_id=instance_id, epoch=work.epoch, tick=work.tick, task_id=work.task_id)
+        )
+        log.info("iteration published by sweep", instance=instance_id, epoch=work.epoch, tick=work.tick)
+    return True

@@ -14,6 +14,7 @@ import structlog
 from exchanges.errors import ExchangeError
 from exchanges.registry import Venue
 from market.orders import Side
+from market.position import Fill
 from market.snapshot import Snapshot
 from runner.bookings import Teller
 from runner.closing import ClosingOrders
@@ -158,7 +159,7 @@ class LastBooks:
                 self._teller.instance_id, since_ms=self.standing.now_ms - STREAMED_MS
             )
             try:
-                unexplained = update_books(self._venue, self._instrument, self.standing, ())
+                unexplained = update_books(self._venue, self._instrument, self.standing, (), self._fills())
             except ExchangeError as error:
                 self._cleaner.note_trouble(f"fills unknown: {error}")
             else:
@@ -171,6 +172,11 @@ class LastBooks:
             waiting_for = still
             self._cleaner.pause(pause_s)
         return False
+
+    def _fills(self) -> tuple[Fill, ...]:
+        books, standing = self.standing.books, self.standing
+        books.begin(self._venue.clock.signing_time_ms(standing.started_at_ms, standing.reading))
+        return self._venue.fills(self._instrument.symbol, since_ms=books.fills_since_ms)
 
     def _open_ends(self) -> int:
         return len(self.standing.books.orders) + len(self.standing.intents)

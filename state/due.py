@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import redis
 
@@ -46,13 +46,17 @@ class Due:
         self._scripts = scripts
         self._grace_ms = grace_ms
 
-    def wait(self, *, timeout_s: float) -> None:
-        """Return when a start or stop asks for a sweep, at the latest after `timeout_s` or 3 s.
+    def wait(self, *, timeout_s: float) -> str | None:
+        """Return an instance for which a sweep is asked, None when none is within `timeout_s` or 3 s.
 
-        Many calls at once are answered by one sweep: each was made after its instance had become due.
+        There may be more of them: a sweep of everything that is due answers all of them.
         """
-        if self._client.blpop([keys.WAKE], timeout=min(timeout_s, LONGEST_WAIT_S)):
-            self._client.delete(keys.WAKE)
+        call = cast("Any", self._client.blpop([keys.WAKE], timeout=min(timeout_s, LONGEST_WAIT_S)))
+        return str(call[1]) if call else None
+
+    def forget_calls(self) -> None:
+        """Take back what was asked for so far: each call was made after its instance had become due."""
+        self._client.delete(keys.WAKE)
 
     def ids(self, *, now_ms: int, limit: int = 1000) -> tuple[str, ...]:
         """Return the instances that are due at `now_ms`, the most overdue first."""

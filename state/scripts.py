@@ -21,9 +21,9 @@ class Scripts:
     """The scripts of `state/lua`, registered with one client when made."""
 
     def __init__(self, client: redis.Redis, *, sources: dict[str, str] | None = None) -> None:
-        sources = sources or read_sources()
+        self._sources = sources or read_sources()
         self._scripts: dict[str, Script] = {
-            name: client.register_script(source) for name, source in sources.items()
+            name: client.register_script(source) for name, source in self._sources.items()
         }
 
     def call(self, name: str, keys: Sequence[str], args: Sequence[str | int]) -> Reply:
@@ -32,7 +32,9 @@ class Scripts:
 
     def queue(self, pipeline: Pipeline, name: str, keys: Sequence[str], args: Sequence[str | int]) -> None:
         """Run script `name` when `pipeline` is executed."""
-        self._scripts[name](keys=list(keys), args=list(args), client=pipeline)
+        # By its text: a registered one costs a round trip of its own before each pipeline, to see whether the
+        # server still has it.
+        pipeline.eval(self._sources[name], len(keys), *keys, *(str(argument) for argument in args))
 
     def call_int(self, name: str, keys: Sequence[str], args: Sequence[str | int]) -> int:
         """Run script `name`, which returns one integer."""

@@ -8,7 +8,7 @@ import redis
 import structlog
 
 from runner.context import Context, open_context
-from runner.schedule import sweep
+from runner.schedule import sweep, sweep_one
 from settings import load
 from tasks.celery import app
 from tasks.publishing import BROKER_ERRORS, CeleryPublisher
@@ -49,8 +49,12 @@ class Sweeper:
         while not self._ended.is_set():
             try:
                 self._beat(context)
+                context.due.forget_calls()
                 sweep(context, publisher)
-                context.due.wait(timeout_s=settings.sweep_interval_s)
+                called = context.due.wait(timeout_s=settings.sweep_interval_s)
+                if called is not None:
+                    # At once, and all the others after it: somebody waits for this one.
+                    sweep_one(context, publisher, called)
             except Exception as error:
                 # The thread's boundary: with a dead sweep nothing that got lost would come back.
                 if not is_failing:  # one line for an outage, not one for each try

@@ -162,8 +162,10 @@ def test_a_start_wakes_a_sweeper_and_one_sweep_answers_all_calls(bench: StateBen
     bench.stop()
     assert bench.client.llen(keys.WAKE) == 2
     # With nothing there this would wait for ever, and the test's own time limit would end it.
-    bench.due.wait(timeout_s=0)
+    assert bench.due.wait(timeout_s=0) == NAME
+    bench.due.forget_calls()
     assert bench.client.llen(keys.WAKE) == 0
+    assert bench.due.wait(timeout_s=0.01) is None
 
 
 def test_a_long_pause_between_sweeps_is_no_failure_of_the_server(

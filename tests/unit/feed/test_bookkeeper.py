@@ -154,7 +154,9 @@ def test_the_thread_books_at_once_and_survives_a_database_that_comes_late(
             raise error
         return open_ledger(f"sqlite:///{tmp_path}/ledger.sqlite")
 
-    bookkeeper = Bookkeeper(open_late, redis_client, retention=KEEP)
+    # The fills of these tests are old.
+    keep = Retention(days=36_500, details_days=36_500)
+    bookkeeper = Bookkeeper(open_late, redis_client, retention=keep)
     bookkeeper.start()
     try:
         queue.add([fill("1")])

@@ -20,6 +20,9 @@ class World:
         self.now_ms = 0
         self.failures: list[Exception] = []
         self.sweeps = 0
+        #: Instances for which a sweep is asked, and those that were swept by themselves.
+        self.calls: list[str] = []
+        self.swept: list[str] = []
         self.beats: list[tuple[str, tuple[str, ...], int]] = []
         self.forgotten: list[str] = []
         self.pause = threading.Event()
@@ -28,8 +31,18 @@ class World:
             events=SimpleNamespace(
                 heartbeat=lambda *beat: self.beats.append(beat), forget_worker=self.forgotten.append
             ),
-            due=SimpleNamespace(wait=lambda timeout_s: self.pause.wait(0.001)),
+            due=SimpleNamespace(wait=self.wait, forget_calls=lambda: None),
         )
+
+    def wait(self, *, timeout_s: float) -> str | None:
+        """Return the next call."""
+        self.pause.wait(0.001)
+        return self.calls.pop() if self.calls else None
+
+    def sweep_one(self, _: object, __: object, instance_id: str) -> bool:
+        """Note who was swept by itself."""
+        self.swept.append(instance_id)
+        return True
 
     def sweep(self, *_: object) -> int:
         """Fail, or count."""
@@ -45,6 +58,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     world = World()
     monkeypatch.setattr(sweep, "open_context", lambda _: world.context)
     monkeypatch.setattr(sweep, "sweep", world.sweep)
+    monkeypatch.setattr(sweep, "sweep_one", world.sweep_one)
     monkeypatch.setattr(sweep, "RETRY_S", 0.001)
     return world
 
@@ -78,3 +92,12 @@ def test_a_worker_is_on_the_list_as_long_as_it_sweeps(world: World) -> None:
     wait_until(lambda: len(world.beats) == 2)
     sweeper.stop()
     assert world.forgotten == ["worker"]
+
+
+def test_who_asks_for_a_sweep_is_looked_at_first_and_everybody_after_it(world: World) -> None:
+    world.calls = ["b", "a"]
+    sweeper = sweep.Sweeper("worker", ("iterate",))
+    sweeper.start()
+    wait_until(lambda: world.sweeps >= 4)
+    sweeper.stop()
+    assert world.swept == ["a", "b"]
