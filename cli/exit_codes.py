@@ -16,7 +16,7 @@ class ExitCode(IntEnum):
     BAD_USAGE = 2
     #: Stopped, but not known to be clean: what is left was printed.
     NOT_CLEAN = 3
-    #: The state server, the broker or the exchange cannot be reached.
+    #: The state server, the broker, the exchange or the ledger's database cannot be reached.
     UNREACHABLE = 4
 
 
@@ -27,5 +27,5 @@ Exit codes:
   1  failed
   2  bad usage or configuration; nothing was changed
   3  stopped but not clean: the ids of what is left are printed
-  4  state server, broker or exchange not reachable
+  4  state server, broker, exchange or ledger not reachable
 """

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -18,34 +16,12 @@ from cli.ledger_options import LEDGER_EPILOG
 from cli.names import complete_instance
 from cli.options import debug_option, json_option, output_for
 from cli.output import Output
-from ledger.database import Ledger
 from ledger.importing import Assets, ImportReport, import_old
 from runner.config_models import INSTANCE_ID_PATTERN
 
 _OFFSET = re.compile(r"([+-]?)(\d{1,2})(?::?([0-5]\d))?")
 _LARGEST_OFFSET = timedelta(hours=14)
 _TRADES = re.compile(r"([^=\s]+)=([^/=\s]+)/([^/=\s]+?)(/perp)?")
-
-
-class Rehearsal(Ledger):
-    """A ledger that forgets each transaction at its end: it says what would come of it."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        """Share the connections of `ledger`, which is still the one to close."""
-        vars(self).update(vars(ledger))
-
-    def writing(self) -> AbstractContextManager[Any]:
-        """Return a transaction that changes nothing."""
-        return self._forgotten()
-
-    @contextmanager
-    def _forgotten(self) -> Iterator[Any]:
-        with super().writing() as connection:
-            savepoint = connection.begin_nested()
-            try:
-                yield connection
-            finally:
-                savepoint.rollback()
 
 
 @click.command("import-ledger", epilog=LEDGER_EPILOG)
@@ -108,13 +84,14 @@ def import_ledger(
         if not is_known(books, instance):
             output.warn(f"there is no instance {instance!r} yet; these will be its first fills")
         report = import_old(
-            Rehearsal(books.ledger) if dry_run else books.ledger,
+            books.ledger,
             file,
             account=account,
             instance_id=instance,
             utc_offset=utc_offset,
             drop_repeated=drop_repeated,
             assets=symbols,
+            dry_run=dry_run,
         )
         _tell(output, books, report, file=file, dry_run=dry_run, drop_repeated=drop_repeated)
     return ExitCode.DONE

@@ -14,12 +14,12 @@ import structlog
 
 from cli.errors import CliError
 from cli.exit_codes import ExitCode
-from cli.ledger_reads import instance_ids
-from cli.names import _unknown, configured, started
+from cli.names import configured, started, unknown_name
 from cli.output import Output
 from cli.session import Session, open_session
 from feed.bookkeeper import catch_up, require_its_ledger
 from ledger.database import Ledger, open_ledger
+from ledger.glances import instance_ids
 from state.bookings import BookingQueue
 
 
@@ -69,7 +69,7 @@ def require_instances(books: LedgerSession, names: Sequence[str]) -> tuple[str, 
     known = _known(books, names)
     unknown = [name for name in names if name not in known]
     if unknown:
-        raise CliError("\n".join(_unknown(name, known) for name in unknown), ExitCode.BAD_USAGE)
+        raise CliError("\n".join(unknown_name(name, known) for name in unknown), ExitCode.BAD_USAGE)
     return tuple(dict.fromkeys(names))
 
 

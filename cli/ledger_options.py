@@ -19,7 +19,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 DEFAULT_LIMIT = 50
 
 LEDGER_EPILOG = (
-    f"{EPILOG}     here: the ledger's database (bookings wait, nothing is lost); for a state\n"
+    f"{EPILOG}     a ledger that is away loses nothing: bookings wait for it; for a state\n"
     "     server that is away these commands warn, and show what the ledger has\n"
 )
 

@@ -10,7 +10,6 @@ from typing import Any
 import click
 import redis
 
-from cli import ledger_reads
 from cli.amounts import print_table
 from cli.errors import CliError
 from cli.exit_codes import ExitCode
@@ -19,7 +18,7 @@ from cli.ledger_options import LEDGER_EPILOG, one_line
 from cli.options import debug_option, json_option, output_for
 from cli.output import Output, iso
 from cli.session import open_session
-from ledger import queries
+from ledger import glances, queries
 from ledger.errors import LedgerUnavailable
 from ledger.retention import prune as prune_ledger
 from state.bookings import BookingQueue
@@ -90,11 +89,11 @@ def _report(books: LedgerSession) -> dict[str, Any]:
         "ledger_id": books.ledger.ledger_id,
         "carried_over": books.carried_over,
         "waiting": _waiting(books.session.client) if books.up_to_date else None,
-        "newest": {name: iso(at_ms) for name, at_ms in ledger_reads.newest_ms(books.ledger).items()},
+        "newest": {name: iso(at_ms) for name, at_ms in glances.newest_ms(books.ledger).items()},
         "rows": counts,
         "rejected": [
             {**asdict(one), "booking": json.loads(one.booking)}
-            for one in ledger_reads.rejected(books.ledger, REJECTED_SHOWN)
+            for one in glances.rejected(books.ledger, REJECTED_SHOWN)
         ],
         "retention": {
             "keep_days": settings.ledger_keep_days,

@@ -34,11 +34,11 @@ def require_known(session: Session, names: Sequence[str]) -> tuple[str, ...]:
     known = {*configured(session.settings.config_dir), *started(session)}
     unknown = [name for name in names if name not in known]
     if unknown:
-        raise CliError("\n".join(_unknown(name, known) for name in unknown), ExitCode.BAD_USAGE)
+        raise CliError("\n".join(unknown_name(name, known) for name in unknown), ExitCode.BAD_USAGE)
     return tuple(dict.fromkeys(names))
 
 
-def _unknown(name: str, known: set[str]) -> str:
+def unknown_name(name: str, known: set[str]) -> str:
     near = difflib.get_close_matches(name, sorted(known), n=1)
     if near:
         return f"there is no instance {name!r}; did you mean {near[0]!r}?"

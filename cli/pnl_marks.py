@@ -10,10 +10,10 @@ from typing import Any
 
 import redis
 
-from cli import ledger_reads
 from cli.amounts import exact
 from cli.ledger_access import LedgerSession
 from cli.output import iso
+from ledger import glances
 from ledger.folding import PRECISION
 from ledger.profit import ProfitRow
 from market.profit import Profit
@@ -81,8 +81,8 @@ def _mark(books: LedgerSession, account: str, symbol: str, *, now_ms: int) -> Ma
     if book is not None:
         return book
     for source, read in (
-        (Source.SNAPSHOT, ledger_reads.newest_mark),
-        (Source.LAST_FILL, ledger_reads.last_fill),
+        (Source.SNAPSHOT, glances.newest_mark),
+        (Source.LAST_FILL, glances.last_fill),
     ):
         seen = read(books.ledger, account, symbol)
         if seen is not None:

@@ -79,15 +79,18 @@ def import_old(
     utc_offset: timedelta = _NO_OFFSET,
     drop_repeated: bool = False,
     assets: Mapping[str, Assets] | None = None,
+    dry_run: bool = False,
 ) -> ImportReport:
     """Import the old program's file at `path`, all of it or nothing; the file is only read.
 
     `utc_offset` is that of the file's clock, where something else than the old program has written it.
     `drop_repeated` books fills once that differ in their time only. `assets` is for symbols that are not
-    written ``BASE_QUOTE`` or ``BASE_QUOTE_PERP``. Raises `ImportFailed`, `LedgerUnavailable`, `LedgerError`.
+    written ``BASE_QUOTE`` or ``BASE_QUOTE_PERP``. `dry_run` tells what would come of it, and changes nothing.
+    Raises `ImportFailed`, `LedgerUnavailable`, `LedgerError`.
     """
     owner = _Owner(account=account, instance_id=instance_id, assets=assets or {})
     with OldFile(path, utc_offset) as old, ledger.writing() as connection:
+        beginning = connection.begin_nested()
         read = _Distinct(old.fills(), drop_repeated)
         result = BookResult()
         found = (_booking(fill, owner, path) for fill in _spread(_timed(read, path)))
@@ -96,6 +99,8 @@ def import_old(
             total += len(batch)
             result += booking.book(connection, batch)
         stats = _put_stats(connection, old, owner)
+        if dry_run:
+            beginning.rollback()
     return ImportReport(
         fills=result.fills,
         known=total - result.fills - result.ignored,

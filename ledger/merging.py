@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from ledger.rows import Row, is_ended
+from market.orders import OrderStatus
 
 #: Account, symbol, order id.
 OrderKey = tuple[str, str, str]
@@ -33,7 +34,7 @@ def fill_key(row: Row) -> FillKey:
 def joined_order(one: Row, other: Row) -> Row:
     """Return the row that says what both say.
 
-    An ended state is never replaced by an open one; at equal finality the later one holds.
+    An ended state is never replaced by an open one; of two open states the later one holds.
     """
     newer = max(one, other, key=_finality)
     return {
@@ -77,12 +78,22 @@ def _joined_ownership(one: Row, other: Row) -> Row:
 
 
 def _finality(row: Row) -> tuple[Any, ...]:
-    # Quantities are joined before: here they only settle states of the same moment.
-    return is_ended(row["status"]), row["updated_at_ms"], _PROGRESS.get(row["status"], 0), row["status"]
+    # Quantities are joined before. An order ends once, so of two ends the one that says more is true, however
+    # late the other was told: to an iteration that finds an order gone, every end is "cancelled".
+    progress, ended = _PROGRESS[row["status"]], is_ended(row["status"])
+    return ended, progress if ended else 0, row["updated_at_ms"], progress, row["status"]
 
 
-#: Of two open or ended states of one moment, the one further on.
-_PROGRESS = {"trigger_pending": 0, "new": 1, "partially_filled": 2, "cancelled": 3, "expired": 3, "filled": 4}
+#: Of two open states of one moment, and of two ends, the one further on.
+_PROGRESS = {
+    OrderStatus.TRIGGER_PENDING: 0,
+    OrderStatus.NEW: 1,
+    OrderStatus.PARTIALLY_FILLED: 2,
+    OrderStatus.CANCELLED: 3,
+    OrderStatus.TRIGGER_FAILED: 4,
+    OrderStatus.EXPIRED: 4,
+    OrderStatus.FILLED: 5,
+}
 
 
 def _smallest_known(one: int, other: int) -> int:

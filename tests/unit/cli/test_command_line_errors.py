@@ -99,7 +99,7 @@ def test_every_command_has_help_with_an_example_and_the_exit_codes(
     assert run([command, "--help"]) == 0
     told = capsys.readouterr().out
     assert f"manage.py {command}" in told
-    assert "4  state server, broker or exchange not reachable" in told
+    assert "4  state server, broker, exchange or ledger not reachable" in told
 
 
 def test_a_stop_imports_neither_celery_nor_what_talks_to_exchanges() -> None:

@@ -111,7 +111,7 @@ def test_without_a_mark_the_unrealised_profit_is_a_dash_and_null(
     books: LedgerBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     books.book(trade(1, Side.BUY, "100"))
-    monkeypatch.setattr("cli.ledger_reads.last_fill", lambda *_: None)
+    monkeypatch.setattr("ledger.glances.last_fill", lambda *_: None)
 
     assert books.run("pnl").out.splitlines()[1].split()[2:7] == ["0", "-", "0.01", "0", "-"]
     ran = books.run("pnl", "--json").json

@@ -1,4 +1,4 @@
-"""Questions to the ledger that only the command line asks. Nothing here changes a row."""
+"""Small questions to the ledger: who is in it, what is newest, what was put aside."""
 
 from __future__ import annotations
 
