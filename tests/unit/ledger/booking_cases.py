@@ -85,6 +85,12 @@ class BookingCases:
         assert by_id["3"].epoch == 1
         assert by_id["3"].executed == Decimal("0.5")
 
+    def test_an_expired_order_stays_so_where_an_iteration_later_finds_it_gone(self, ledger: Ledger) -> None:
+        ledger.book([story.order(status=OrderStatus.EXPIRED, reason="ImmediateOrCancel")])
+        ledger.book([story.order(status=OrderStatus.CANCELLED, at_ms=T0 + 60_000)])
+        (record,) = queries.orders(ledger, INSTANCE)
+        assert (record.status, record.reason) == (OrderStatus.EXPIRED, "ImmediateOrCancel")
+
     def test_a_fill_takes_its_owner_from_its_order(self, ledger: Ledger) -> None:
         ledger.book([story.fill("1", instance_id="", epoch=0, level=None, role=None)])
         assert queries.fills(ledger, INSTANCE) == ()
