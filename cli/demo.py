@@ -16,7 +16,9 @@ from rich.live import Live
 from cli.demo_view import DemoWatch, line, table
 from cli.errors import CliError
 from cli.exit_codes import ExitCode
+from cli.ledger_access import open_books
 from cli.output import Output
+from cli.pnl import show_all
 from cli.proof import show_stop, stop_json
 from cli.session import open_full_context, open_session
 from cli.stack.processes import StackError
@@ -24,6 +26,7 @@ from cli.stack.signals import ending_politely, finishing_first
 from cli.stack.stack import FLOWER_USER, ROOT, Stack, StackOptions
 from cli.stop_progress import StopProgress
 from cli.stopping import StopOptions, exit_code, stop_instances
+from ledger.queries import counts
 from runner.lifecycle import start_instance
 from settings import Settings
 
@@ -152,7 +155,18 @@ def _run_instance(
         )
         if not output.as_json:
             show_stop(output, stop)
+            _show_profit(settings, output)
         return stop
+
+
+def _show_profit(settings: Settings, output: Output) -> None:
+    """Print what the ledger has of the run."""
+    with open_books(output, settings=settings) as books:
+        fills = counts(books.ledger)["fills"]
+        told = "no fill" if fills == 0 else f"{fills} fill{'s' if fills > 1 else ''}"
+        output.line(f"  in the ledger         {told}")
+        if fills:
+            show_all(output, books)
 
 
 def _watch(watch: DemoWatch, seconds: float, console: Console) -> None:

@@ -20,6 +20,7 @@ from cli.session import Session, open_session
 from feed.bookkeeper import catch_up, require_its_ledger
 from ledger.database import Ledger, open_ledger
 from ledger.glances import instance_ids
+from settings import Settings
 from state.bookings import BookingQueue
 
 
@@ -39,13 +40,15 @@ class LedgerSession:
 
 
 @contextmanager
-def open_books(output: Output, *, debug: bool = False) -> Iterator[LedgerSession]:
+def open_books(
+    output: Output, *, debug: bool = False, settings: Settings | None = None
+) -> Iterator[LedgerSession]:
     """Open the ledger and carry over what waits; a state server that is away costs a warning only.
 
     Raises `SettingsError`, `LedgerError`, and `AnotherLedger` where bookings go to another one.
     """
     _log_to_standard_error(debug)
-    session = open_session()
+    session = open_session(settings)
     with session.client, open_ledger(session.settings.ledger_url) as ledger:
         carried_over = _bring_up_to_date(output, session, ledger)
         yield LedgerSession(session=session, ledger=ledger, carried_over=carried_over)

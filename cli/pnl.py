@@ -108,6 +108,14 @@ def pnl(
         )
 
 
+def show_all(output: Output, books: LedgerSession) -> None:
+    """Print what every instance has made, a line each."""
+    read = _read(books, (), Grouping.INSTANCE, None)
+    marks = marks_of(books, read, now_ms=now_ms(books))
+    rows = valued(read, marks)
+    _show(output, Grouping.INSTANCE, lines(rows, Grouping.INSTANCE), total_lines(rows), marks)
+
+
 def _read(
     books: LedgerSession, names: Sequence[str], by: Grouping, since_ms: int | None
 ) -> tuple[ProfitRow, ...]:
