@@ -73,7 +73,6 @@ def _watched(record: Record, loaded: LoadedInstance) -> WatchedInstance:
     limit_s = loaded.limits.max_data_age_s
     return WatchedInstance(
         instance_id=record.instance_id,
-        epoch=record.epoch,
         slot=record.slot,
         symbol=loaded.config.metadata.symbol,
         started_at_ms=record.started_at_ms or 0,

@@ -14,7 +14,6 @@ class WatchedInstance:
     """An instance whose account is listened to."""
 
     instance_id: str
-    epoch: int
     #: What its client order ids begin with.
     slot: int
     symbol: str

@@ -154,7 +154,6 @@ def watched(*, is_running: bool = True, max_silence_s: float | None = None) -> W
     """Return the account with its one instance."""
     instance = WatchedInstance(
         instance_id=INSTANCE_ID,
-        epoch=1,
         slot=SLOT,
         symbol=SYMBOL,
         started_at_ms=1_000_000,
