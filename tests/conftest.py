@@ -14,6 +14,9 @@ from cli.stack.processes import StackError
 from cli.stack.valkey import ValkeyServer
 from state.connection import connect
 
+# Not test modules by their names, but they assert; several folders import them.
+pytest.register_assert_rewrite("tests.unit.ledger.booking_cases", "tests.unit.ledger.profit_cases")
+
 #: Variables of the developer's own set-up that must not decide how a test ends.
 OURS = ("CLEANBOOK_", "BACKPACK_")
 OURS_EXACTLY = ("BROKER_URL", "STATE_URL", "FLOWER_BASIC_AUTH")

@@ -9,9 +9,6 @@ import pytest
 
 from ledger.database import Ledger, open_ledger
 
-# Not test modules by their names, but they assert.
-pytest.register_assert_rewrite("tests.unit.ledger.booking_cases", "tests.unit.ledger.profit_cases")
-
 
 @pytest.fixture
 def ledger_url(tmp_path: Path) -> str:
