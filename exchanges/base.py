@@ -44,6 +44,15 @@ class DepthSnapshot:
     max_levels: int | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class FillsPage:
+    """Fills from a moment on, oldest first: all of them when `is_complete`, else the oldest part."""
+
+    fills: tuple[Fill, ...]
+    #: False: there may be more, at or after the time of the last one.
+    is_complete: bool
+
+
 class Exchange(Protocol):
     """A venue. Every method blocks, has time-outs, and raises from `exchanges.errors`.
 
@@ -106,8 +115,13 @@ class Exchange(Protocol):
         """Return the account's fills on `symbol` at or after `since_ms`, oldest first."""
         ...
 
-    def account_fills(self, *, since_ms: int) -> tuple[Fill, ...]:
-        """Return the account's fills on all symbols at or after `since_ms` (exchange time), oldest first."""
+    def account_fills_page(self, *, since_ms: int) -> FillsPage:
+        """Return the account's fills on all symbols at or after `since_ms` (exchange time), oldest first.
+
+        Of many it returns the oldest part, each fill once. While it is not complete, ask again from the
+        `filled_at_ms` of its last fill, which is then later than `since_ms`: the fills of that millisecond
+        come a second time, since there may be more in it than were returned.
+        """
         ...
 
     def funding_payments(self, *, since_ms: int) -> tuple[FundingPayment, ...]:

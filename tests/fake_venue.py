@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
-from exchanges.base import Authorization, DepthSnapshot, PlaceResult
+from exchanges.base import Authorization, DepthSnapshot, FillsPage, PlaceResult
 from exchanges.clock import ExchangeClock, StoreClockReading
 from market.book import BookLevel, OrderBook
 from market.instrument import Instrument
@@ -173,10 +173,10 @@ class FakeVenue:
         position = Position(symbol=self.the_instrument.symbol, net_quantity=self.net_quantity)
         return (position,) if position.net_quantity else ()
 
-    def account_fills(self, *, since_ms: int) -> tuple[Fill, ...]:
-        """Return what was filled."""
+    def account_fills_page(self, *, since_ms: int) -> FillsPage:
+        """Return what was filled; the call is noted as `account_fills`."""
         answer = self._asked("account_fills", since_ms, since_ms)
-        return tuple(self.filled) if answer is GO_ON else answer
+        return FillsPage(fills=tuple(self.filled), is_complete=True) if answer is GO_ON else answer
 
     def funding_payments(self, *, since_ms: int) -> tuple[FundingPayment, ...]:
         """Return what was paid and received."""

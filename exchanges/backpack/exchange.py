@@ -10,7 +10,7 @@ from exchanges.backpack.client import BackpackClient, Request, Response
 from exchanges.backpack.config import MAX_WINDOW_MS, BackpackConfig, Credentials
 from exchanges.backpack.rows import Row, load_json
 from exchanges.backpack.signing import Fields
-from exchanges.base import Authorization, DepthSnapshot, PlaceResult
+from exchanges.base import Authorization, DepthSnapshot, FillsPage, PlaceResult
 from exchanges.budget import RateBudget, RequestKind
 from exchanges.clock import ExchangeClock
 from exchanges.errors import (
@@ -151,9 +151,9 @@ class BackpackExchange:
         """Return all fills on `symbol` at or after `since_ms` (exchange time), oldest first."""
         return history.fills(self._get, {"symbol": symbol}, since_ms=since_ms)
 
-    def account_fills(self, *, since_ms: int) -> tuple[Fill, ...]:
-        """Return all fills of the account at or after `since_ms` (exchange time), oldest first."""
-        return history.fills(self._get, {}, since_ms=since_ms)
+    def account_fills_page(self, *, since_ms: int) -> FillsPage:
+        """Return the account's fills at or after `since_ms` (exchange time), of many the oldest part."""
+        return history.fills_page(self._get, since_ms=since_ms)
 
     def funding_payments(self, *, since_ms: int) -> tuple[FundingPayment, ...]:
         """Return the funding of intervals that ended at or after `since_ms`, oldest first."""

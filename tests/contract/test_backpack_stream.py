@@ -184,7 +184,7 @@ def test_a_fill_on_the_stream_is_the_one_in_the_history(
     told = [update.fill for update in updates if update.fill]
     assert sum(fill.quantity for fill in told) == resting.quantity
     deadline_s = time.monotonic() + 10
-    while len(history := exchange.account_fills(since_ms=since_ms)) < len(told):
+    while len(history := exchange.account_fills_page(since_ms=since_ms).fills) < len(told):
         assert time.monotonic() < deadline_s
     assert history == exchange.fills(SYMBOL, since_ms=since_ms)
     assert [(fill.trade_id, fill.order_id, fill.quantity, fill.fee, fill.fee_asset) for fill in told] == [

@@ -101,7 +101,9 @@ def test_orders_and_fills_of_the_account_name_no_symbol(
     ]
     network.get(f"{BASE}/wapi/v1/history/fills", json=fills)
     assert [order.symbol for order in exchange.account_open_orders()] == ["SOL_USDC", "ETH_USDC"]
-    assert [fill.symbol for fill in exchange.account_fills(since_ms=5)] == ["ETH_USDC", "SOL_USDC"]
+    page = exchange.account_fills_page(since_ms=5)
+    assert [fill.symbol for fill in page.fills] == ["ETH_USDC", "SOL_USDC"]
+    assert page.is_complete
     assert query_of(network.calls[0]) == {}
     expected = {"from": "5", "limit": str(PAGE_ROWS), "offset": "0", "sortDirection": "Asc"}
     assert query_of(network.calls[1]) == expected
