@@ -11,9 +11,10 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import responses
 
+from exchanges.backpack import history
 from exchanges.backpack.exchange import BackpackExchange
-from exchanges.backpack.history import MAX_PAGES, PAGE_ROWS
-from exchanges.base import DepthSnapshot
+from exchanges.backpack.history import FILL_PAGES, MAX_PAGES, PAGE_ROWS
+from exchanges.base import DepthSnapshot, FillsPage
 from exchanges.errors import Unavailable
 from market.book import BookLevel, OrderBook
 from market.position import FundingPayment, Position
@@ -63,6 +64,47 @@ def wire_funding(hour: int, symbol: str = "SOL_USDC_PERP", quantity: str = "-0.0
 AUGUST_MS = 1_754_006_400_000
 
 
+class FillServer:
+    """Serves a history of fills by `from`, `offset` and `limit`, as the exchange does."""
+
+    def __init__(self, network: responses.RequestsMock) -> None:
+        #: Ms since August and the trade id, oldest first.
+        self.fills: list[tuple[int, int]] = []
+        self.with_total = True
+        self.heeds_order = True
+        #: Called after each page.
+        self.meanwhile: Callable[[], object] = lambda: None
+        network.add_callback("GET", f"{BASE}/wapi/v1/history/fills", callback=self._answer)
+
+    def _answer(self, request: Any) -> tuple[int, dict[str, str], str]:
+        query = {name: values[0] for name, values in parse_qs(urlsplit(request.url).query).items()}
+        offset, limit = int(query["offset"]), int(query["limit"])
+        rows = [row for row in self.fills if AUGUST_MS + row[0] >= int(query["from"])]
+        rows = rows if query["sortDirection"] == "Asc" and self.heeds_order else rows[::-1]
+        page = [
+            wire_fill(trade_id, "SOL_USDC", f"2025-08-01T00:00:{at_ms // 1000:02}.{at_ms % 1000:03}")
+            for at_ms, trade_id in rows[offset : offset + limit]
+        ]
+        self.meanwhile()
+        return 200, {"X-Total": str(len(rows))} if self.with_total else {}, json.dumps(page)
+
+
+@pytest.fixture
+def fill_server(network: responses.RequestsMock) -> FillServer:
+    return FillServer(network)
+
+
+@pytest.fixture
+def small_pages(monkeypatch: pytest.MonkeyPatch) -> int:
+    """Return how many fills are read at a time, with ten to a page."""
+    monkeypatch.setattr(history, "PAGE_ROWS", 10)
+    return 10 * FILL_PAGES
+
+
+def ids(page: FillsPage) -> list[int]:
+    return [int(fill.trade_id) for fill in page.fills]
+
+
 def test_a_depth_snapshot_is_deep_and_has_a_number(
     network: responses.RequestsMock, exchange: BackpackExchange
 ) -> None:
@@ -107,6 +149,88 @@ def test_orders_and_fills_of_the_account_name_no_symbol(
     assert query_of(network.calls[0]) == {}
     expected = {"from": "5", "limit": str(PAGE_ROWS), "offset": "0", "sortDirection": "Asc"}
     assert query_of(network.calls[1]) == expected
+
+
+def test_more_fills_than_are_read_at_a_time_come_in_parts(
+    network: responses.RequestsMock, exchange: BackpackExchange, fill_server: FillServer
+) -> None:
+    # Three a millisecond: the first part ends within one.
+    fill_server.fills = [(n // 3, n) for n in range(FILL_PAGES * PAGE_ROWS + 500)]
+    first = exchange.account_fills_page(since_ms=AUGUST_MS)
+    assert (ids(first), first.is_complete) == (list(range(20_000)), False)
+    assert len(network.calls) == FILL_PAGES
+    second = exchange.account_fills_page(since_ms=first.fills[-1].filled_at_ms)
+    # The last millisecond comes again, with the fill of it that was missing.
+    assert (ids(second), second.is_complete) == (list(range(19_998, 20_500)), True)
+
+
+def test_fills_that_just_fit_are_known_to_be_all_of_them(
+    exchange: BackpackExchange, fill_server: FillServer, small_pages: int
+) -> None:
+    fill_server.fills = [(n, n) for n in range(small_pages)]
+    page = exchange.account_fills_page(since_ms=AUGUST_MS)
+    assert (len(page.fills), page.is_complete) == (small_pages, True)
+    # Without the header a full page may have another one behind it.
+    fill_server.with_total = False
+    page = exchange.account_fills_page(since_ms=AUGUST_MS)
+    assert (len(page.fills), page.is_complete) == (small_pages, False)
+    again = exchange.account_fills_page(since_ms=page.fills[-1].filled_at_ms)
+    assert (ids(again), again.is_complete) == ([small_pages - 1], True)
+
+
+def test_a_fill_that_happens_meanwhile_comes_last(
+    exchange: BackpackExchange, fill_server: FillServer, small_pages: int
+) -> None:
+    fill_server.fills = [(n, n) for n in range(25)]
+    fill_server.meanwhile = lambda: fill_server.fills.append((len(fill_server.fills),) * 2)
+    page = exchange.account_fills_page(since_ms=AUGUST_MS)
+    assert (ids(page), page.is_complete) == (list(range(27)), True)
+
+
+def test_a_fill_that_is_shown_on_two_pages_counts_once(
+    exchange: BackpackExchange, fill_server: FillServer, small_pages: int
+) -> None:
+    fill_server.fills = [(n, n) for n in range(25)]
+    # Histories lag: written late, at an earlier time, it pushes the others on.
+    fill_server.meanwhile = lambda: fill_server.fills.insert(1, (0, len(fill_server.fills)))
+    page = exchange.account_fills_page(since_ms=AUGUST_MS)
+    assert (ids(page), page.is_complete) == (list(range(25)), True)
+
+
+def test_one_millisecond_is_read_to_its_end(
+    network: responses.RequestsMock, exchange: BackpackExchange, fill_server: FillServer, small_pages: int
+) -> None:
+    fill_server.fills = [(0, n) for n in range(small_pages + 15)]
+    fill_server.fills += [(n, n) for n in range(small_pages + 15, small_pages + 100)]
+    page = exchange.account_fills_page(since_ms=AUGUST_MS)
+    assert (len(page.fills), page.is_complete) == (small_pages + 20, False)
+    assert page.fills[-1].filled_at_ms > AUGUST_MS
+    network.calls.reset()
+    fill_server.fills = [(0, n) for n in range(2 * MAX_PAGES * 10)]
+    with pytest.raises(Unavailable, match="at 1754006400000 ms"):
+        exchange.account_fills_page(since_ms=AUGUST_MS)
+    assert len(network.calls) == MAX_PAGES
+
+
+def test_a_history_that_begins_with_the_newest_is_no_oldest_part(
+    exchange: BackpackExchange, fill_server: FillServer, small_pages: int
+) -> None:
+    fill_server.heeds_order = False
+    fill_server.fills = [(n, n) for n in range(5)]
+    assert exchange.account_fills_page(since_ms=AUGUST_MS).is_complete
+    fill_server.fills = [(n, n) for n in range(small_pages + 1)]
+    with pytest.raises(Unavailable, match="oldest"):
+        exchange.account_fills_page(since_ms=AUGUST_MS)
+
+
+def test_a_page_of_fills_that_fails_fails_the_part(
+    network: responses.RequestsMock, exchange: BackpackExchange
+) -> None:
+    url = f"{BASE}/wapi/v1/history/fills"
+    network.get(url, json=[wire_fill(1, "SOL_USDC", "2025-08-01T00:00:00")], headers={"X-Total": "2"})
+    network.get(url, status=503)
+    with pytest.raises(Unavailable):
+        exchange.account_fills_page(since_ms=0)
 
 
 def test_positions_are_those_that_are_not_flat(
