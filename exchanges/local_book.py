@@ -139,14 +139,10 @@ class LocalBook:
         for change in newer:
             self.apply(change)
 
-    def confirm(self, at_ms: int) -> None:
-        """Take note that the book was still right at `at_ms` (exchange time): its streams live."""
-        self._updated_at_ms = max(self._updated_at_ms, at_ms)
-
     def book(self, levels: int) -> OrderBook | None:
         """Return the best `levels` of each side, None while a snapshot is needed.
 
-        `updated_at_ms` is the time of the last change or confirmation.
+        `updated_at_ms` is the time of the last change.
         """
         if self._sides is None:
             return None

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from market.book import BookLevel
 from market.orders import OpenOrder
-from market.position import Balance, Fill, Position
+from market.position import Fill
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,25 +72,6 @@ class OrderUpdate:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PositionUpdate:
-    """The account's position on one symbol; flat when it was closed."""
-
-    symbol: str
-    position: Position
-    #: Exchange time, ms since the epoch; None: the snapshot that follows the subscription.
-    at_ms: int | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class BalanceUpdate:
-    """The account's holding of one asset after a change. No snapshot follows the subscription."""
-
-    balance: Balance
-    #: Exchange time, ms since the epoch.
-    at_ms: int
-
-
-@dataclass(frozen=True, kw_only=True)
 class StreamRefused:
     """The exchange did not take a message of ours; it does not say which."""
 
@@ -98,7 +79,7 @@ class StreamRefused:
     message: str
 
 
-StreamEvent = BookChange | Pulse | OrderUpdate | PositionUpdate | BalanceUpdate | StreamRefused
+StreamEvent = BookChange | Pulse | OrderUpdate | StreamRefused
 
 
 class Stream(Protocol):
@@ -108,7 +89,7 @@ class Stream(Protocol):
     """
 
     def open(self) -> None:
-        """Connect and subscribe to what happens to the account's orders, positions and balances.
+        """Connect and subscribe to what happens to the account's orders.
 
         Exchanges acknowledge nothing: only events show that the subscription stands. It may be called again
         when the connection has ended, and watches nothing then; after `close` it raises `StreamClosed`.

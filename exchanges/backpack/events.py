@@ -14,18 +14,16 @@ from functools import lru_cache
 from exchanges.backpack import parse
 from exchanges.backpack.rows import Row, load_json
 from exchanges.stream import (
-    BalanceUpdate,
     BookChange,
     OrderEvent,
     OrderUpdate,
-    PositionUpdate,
     Pulse,
     StreamEvent,
     StreamRefused,
 )
 from market.book import BookLevel
 from market.orders import OpenOrder
-from market.position import Balance, Fill, Position
+from market.position import Fill
 
 logger = logging.getLogger(__name__)
 
@@ -134,44 +132,11 @@ def order_update(row: Row) -> OrderUpdate | None:
     )
 
 
-def position_update(row: Row) -> PositionUpdate:
-    """Return a position; the snapshot after the subscription comes without `e`. `q` is signed, `B` the entry.
-
-    ``{"e":"positionOpened","E":1754939110175843,"T":1754939110174703,"s":"ETH_USDC_PERP","i":5411399049,
-    "q":"0.0010","Q":"0.0010","b":"4238.1","B":"4236.36","M":"4236.4","n":"4.2364","p":"0","P":"0",
-    "f":"0.02","m":"0.0125","l":"0"}``
-    """
-    kind = row.text_or_none("e")
-    net_quantity = Decimal(0) if kind == "positionClosed" else row.decimal("q")
-    position = Position(
-        symbol=row.text("s"),
-        net_quantity=net_quantity,
-        entry_price=row.decimal_or_none("B") if net_quantity else None,
-        mark_price=row.decimal_or_none("M"),
-        unrealized_pnl=(row.decimal_or_none("P") or Decimal(0)) if net_quantity else Decimal(0),
-    )
-    return PositionUpdate(
-        symbol=position.symbol, position=position, at_ms=None if kind is None else _at_ms(row)
-    )
-
-
-def balance_update(row: Row) -> BalanceUpdate:
-    """Return a balance: available `A`, locked `L`; absolute, not a difference.
-
-    ``{"e":"balanceUpdate","E":1754939110175843,"T":1754939110174703,"a":"USDC","A":"122.35","L":"10",
-    "S":"0"}``
-    """
-    balance = Balance(asset=row.text("a"), available=row.decimal("A"), locked=row.decimal("L"))
-    return BalanceUpdate(balance=balance, at_ms=_at_ms(row))
-
-
 READERS: dict[str, Callable[[Row], StreamEvent | None]] = {
     "depth": book_change,
     "ticker": ticker,
     "markPrice": mark_price,
     "account.orderUpdate": order_update,
-    "account.positionUpdate": position_update,
-    "account.balanceUpdate": balance_update,
 }
 
 

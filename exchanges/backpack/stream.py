@@ -1,4 +1,4 @@
-"""Backpack's WebSocket as a `Stream`: one connection for the public streams and those of the account."""
+"""Backpack's WebSocket as a `Stream`: one connection for the public streams and the account's orders."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from exchanges.stream import StreamEvent
 
 logger = logging.getLogger(__name__)
 
-ACCOUNT_STREAMS = ("account.orderUpdate", "account.positionUpdate", "account.balanceUpdate")
+ORDER_STREAM = "account.orderUpdate"
 #: Streams named in one message; over 90 are known to work.
 STREAMS_PER_MESSAGE = 50
 #: Messages that one `receive` takes at most.
@@ -68,7 +68,7 @@ class BackpackStream:
         self._unreadable_messages = 0
 
     def open(self) -> None:
-        """Connect and subscribe to the account's streams; give up the connection that there was."""
+        """Connect and subscribe to the account's orders; give up the connection that there was."""
         with self._lock:
             self._end("it is opened anew")
             if self._is_closed:
@@ -86,9 +86,7 @@ class BackpackStream:
             raise
         with self._lock:
             self._connection, self._ended, self._watched = connection, "", frozenset()
-            for stream in ACCOUNT_STREAMS:
-                # One by one: an exchange that does not know one of them may refuse the whole message.
-                self._send("SUBSCRIBE", [stream], signature)
+            self._send("SUBSCRIBE", [ORDER_STREAM], signature)
 
     def watch(self, symbols: Collection[str]) -> None:
         """Subscribe to what is new among the streams of `symbols`, unsubscribe from what is gone."""

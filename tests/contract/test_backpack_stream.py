@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from exchanges.backpack import history
 from exchanges.backpack.config import BackpackConfig, Credentials
 from exchanges.backpack.exchange import BackpackExchange, open_backpack
 from exchanges.budget import UnlimitedBudget
@@ -16,11 +17,9 @@ from exchanges.errors import StreamClosed
 from exchanges.local_book import LocalBook
 from exchanges.registry import VenueSettings, open_stream
 from exchanges.stream import (
-    BalanceUpdate,
     BookChange,
     OrderEvent,
     OrderUpdate,
-    PositionUpdate,
     Pulse,
     Stream,
     StreamEvent,
@@ -101,7 +100,7 @@ def stream(new_stream: OpenStream, post: Post, simulator_url: str) -> Stream:
     deadline_s = time.monotonic() + 10
     with direct_session() as session:
         while not any(
-            "account.balanceUpdate" in row["streams"]
+            "account.orderUpdate" in row["streams"]
             for row in session.get(f"{simulator_url}/sim/streams", timeout=5).json()
         ):
             assert time.monotonic() < deadline_s
@@ -184,48 +183,45 @@ def test_a_fill_on_the_stream_is_the_one_in_the_history(
     told = [update.fill for update in updates if update.fill]
     assert sum(fill.quantity for fill in told) == resting.quantity
     deadline_s = time.monotonic() + 10
-    while len(history := exchange.account_fills_page(since_ms=since_ms).fills) < len(told):
+    while len(listed := exchange.account_fills_page(since_ms=since_ms).fills) < len(told):
         assert time.monotonic() < deadline_s
-    assert history == exchange.fills(SYMBOL, since_ms=since_ms)
+    assert listed == exchange.fills(SYMBOL, since_ms=since_ms)
     assert [(fill.trade_id, fill.order_id, fill.quantity, fill.fee, fill.fee_asset) for fill in told] == [
-        (fill.trade_id, fill.order_id, fill.quantity, fill.fee, fill.fee_asset) for fill in history
+        (fill.trade_id, fill.order_id, fill.quantity, fill.fee, fill.fee_asset) for fill in listed
     ]
 
 
-def test_balances_are_told_as_they_are_after_the_change(
-    exchange: BackpackExchange, stream: Stream, instrument: Instrument
-) -> None:
-    placed(exchange.place([make_order(exchange, instrument)], authorize(exchange))[0])
-    now = exchange.balances()[instrument.quote_asset]
-    assert now.locked > 0
-    wait_for(stream, BalanceUpdate, lambda event: event.balance == now)
-
-
-def test_open_positions_are_told_first_and_then_their_changes(
-    exchange: BackpackExchange, new_stream: OpenStream, long_position: Position, perp: Instrument
-) -> None:
-    stream = new_stream()
-    first = wait_for(stream, PositionUpdate)
-    assert (first.symbol, first.at_ms) == (PERP, None)
-    assert first.position.net_quantity == long_position.net_quantity
-    assert first.position.entry_price == long_position.entry_price
+def test_open_positions_are_listed(exchange: BackpackExchange, long_position: Position) -> None:
     (listed,) = exchange.positions()
     assert listed == exchange.position(PERP)
     assert listed.net_quantity == long_position.net_quantity
-    market: dict[str, Any] = {"order_type": OrderType.MARKET, "price": None, "post_only": False}
-    placed(exchange.place([make_order(exchange, perp, **market)], authorize(exchange))[0])
-    grown = wait_for(stream, PositionUpdate)
-    assert grown.position.net_quantity == 2 * long_position.net_quantity
-    assert grown.at_ms is not None
-    sell = make_order(
-        exchange, perp, side=Side.SELL, quantity=grown.position.net_quantity, reduce_only=True, **market
-    )
-    placed(exchange.place([sell], authorize(exchange))[0])
-    closed = wait_for(stream, PositionUpdate, lambda event: event.position.net_quantity == 0)
-    assert closed.position.entry_price is None
-    assert exchange.positions() == ()
-    # For the end of the fixture.
-    placed(exchange.place([make_order(exchange, perp, **market)], authorize(exchange))[0])
+
+
+def test_fills_of_the_account_are_read_in_parts(
+    exchange: BackpackExchange, instrument: Instrument, post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    since_ms = exchange.server_time_ms() - 1
+    resting = placed(exchange.place([make_order(exchange, instrument)], authorize(exchange))[0])
+    part = {
+        "symbol": SYMBOL,
+        "side": "Ask",
+        "price": str(resting.price),
+        "quantity": str(resting.quantity / 10),
+    }
+    for _ in range(10):
+        post("trade", part)
+    whole = exchange.account_fills_page(since_ms=since_ms)
+    assert (len(whole.fills), whole.is_complete) == (10, True)
+    monkeypatch.setattr(history, "PAGE_ROWS", 2)
+    monkeypatch.setattr(history, "FILL_PAGES", 2)
+    page = exchange.account_fills_page(since_ms=since_ms)
+    assert page.fills == whole.fills[: len(page.fills)]
+    read = list(page.fills)
+    while not page.is_complete:
+        page = exchange.account_fills_page(since_ms=page.fills[-1].filled_at_ms)
+        read += page.fills
+    assert len(read) > len(whole.fills)
+    assert tuple(dict.fromkeys(read)) == whole.fills
 
 
 def test_funding_is_told_signed(exchange: BackpackExchange, long_position: Position, post: Post) -> None:

@@ -279,6 +279,5 @@ def new_stream(credentials: Credentials) -> Iterator[OpenStream]:
 def stream(server: StreamServer, new_stream: OpenStream) -> BackpackStream:
     stream = new_stream(server.url)
     stream.open()
-    for _ in range(3):
-        server.next()
+    server.next()
     return stream

@@ -12,18 +12,16 @@ import pytest
 from exchanges.backpack import events, parse
 from exchanges.backpack.rows import UnreadableAnswer
 from exchanges.stream import (
-    BalanceUpdate,
     BookChange,
     OrderEvent,
     OrderUpdate,
-    PositionUpdate,
     Pulse,
     StreamEvent,
     StreamRefused,
 )
 from market.book import BookLevel
 from market.orders import OpenOrder, OrderStatus, Side
-from market.position import Balance, Fill, Position
+from market.position import Fill
 
 #: A market order by quote amount, as captured; `T` and `E` are µs.
 ACCEPTED = {
@@ -59,24 +57,6 @@ FILLED = ACCEPTED | {
     "z": "0.0010",
     "Z": "4.2991",
     "y": False,
-}
-POSITION = {
-    "e": "positionOpened",
-    "E": 1754939110175843,
-    "T": 1754939110174703,
-    "s": "ETH_USDC_PERP",
-    "i": 5411399049,
-    "q": "-0.0010",
-    "Q": "0.0010",
-    "b": "4238.1",
-    "B": "4236.36",
-    "M": "4236.4",
-    "n": "4.2364",
-    "p": "0",
-    "P": "-0.5",
-    "f": "0.02",
-    "m": "0.0125",
-    "l": "0",
 }
 
 
@@ -222,46 +202,6 @@ def test_every_order_event_has_a_name(kind: str, event: str) -> None:
 def test_an_order_by_quote_amount_has_what_was_executed_as_its_quantity() -> None:
     update = order_update(q=None)
     assert update.order.quantity == Decimal("0.001")
-
-
-def test_a_position_after_an_event_and_in_the_snapshot() -> None:
-    position = Position(
-        symbol="ETH_USDC_PERP",
-        net_quantity=Decimal("-0.001"),
-        entry_price=Decimal("4236.36"),
-        mark_price=Decimal("4236.4"),
-        unrealized_pnl=Decimal("-0.5"),
-    )
-    assert read("account.positionUpdate", POSITION) == PositionUpdate(
-        symbol="ETH_USDC_PERP", position=position, at_ms=1754939110174
-    )
-    in_snapshot = {name: value for name, value in POSITION.items() if name != "e"}
-    assert read("account.positionUpdate", in_snapshot) == PositionUpdate(
-        symbol="ETH_USDC_PERP", position=position, at_ms=None
-    )
-
-
-@pytest.mark.parametrize("quantity", ["0", "-0.0010"])
-def test_a_closed_position_is_flat_whatever_quantity_comes_with_it(quantity: str) -> None:
-    update = read("account.positionUpdate", POSITION | {"e": "positionClosed", "q": quantity})
-    assert isinstance(update, PositionUpdate)
-    assert update.position == Position(
-        symbol="ETH_USDC_PERP", net_quantity=Decimal(0), mark_price=Decimal("4236.4")
-    )
-
-
-def test_a_balance_is_absolute() -> None:
-    data = {
-        "e": "balanceUpdate",
-        "E": 2_000_999,
-        "T": 1_000_999,
-        "a": "USDC",
-        "A": "122.35",
-        "L": "10",
-        "S": "0",
-    }
-    balance = Balance(asset="USDC", available=Decimal("122.35"), locked=Decimal(10))
-    assert read("account.balanceUpdate", data) == BalanceUpdate(balance=balance, at_ms=1000)
 
 
 def test_a_refusal_is_no_error_of_ours() -> None:

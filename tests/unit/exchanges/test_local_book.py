@@ -166,15 +166,6 @@ def test_a_newer_snapshot_replaces_the_book(book: LocalBook) -> None:
     assert current.bids == (level("98", "1"),)
 
 
-def test_a_confirmation_makes_the_book_younger_and_never_older(book: LocalBook) -> None:
-    book.load(snapshot(6))
-    book.confirm(100)
-    book.confirm(50)
-    current = book.book(1)
-    assert current is not None
-    assert current.updated_at_ms == 100
-
-
 def test_a_price_is_the_same_with_and_without_zeros(book: LocalBook) -> None:
     book.load(snapshot(6, bids=(level("99.10", "1"),)))
     book.apply(change(7, bids=(level("99.1", "0"),)))
