@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from exchanges.backpack.config import Credentials
 from runner.config import InstanceConfig
-from runner.config_credentials import resolve_credentials, venue_url
+from runner.config_credentials import BACKPACK_URL, resolve_credentials, venue_url
 from settings import Settings
 
 
@@ -26,8 +26,15 @@ class Access:
 
 
 def venue_name(config: InstanceConfig) -> str:
-    """Return the name of the venue in keys and logs: market data and accounts of two must not mix."""
+    """Return the name of the venue in keys and logs: accounts of two must not mix."""
     return config.metadata.exchange if config.live else f"{config.metadata.exchange}-simulated"
+
+
+def market_venue(config: InstanceConfig) -> str:
+    """Return the name under which market data is kept: the venue, and its address if that is another."""
+    base_url = config.exchange_config.base_url
+    is_usual = not config.live or base_url is None or base_url == BACKPACK_URL
+    return venue_name(config) if is_usual else f"{venue_name(config)}@{base_url}"
 
 
 def access(config: InstanceConfig, settings: Settings) -> Access:

@@ -80,6 +80,8 @@ class Books(BaseModel):
     cuts: tuple[str, ...] = ()
     #: When an order book was read last, ms of the state server's clock; 0: never.
     book_at_ms: int = 0
+    #: When own orders were placed or cancelled last, same clock: books of before still show the old ones.
+    own_changed_at_ms: int = 0
 
     #: The orders when these books were read, and what was learned since: for the ledger.
     _before: dict[str, KnownOrder] = PrivateAttr(default_factory=dict)

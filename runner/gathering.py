@@ -14,12 +14,12 @@ from market.instrument import Instrument, MarketType
 from market.orders import OpenOrder, Side
 from market.position import Balance, Fill, Position
 from market.snapshot import OwnOrder, Snapshot
-from runner.access import venue_name
+from runner.access import market_venue
 from runner.context import Context
 from runner.known_orders import KnownOrder
 from runner.loaded import LoadedInstance
 from runner.lookups import Standing, clear_up_intents, look_up_vanished
-from runner.market_read import BookRead, Source, read_book
+from runner.market_read import BookRead, Freshness, Source, read_book
 from runner.parallel import both
 from state.client_ids import owns
 
@@ -83,18 +83,18 @@ def gather(
 def _read_book(
     context: Context, instance: LoadedInstance, venue: Venue, standing: Standing, symbol: str
 ) -> BookRead:
-    streamed = context.market_data.read(venue_name(instance.config), symbol)
+    streamed = context.market_data.read(market_venue(instance.config), symbol)
     limit_s = instance.limits.max_data_age_s
     # After the other questions, which took their time.
     elapsed_ms = standing.elapsed_ms
-    return read_book(
-        venue,
-        symbol,
-        streamed,
+    freshness = Freshness(
         now_ms=standing.now_ms + elapsed_ms,
         exchange_ms=venue.clock.signing_time_ms(standing.now_ms, standing.reading) + elapsed_ms,
         limit_ms=None if limit_s is None else int(limit_s * 1000),
+        own_changed_at_ms=standing.books.own_changed_at_ms,
+        own_filled_ms=max((fill.filled_at_ms for fill in standing.streamed_fills), default=0),
     )
+    return read_book(venue, symbol, streamed, freshness)
 
 
 def update_books(

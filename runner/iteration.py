@@ -23,7 +23,7 @@ from runner.known_orders import own_order
 from runner.limiting import limited_plan
 from runner.loaded import LoadedInstance, load_running, parse_books
 from runner.lookups import Standing
-from runner.market_read import NoMarketData, Source
+from runner.market_read import Source
 from runner.publisher import Iteration
 from runner.schedule import error_delay_ms, hop_s, task_id
 from runner.withdrawal import must_withdraw, withdrawal
@@ -58,6 +58,8 @@ class _Work:
         if self.standing is None:
             return None
         books = self.standing.books
+        if self.report.accepted or self.report.cancelled or self.report.uncertain_cancels:
+            books.own_changed_at_ms = self.standing.now_ms + self.standing.elapsed_ms
         for order in self.report.accepted:
             books.add(order)
         for order_id, executed in self.report.executed_when_cancelled.items():
@@ -130,8 +132,8 @@ def _work(
         gathered = gather(
             context, instance, venue, standing, with_balances=instance.limits.min_balance is not None
         )
-    except NoMarketData as missing:
-        if not must_withdraw(lease, instance, standing, missing):
+    except ExchangeError as error:
+        if not must_withdraw(lease, instance, standing, error):
             raise
         executor.carry_out(withdrawal(instance, standing), None)
         return

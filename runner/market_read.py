@@ -10,9 +10,13 @@ from exchanges.registry import Venue
 from market.book import OrderBook
 from state.market_data import StreamedBook
 
-#: A streamed book may be this old where the instance names no limit of its own, ms. Markets worth quoting
-#: change several times a second; of one that stands still the exchange is asked.
-DEFAULT_AGE_MS = 1_000
+#: A streamed book may be this old, ms. Markets worth quoting change several times a second; of one that
+#: stands still, or whose feed is gone, the exchange is asked.
+MOST_AGE_MS = 1_000
+
+
+#: A stream may tell of a change of own orders this much later than the answer to the request does.
+STREAM_LAG_MS = 250
 
 
 class Source(StrEnum):
@@ -26,11 +30,6 @@ class Source(StrEnum):
 class NoMarketData(ExchangeError):
     """Raised when neither a fresh stream nor the exchange gave a book."""
 
-    def __init__(self, message: str, *, last_at_ms: int) -> None:
-        super().__init__(message)
-        #: When the newest book was that anybody has, ms; 0: there is none.
-        self.last_at_ms = last_at_ms
-
 
 @dataclass(frozen=True, kw_only=True)
 class BookRead:
@@ -40,30 +39,41 @@ class BookRead:
     source: Source
 
 
-def read_book(
-    venue: Venue,
-    symbol: str,
-    streamed: StreamedBook | None,
-    *,
-    now_ms: int,
-    exchange_ms: int,
-    limit_ms: int | None,
-) -> BookRead:
-    """Return the book to act upon; `now_ms` is the state server's time, `exchange_ms` the exchange's.
+@dataclass(frozen=True, kw_only=True)
+class Freshness:
+    """What a streamed book has to be to be acted upon."""
 
-    A streamed book counts as fresh when both its last change by the exchange's clock and its arrival are
-    within `limit_ms` (`DEFAULT_AGE_MS` without a limit): on a market that stands still the exchange is asked.
+    #: State server's time, ms.
+    now_ms: int
+    #: Exchange time at that moment, ms.
+    exchange_ms: int
+    #: The instance's own limit, ms; None: it has none.
+    limit_ms: int | None
+    #: When own orders were placed or cancelled last, state server's time, ms: a book of before shows what is
+    #: gone, and not what is there, so that own orders could not be told from those of others.
+    own_changed_at_ms: int = 0
+    #: Exchange time of the newest own fill, ms.
+    own_filled_ms: int = 0
+
+    def allows(self, streamed: StreamedBook) -> bool:
+        """Tell whether a book is young enough, by the exchange's clock and by its arrival."""
+        limit_ms = MOST_AGE_MS if self.limit_ms is None else min(self.limit_ms, MOST_AGE_MS)
+        age_ms = max(self.now_ms - streamed.received_at_ms, self.exchange_ms - streamed.book.updated_at_ms)
+        shows_own_orders = (
+            streamed.received_at_ms >= self.own_changed_at_ms + STREAM_LAG_MS
+            and streamed.book.updated_at_ms >= self.own_filled_ms
+        )
+        return age_ms <= limit_ms and shows_own_orders
+
+
+def read_book(venue: Venue, symbol: str, streamed: StreamedBook | None, freshness: Freshness) -> BookRead:
+    """Return the book to act upon: the streamed one if it is fresh, else the exchange's.
+
     Raises `NoMarketData`.
     """
-    age_ms = None if streamed is None else _age_ms(streamed, now_ms, exchange_ms)
-    if streamed is not None and age_ms is not None and age_ms <= (limit_ms or DEFAULT_AGE_MS):
+    if streamed is not None and freshness.allows(streamed):
         return BookRead(book=streamed.book, source=Source.STREAM)
     try:
         return BookRead(book=venue.order_book(symbol), source=Source.REST)
     except ExchangeError as error:
-        last_at_ms = 0 if age_ms is None else now_ms - age_ms
-        raise NoMarketData(f"no order book of {symbol}: {error}", last_at_ms=last_at_ms) from error
-
-
-def _age_ms(streamed: StreamedBook, now_ms: int, exchange_ms: int) -> int:
-    return max(now_ms - streamed.received_at_ms, exchange_ms - streamed.book.updated_at_ms)
+        raise NoMarketData(f"no order book of {symbol}: {error}") from error

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import structlog
 
+from exchanges.errors import ExchangeError
 from runner.loaded import LoadedInstance
 from runner.lookups import Standing
-from runner.market_read import NoMarketData
 from runner.schedule import error_delay_ms
 from state.leases import Lease
 from strategies.reconcile import OrderPlan
@@ -14,22 +14,24 @@ from strategies.reconcile import OrderPlan
 log = structlog.get_logger(__name__)
 
 
-def must_withdraw(lease: Lease, instance: LoadedInstance, standing: Standing, missing: NoMarketData) -> bool:
-    """Tell whether what rests must not wait for market data any longer, by the instance's own limit."""
+def must_withdraw(lease: Lease, instance: LoadedInstance, standing: Standing, error: ExchangeError) -> bool:
+    """Tell whether what rests may not wait for the exchange any longer, by the instance's own limit.
+
+    It rests on a decision that was made with the last book that was read.
+    """
     limit_s = instance.limits.max_data_age_s
     if limit_s is None:
         return False
-    last_at_ms = max(missing.last_at_ms, standing.books.book_at_ms)
-    age_ms = standing.now_ms + standing.elapsed_ms - last_at_ms
+    age_ms = standing.now_ms + standing.elapsed_ms - standing.books.book_at_ms
     # Not later than the limit: the next look comes after a back-off.
     if age_ms + error_delay_ms(lease.errors + 1) <= limit_s * 1000:
         return False
     log.warning(
-        "market data missing, orders withdrawn",
+        "market unknown, orders withdrawn",
         instance=lease.instance_id,
         epoch=lease.epoch,
         seq=lease.seq,
-        why=str(missing),
+        why=str(error),
     )
     return True
 

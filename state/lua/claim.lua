@@ -7,10 +7,12 @@
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local r = redis.call('HMGET', KEYS[1], 'phase', 'epoch', 'tick', 'due', 'lease_token', 'lease_until', 'fence',
-  'started_at', 'errors', 'slot', 'config_version', 'account', 'state', 'books', 'daily')
+  'started_at', 'errors', 'slot', 'config_version', 'account', 'state', 'books', 'daily', 'woken', 'again')
 if r[1] ~= 'running' then return {'stale', 'phase'} end
 if r[2] ~= ARGV[2] then return {'stale', 'epoch'} end
 if ARGV[3] ~= '-1' and r[3] ~= ARGV[3] then return {'stale', 'tick'} end
+-- What is late is answered by now: an iteration that began after the wake-up has seen what it was for.
+if ARGV[3] == '-1' and not r[16] and not r[17] then return {'stale', 'answered'} end
 -- Before the lease: a hop that meets a wake-up goes on hopping, or the chain would break here.
 if ARGV[3] ~= '-1' and tonumber(r[4]) - now > tonumber(ARGV[8]) then
   return {'early', tonumber(r[4]) - now}
@@ -24,7 +26,7 @@ local lease_until = now + tonumber(ARGV[6])
 redis.call('HSET', KEYS[1], 'lease_token', ARGV[4], 'lease_until', lease_until, 'running_task_id', ARGV[5],
   'lease_kind', ARGV[3] == '-1' and 'wake' or 'tick', 'fence_base', r[7] or 0, 'resends', 0)
 -- Whatever a wake-up was asked for, this iteration sees it.
-redis.call('HDEL', KEYS[1], 'woken')
+redis.call('HDEL', KEYS[1], 'woken', 'again')
 redis.call('ZADD', KEYS[2], lease_until + tonumber(ARGV[7]), ARGV[1])
 redis.call('XADD', KEYS[3], 'MAXLEN', '~', 1000, '*', 'event', 'claimed', 'epoch', ARGV[2], 'tick', r[3], 'seq', seq,
   'kind', ARGV[3] == '-1' and 'wake' or 'tick', 'token', ARGV[4], 'at_ms', now)

@@ -71,16 +71,19 @@ if ARGV[15] ~= '' then
   return {'stopping'}
 end
 local tick, due, countdown = tonumber(r[5]), tonumber(r[6]), -1
-if r[3] == 'tick' then
+if ARGV[7] ~= '' then
+  -- Soon again whatever the interval, and in place of what is scheduled: it also stands for every wake-up so far.
+  tick = tick + 1
+  due = now + tonumber(ARGV[8])
+  countdown = due - now
+elseif r[3] == 'tick' then
   tick = tick + 1
   -- A fixed rate; what is already late starts a new count, so that missed iterations are not made up for.
   due = due + tonumber(ARGV[5])
   if due < now then due = now + tonumber(ARGV[5]) end
-  if ARGV[7] ~= '' then due = math.max(due, now + tonumber(ARGV[8])) end
   countdown = due - now
 elseif due <= now + tonumber(ARGV[11]) then
   -- The scheduled message may have met this wake-up's lease and gone: send it again.
-  if ARGV[7] ~= '' then due = now + tonumber(ARGV[8]) end
   countdown = math.max(0, due - now)
 end
 if countdown >= 0 then

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import redis
 
 from cli.stack.valkey import ValkeyServer
+from tests.integration.runner_bench import RunnerBench
 from tests.integration.state_bench import StateBench
 from tests.integration.trader import Trader
+
+
+@pytest.fixture(autouse=True)
+def _close_connections() -> Iterator[None]:
+    yield
+    while RunnerBench.clients:
+        RunnerBench.clients.pop().close()
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from state.cleanup_leases import CleanupLease, CleanupLeases
 from state.due import CleanUp, Due, IterateAgain
 from state.instances import Instances, Phase, StopPolicy
 from state.leases import AuthorizationRefused, Lease, LeaseLost, Leases, Refusal
+from state.own_fills import OwnFills
 from state.scripts import Scripts, read_sources
 
 NAME = "machine_01"
@@ -105,6 +106,9 @@ class Lifecycle(RuleBasedStateMachine):
         self.stopped_epochs: set[int] = set()
         self.clean_epoch = 0
         self.newest_token = ""
+        #: When a wake-up was asked for that no iteration has answered yet; None: there is none.
+        self.woken_at_ms: int | None = None
+        self.wake = OwnFills(self.client, scripts).wake
 
     def _tick(self, ms: int) -> None:
         self.now_ms += ms
@@ -125,6 +129,7 @@ class Lifecycle(RuleBasedStateMachine):
             NAME, config_version="v", config_json="{}", slot=1, account="a", by="test"
         )
         if result.started:
+            self.woken_at_ms = None
             assert not self.book, "a run started while orders of an old one are open"
             self.messages.append((result.epoch, 0))
 
@@ -140,8 +145,18 @@ class Lifecycle(RuleBasedStateMachine):
             work = self.due.sweep(name, task_id="t")
             if isinstance(work, IterateAgain):
                 self.messages.append((work.epoch, work.tick))
+                self.woken_at_ms = None
             elif isinstance(work, CleanUp):
                 self.cleanups.append(work.epoch)
+        self._nobody_was_woken_in_vain()
+
+    def _nobody_was_woken_in_vain(self) -> None:
+        """After a sweep: what was asked for long enough ago has been claimed or published."""
+        record = self.instances.read(NAME)
+        if self.woken_at_ms is None or record is None or record.phase is not Phase.RUNNING:
+            return
+        since_ms = max(self.woken_at_ms, record.lease_until_ms)
+        assert self.now_ms <= since_ms + GRACE_MS, "a wake-up was lost"
 
     @precondition(lambda self: self.messages)
     @rule(data=st.data(), again=st.booleans())
@@ -158,11 +173,21 @@ class Lifecycle(RuleBasedStateMachine):
         assert tick is None or before.tick == tick, "an old or future tick claimed"
         assert before.lease_until_ms <= self.now_ms, "two live leases"
         self.newest_token = claimed.token
+        self.woken_at_ms = None
         self.tasks.append(Task(lease=claimed))
+
+    @rule()
+    def wake_up(self) -> None:
+        """Let a feed see a fill, whatever the phase."""
+        answer = self.wake(NAME)
+        assert (answer == "stale") == (self._phase() is not Phase.RUNNING), f"woken: {answer}"
+        if answer != "stale" and self.woken_at_ms is None:
+            self.woken_at_ms = self.now_ms
 
     @precondition(lambda self: self._phase() is Phase.RUNNING)
     @rule()
-    def wake_up(self) -> None:
+    def wake_up_message(self) -> None:
+        """A wake-up message of some time ago, perhaps delivered twice."""
         record = self.instances.read(NAME)
         assert record is not None
         self.messages.append((record.epoch, None))
@@ -235,6 +260,7 @@ class Lifecycle(RuleBasedStateMachine):
             self.messages.append((committed.epoch, committed.tick))
         if committed.wake_up:
             self.messages.append((committed.epoch, None))
+            self.woken_at_ms = None
 
     @precondition(lambda self: self.tasks)
     @rule(data=st.data())
@@ -295,9 +321,11 @@ class Lifecycle(RuleBasedStateMachine):
         """A wake-up that claims, sends nothing and commits."""
         record = self.instances.read(NAME)
         assert record is not None
+        self.wake_up()
         claimed = self.leases.claim(NAME, epoch=record.epoch, tick=None, task_id="t")
         if isinstance(claimed, Lease):
             self.newest_token = claimed.token
+            self.woken_at_ms = None
             self.tasks.append(task := Task(lease=claimed))
             self._end(task)
 

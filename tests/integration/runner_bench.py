@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import ClassVar
 
 import pytest
 import redis
@@ -27,6 +28,9 @@ from tests.fake_venue import FakeVenue, OneVenue
 class RunnerBench:
     """A started instance; `run` an iteration, or `stop` and `clean_up`."""
 
+    #: Of all benches of a test, closed at its end.
+    clients: ClassVar[list[redis.Redis]] = []
+
     def __init__(
         self, url: str, monkeypatch: pytest.MonkeyPatch, instance: LoadedInstance, settings: Settings
     ) -> None:
@@ -35,6 +39,7 @@ class RunnerBench:
         context = open_context(replace(settings, state_url=url))
         self.context: Context = replace(context, venues=OneVenue(self.venue))
         self.client: redis.Redis = context.client
+        self.clients.append(context.client)
         monkeypatch.setitem(loaded._known, INSTANCE_ID, (VERSION, instance))
         self.start()
 
@@ -66,8 +71,11 @@ class RunnerBench:
         self.client.hset(keys.record(INSTANCE_ID), name, str(value))
 
     def run(self, tick: int | None = 0, *, epoch: int = 1) -> tuple[Iteration, ...]:
-        """Deliver one message; a scheduled one is made due first."""
-        self.set_field("due", self.context.instances.now_ms())
+        """Deliver one message; a scheduled one is made due first, a wake-up asked for."""
+        now_ms = self.context.instances.now_ms()
+        self.set_field("due", now_ms)
+        if tick is None:
+            self.set_field("woken", now_ms)
         return self.deliver(tick, epoch=epoch)
 
     def deliver(self, tick: int | None, *, epoch: int = 1) -> tuple[Iteration, ...]:
@@ -76,6 +84,7 @@ class RunnerBench:
 
     def claim(self) -> Lease:
         """Put an iteration of somebody else in flight."""
+        self.set_field("woken", self.context.instances.now_ms())
         claimed = self.context.leases.claim(INSTANCE_ID, epoch=1, tick=None, task_id="its-task")
         assert isinstance(claimed, Lease)
         return claimed

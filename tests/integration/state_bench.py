@@ -74,7 +74,9 @@ class StateBench:
         self.instances.request_stop(NAME, by="test", reason="test", policy=policy or StopPolicy())
 
     def try_claim(self, *, tick: int | None, epoch: int = 1) -> Lease | Refusal:
-        """Ask for the iteration lease."""
+        """Ask for the iteration lease; with a wake-up (no tick) that somebody has asked for."""
+        if tick is None and self.client.hget(keys.record(NAME), "lease_token") is None:
+            self.client.hset(keys.record(NAME), "woken", self.clock.now_ms)
         return self.leases.claim(NAME, epoch=epoch, tick=tick, task_id="its-task")
 
     def claim(self, tick: int | None = 0, *, epoch: int = 1) -> Lease:

@@ -222,6 +222,7 @@ def test_a_wake_up_iterates_and_leaves_the_schedule_alone(bench: RunnerBench, br
     bench.run(0)
     bench.set_field("due", bench.context.instances.now_ms() + 60_000)
     before = bench.record
+    bench.context.own_fills.wake(INSTANCE_ID)
     assert bench.deliver(None) == ()
     assert len(brain.snapshots) == 2
     assert (bench.record.tick, bench.record.due_at_ms) == (before.tick, before.due_at_ms)
@@ -231,9 +232,9 @@ def test_who_comes_while_an_iteration_runs_is_answered_by_a_wake_up_after_it(
     bench: RunnerBench, brain: Brain
 ) -> None:
     answers: list[object] = []
-    brain.meanwhile = lambda: answers.append(bench.deliver(None))
+    brain.meanwhile = lambda: answers.append(bench.context.own_fills.wake(INSTANCE_ID))
     scheduled, wake_up = bench.run(0)
-    assert answers == [()]
+    assert answers == ["again"]
     assert len(brain.snapshots) == 1
     assert (scheduled.tick, wake_up.tick, wake_up.countdown_s) == (1, None, 0.0)
 

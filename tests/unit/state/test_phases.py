@@ -72,6 +72,8 @@ class World:
     def claim(self) -> None:
         """Claim a wake-up."""
         record = self.instances.read(NAME)
+        if record is not None and record.phase is Phase.RUNNING:
+            self.client.hset(keys.record(NAME), "woken", 1)
         claimed = self.leases.claim(NAME, epoch=record.epoch if record else 0, tick=None, task_id="t")
         self.lease = claimed if isinstance(claimed, Lease) else self.lease
 
