@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import signal
+import threading
 from types import FrameType
 
 import click
@@ -12,6 +13,9 @@ import click
 from cli.exit_codes import EPILOG, ExitCode
 from cli.options import debug_option
 from settings import load
+
+#: A supervisor may be asked to wait two seconds for the end.
+END_S = 1.8
 
 
 @click.command(epilog=EPILOG)
@@ -50,6 +54,7 @@ def feed(new_ledger: bool, debug: bool) -> ExitCode:
         context.client,
         watch=watching.read,
         connect=watching.connect,
+        can_open=watching.can_open,
         bookkeeper=Bookkeeper(
             lambda: open_ledger(settings.ledger_url),
             context.client,
@@ -62,6 +67,10 @@ def feed(new_ledger: bool, debug: bool) -> ExitCode:
 
     def end(_: int, __: FrameType | None) -> None:
         service.end()
+        # Whatever hangs: leases end by themselves, and what was not told is read again.
+        last_word = threading.Timer(END_S, os._exit, args=(ExitCode.DONE,))
+        last_word.daemon = True
+        last_word.start()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)

@@ -8,7 +8,8 @@ import structlog
 
 from exchanges.registry import VenueSettings, open_stream
 from feed.watched import Connections, WatchedAccount, WatchedInstance
-from runner.access import access, require_account
+from runner.access import AnotherAccount, access, market_venue, require_account
+from runner.config import ConfigError
 from runner.context import Context
 from runner.loaded import LoadedInstance, load_running
 from state.instances import Phase, Record
@@ -33,7 +34,7 @@ class Watching:
         """Return the accounts to listen to. Raises `redis.RedisError`."""
         now_ms = self._context.instances.now_ms()
         by_account: defaultdict[str, list[WatchedInstance]] = defaultdict(list)
-        for record in self._context.instances.read_all():
+        for record in self._context.instances.read_all(self._note_unreadable):
             is_over = record.phase is Phase.STOPPED and now_ms - (record.stopped_at_ms or 0) > LINGER_MS
             if is_over or not record.account:
                 continue
@@ -42,7 +43,11 @@ class Watching:
                 self._examples[record.account] = loaded
                 by_account[record.account].append(_watched(record, loaded))
         return {
-            account: WatchedAccount(account=account, instances=tuple(instances))
+            account: WatchedAccount(
+                account=account,
+                venue_name=market_venue(self._examples[account].config),
+                instances=tuple(instances),
+            )
             for account, instances in by_account.items()
         }
 
@@ -56,17 +61,29 @@ class Watching:
         stream = open_stream(config.metadata.exchange, settings, found.credentials, venue.clock)
         return Connections(venue=venue, stream=stream)
 
+    def can_open(self, account: str) -> bool:
+        """Tell whether the keys of an account that was read are here."""
+        try:
+            require_account(self._examples[account].config, self._context.settings, account)
+        except (ConfigError, AnotherAccount) as error:
+            self._note_unreadable(account, error)
+            return False
+        return True
+
     def _load(self, record: Record) -> LoadedInstance | None:
         try:
             loaded = load_running(self._context, record.instance_id, record.config_version)
         except Exception as error:  # noqa: BLE001 - one unreadable instance must not silence the others
-            why = f"{type(error).__name__}: {error}"
-            if self._unreadable.get(record.instance_id) != why:
-                log.warning("instance not listened to", instance=record.instance_id, why=why)
-            self._unreadable[record.instance_id] = why
+            self._note_unreadable(record.instance_id, error)
             return None
         self._unreadable.pop(record.instance_id, None)
         return loaded
+
+    def _note_unreadable(self, instance_id: str, error: Exception) -> None:
+        why = f"{type(error).__name__}: {error}"
+        if self._unreadable.get(instance_id) != why:
+            log.warning("instance not listened to", instance=instance_id, why=why)
+        self._unreadable[instance_id] = why
 
 
 def _watched(record: Record, loaded: LoadedInstance) -> WatchedInstance:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 import redis
 import structlog
 
-from exchanges.errors import ExchangeError
+from exchanges.errors import ExchangeError, StreamClosed
 from exchanges.stream import BookChange, OrderUpdate, Pulse, StreamEvent, StreamRefused
 from feed.backoff import Backoff
 from feed.markets import Markets, StreamFrozen
@@ -57,6 +57,8 @@ class AccountFeed:
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"feed {watched.account}", daemon=True)
         self._heard_s = self._pinged_s = 0.0
+        #: Markets that the reconciler was asked to find out about.
+        self._asked_for: frozenset[str] = frozenset()
         #: How the stream stands, a word or two.
         self.standing = "connecting"
 
@@ -102,24 +104,37 @@ class AccountFeed:
         while not self._ended.is_set():
             try:
                 self._listen()
-            except (ExchangeError, redis.RedisError) as error:
+            except Exception as error:  # noqa: BLE001 - the thread's boundary: nobody else would listen
                 if self._ended.is_set():
                     break
-                self.standing = "reconnecting"
-                if isinstance(error, redis.RedisError):
-                    # What it took last may be lost with it.
-                    self._teller.forget_told()
-                self._hide_books()
-                wait_s = self._backoff.next_s()
-                log.warning(
-                    "stream lost",
-                    account=self._watched.account,
-                    error=str(error),
-                    again_in_s=round(wait_s, 2),
-                )
-                self._ended.wait(wait_s)
+                self._note_loss(error)
+                self._ended.wait(self._backoff.next_s())
         self._hide_books()
         self._connections.stream.close()
+
+    def _note_loss(self, error: Exception) -> None:
+        self.standing = "reconnecting"
+        expected = isinstance(error, (ExchangeError, redis.RedisError))
+        log.warning(
+            "stream lost",
+            account=self._watched.account,
+            error=f"{type(error).__name__}: {error}",
+            exc_info=not expected,
+        )
+        if isinstance(error, redis.RedisError):
+            # What it took last may be lost with it.
+            self._teller.forget_told()
+        self._hide_books()
+
+    def distrust(self) -> None:
+        """Tell everything of late again: the state server may have lost what it took last."""
+        self._teller.forget_told()
+        self._reconciler.ask()
+
+    @property
+    def is_alive(self) -> bool:
+        """Tell whether both threads run."""
+        return self._thread.is_alive() and self._reconciler.is_alive
 
     def _hide_books(self) -> None:
         """Take away books that nobody follows any longer: the exchange's own are better than old ones."""
@@ -167,8 +182,10 @@ class AccountFeed:
         updates = [event for event in events if isinstance(event, OrderUpdate)]
         if updates:
             self._teller.tell_updates(updates)
-            if self._teller.unknown_symbols():
+            unknown = self._teller.unknown_symbols()
+            if unknown - self._asked_for:
                 self._reconciler.ask()
+            self._asked_for = unknown
         for event in events:
             if isinstance(event, BookChange):
                 self._markets.take(event)
@@ -176,7 +193,9 @@ class AccountFeed:
                 self._heard_s = time.monotonic()
                 self._wake(self._silence.heard(event.symbol, self._heard_s), "heard again")
             elif isinstance(event, StreamRefused):
-                log.warning("stream refused", account=self._watched.account, error=event.message)
+                # Perhaps the subscription to own fills: without that there is no point in listening.
+                self._connections.venue.clock.invalidate()
+                raise StreamClosed(f"the exchange refused a subscription: {event.code} {event.message}")
 
     def _wake(self, instance_ids: Iterable[str], why: str) -> None:
         for instance_id in instance_ids:

@@ -61,8 +61,10 @@ def catch_up(queue: BookingQueue, events: Events, ledger: Ledger) -> int:
     """
     taken = 0
     while batch := queue.oldest(BATCH):
-        bookings = _readable(batch)
+        bookings, unreadable = _sorted(batch)
         ledger.book(bookings)
+        if unreadable:
+            ledger.put_aside(unreadable)
         # Only now: who dies before has it booked again, which changes nothing.
         queue.done(batch)
         taken += len(batch)
@@ -72,14 +74,17 @@ def catch_up(queue: BookingQueue, events: Events, ledger: Ledger) -> int:
     return taken
 
 
-def _readable(batch: Sequence[Waiting]) -> list[Booking]:
-    bookings = []
+def _sorted(batch: Sequence[Waiting]) -> tuple[list[Booking], list[tuple[str, str]]]:
+    """Return what can be read, and what cannot with the reason: a newer version's, perhaps."""
+    bookings: list[Booking] = []
+    unreadable = []
     for entry in batch:
         try:
             bookings.append(from_json(entry.text))
         except ValueError as error:
-            log.error("booking cannot be read, left out", stream_id=entry.stream_id, error=str(error)[:500])
-    return bookings
+            log.error("booking cannot be read, put aside", stream_id=entry.stream_id, error=str(error)[:500])
+            unreadable.append((entry.text, str(error)[:500]))
+    return bookings, unreadable
 
 
 def _booking(event: Event) -> EventBooking:
@@ -141,7 +146,7 @@ class Bookkeeper:
         self.ledger: Ledger | None = None
         self._look_at_age_s = 0.0
         #: What is wrong, empty when nothing is.
-        self.trouble = ""
+        self._trouble = ""
 
     def start(self) -> None:
         """Begin."""
@@ -160,14 +165,13 @@ class Bookkeeper:
         while not self._ended.is_set():
             try:
                 self._work()
-            except (LedgerError, redis.RedisError) as error:
-                self._note_trouble(str(error))
+                if self._trouble:
+                    log.info("ledger works again", waiting=self._queue.length())
+                self._trouble, pause_s = "", FIRST_PAUSE_S
+            except Exception as error:  # noqa: BLE001 - the thread's boundary: its death would not be noticed
+                self._note_trouble(error)
                 self._ended.wait(pause_s)
                 pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
-            else:
-                if self.trouble:
-                    log.info("ledger works again", waiting=self._queue.length())
-                self.trouble, pause_s = "", FIRST_PAUSE_S
         if self.ledger is not None:
             self.ledger.close()
 
@@ -180,6 +184,8 @@ class Bookkeeper:
                 ledger.close()
                 raise
             self.ledger = ledger
+        # Each time: another one may have taken its place since.
+        require_its_ledger(self._queue, self.ledger)
         if catch_up(self._queue, self._events, self.ledger) == 0:
             self._prune(self.ledger)
             self._queue.wait(self.ledger.cursor(EVENTS_CURSOR) or "0-0", timeout_s=WAIT_S)
@@ -195,7 +201,9 @@ class Bookkeeper:
         if pruned is not None:
             log.info("ledger pruned", **asdict(pruned))
 
-    def _note_trouble(self, trouble: str) -> None:
-        if trouble != self.trouble:  # one line for an outage, not one for each try
-            log.warning("ledger does not book, bookings wait", error=trouble)
-        self.trouble = trouble
+    def _note_trouble(self, error: Exception) -> None:
+        trouble = f"{type(error).__name__}: {error}"
+        if trouble != self._trouble:  # one line for an outage, not one for each try
+            expected = isinstance(error, (LedgerError, redis.RedisError))
+            log.warning("ledger does not book, bookings wait", error=trouble, exc_info=not expected)
+        self._trouble = trouble

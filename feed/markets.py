@@ -20,7 +20,7 @@ from state.market_data import MarketData
 log = structlog.get_logger(__name__)
 
 #: Levels of each side that iterations get.
-LEVELS = 20
+LEVELS = 50
 #: A book is kept at most this often; the first change after a pause at once.
 LEAST_GAP_S = 0.05
 #: Between two tries to get a snapshot.
@@ -128,8 +128,15 @@ class Markets:
         while (book := self._questions.get()) is not None:
             try:
                 snapshot: DepthSnapshot | None = self._venue.depth_snapshot(book.symbol)
-            except (ExchangeError, redis.RedisError) as error:
-                log.info("no snapshot of the book", symbol=book.symbol, error=str(error))
+            except Exception as error:
+                # The thread's boundary: without an answer nobody would ask again.
+                expected = isinstance(error, (ExchangeError, redis.RedisError))
+                log.warning(
+                    "no snapshot of the book",
+                    symbol=book.symbol,
+                    error=f"{type(error).__name__}: {error}",
+                    exc_info=not expected,
+                )
                 snapshot = None
             self._answers.put((book, snapshot))
 

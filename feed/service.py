@@ -6,7 +6,7 @@ import math
 import secrets
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import redis
 import structlog
@@ -20,9 +20,10 @@ from feed.telling import Teller
 from feed.watched import Connect, Watch, WatchedAccount
 from ledger.errors import LedgerUnavailable
 from ledger.queries import OrderRecord, open_orders
+from state.bookings import BookingQueue
 from state.client_ids import slot_owner
 from state.events import Events
-from state.feeds import LEASE_MS, Feeds
+from state.feeds import LEASE_MS, FeedProcess, Feeds
 from state.instances import Instances
 from state.market_data import MarketData
 from state.own_fills import OwnFills
@@ -36,6 +37,8 @@ ROUND_S = 0.25
 READ_AGAIN_S = 5.0
 #: An account that cannot be opened is tried again after this long.
 TRY_AGAIN_S = 5.0
+#: An account that nobody has held for this long is taken by whoever can, whatever its share.
+LEFT_OVER_S = 2.0
 #: Time for the accounts to end in, and for the bookkeeper after them.
 STOP_S = 1.0
 BOOKKEEPER_S = 0.3
@@ -51,8 +54,10 @@ class FeedService:
         *,
         watch: Watch,
         connect: Connect,
+        can_open: Callable[[str], bool],
         bookkeeper: Bookkeeper,
     ) -> None:
+        """Nothing begins yet. `can_open` tells whether the keys of an account are here, and asks nobody."""
         self._name = name
         self._client = client
         scripts = Scripts(client)
@@ -63,6 +68,7 @@ class FeedService:
         self._events = Events(client)
         self._watch = watch
         self._connect = connect
+        self._can_open = can_open
         self._bookkeeper = bookkeeper
         self._token = secrets.token_hex(8)
         self._running: dict[str, AccountFeed] = {}
@@ -71,6 +77,9 @@ class FeedService:
         self._watched: Mapping[str, WatchedAccount] = {}
         self._read_s = -math.inf
         self._last_event = "$"
+        self._server_run_id = ""
+        #: Accounts that nobody holds, to since when, monotonic seconds.
+        self._free_since_s: dict[str, float] = {}
         self._ended = threading.Event()
 
     def end(self) -> None:
@@ -85,14 +94,18 @@ class FeedService:
             while not self._ended.is_set():
                 try:
                     self._round()
-                except redis.RedisError as error:
+                except Exception as error:
+                    # The process's boundary: what one record or one account does must not end the others.
                     if not is_failing:
-                        log.warning("state server does not answer, trying on", error=str(error))
+                        expected = isinstance(error, redis.RedisError)
+                        text = f"{type(error).__name__}: {error}"
+                        log.warning("round failed, trying on", error=text, exc_info=not expected)
                     is_failing = True
                     self._ended.wait(ROUND_S)
                 else:
                     if is_failing:
-                        log.info("state server answers again")
+                        log.info("rounds work again")
+                        self._distrust_server()
                     is_failing = False
         finally:
             self._close()
@@ -106,7 +119,8 @@ class FeedService:
         self._feeds.heartbeat(
             self._name,
             {account: feed.standing for account, feed in self._running.items()},
-            self._instances.now_ms(),
+            at_ms=self._instances.now_ms(),
+            cannot_open=[account for account in self._watched if not self._can_open(account)],
         )
         self._wait_for_change()
 
@@ -115,9 +129,22 @@ class FeedService:
             return
         self._watched = self._watch()
         self._read_s = time.monotonic()
+        self._look_at_server()
         for account, feed in self._running.items():
             if account in self._watched and self._watched[account] != feed.watched:
                 feed.watch(self._watched[account])
+
+    def _look_at_server(self) -> None:
+        """Notice a restart of the state server that broke no connection in use: it may have lost a second."""
+        run_id = str(self._client.info("server")["run_id"])
+        if self._server_run_id and run_id != self._server_run_id:
+            log.warning("state server was restarted, everything of late is told again")
+            self._distrust_server()
+        self._server_run_id = run_id
+
+    def _distrust_server(self) -> None:
+        for feed in self._running.values():
+            feed.distrust()
 
     def _wait_for_change(self) -> None:
         """Wait a round, or until an instance starts or stops: its streams are wanted at once."""
@@ -134,26 +161,41 @@ class FeedService:
             self._ended.wait(max(0.0, ROUND_S - (time.monotonic() - begun_s)))
 
     def _keep_leases(self) -> None:
-        for account in list(self._running):
+        for account, feed in list(self._running.items()):
             if account not in self._watched:
                 self._stop([account], "nothing of it runs any more")
+            elif not feed.is_alive:
+                self._stop([account], "its threads have ended")
             elif not self._feeds.hold(account, self._token):
                 self._stop([account], "another process has it", release=False)
 
     def _take_share(self) -> None:
+        """Take free accounts up to our share; of one that stays free, nobody else seems to have the keys."""
         processes = self._feeds.processes(now_ms=self._instances.now_ms())
         others = [process for process in processes if process.name != self._name]
         share = math.ceil(len(self._watched) / (len(others) + 1))
-        if others and len(self._running) > share:
-            # One at a time; whoever has less takes it.
-            self._stop([next(iter(self._running))], "others have less")
-            return
-        for account in self._watched:
-            if len(self._running) >= share:
-                return
-            is_resting = time.monotonic() < self._broken.get(account, -math.inf)
-            if account not in self._running and not is_resting and self._feeds.hold(account, self._token):
+        if len(self._running) > share:
+            self._give_up_one([process for process in others if len(process.accounts) < share])
+        now_s = time.monotonic()
+        free = [account for account in self._watched if account not in self._running]
+        self._free_since_s = {a: self._free_since_s.get(a, now_s) for a in free}
+        for account in free:
+            is_over_share = len(self._running) >= share
+            is_left_over = now_s - self._free_since_s[account] > LEFT_OVER_S
+            is_resting = now_s < self._broken.get(account, -math.inf)
+            if is_resting or (is_over_share and not is_left_over) or not self._can_open(account):
+                continue
+            if self._feeds.hold(account, self._token):
                 self._start(self._watched[account])
+            else:
+                del self._free_since_s[account]
+
+    def _give_up_one(self, others: Sequence[FeedProcess]) -> None:
+        """Give up an account that one of `others` has the keys of, one at a time."""
+        for account in self._running:
+            if any(account not in process.cannot_open for process in others):
+                self._stop([account], "others have less")
+                return
 
     def _start(self, watched: WatchedAccount) -> None:
         account = watched.account
@@ -164,6 +206,7 @@ class FeedService:
             self._broken[account] = time.monotonic() + TRY_AGAIN_S
             self._feeds.release(account, self._token)
             return
+        self._broken.pop(account, None)
         teller = Teller(account, self._own_fills, lambda slot: slot_owner(self._client, account, slot))
         markets = Markets(watched.venue_name, connections.venue, self._market_data)
         reconciler = Reconciler(
@@ -173,6 +216,7 @@ class FeedService:
             teller,
             lambda: self._believed_open(account),
             self._instances.now_ms,
+            BookingQueue(self._client).length,
         )
         feed = AccountFeed(watched, connections, markets, teller, reconciler, self._own_fills)
         self._running[account] = feed

@@ -7,6 +7,9 @@ from collections.abc import Iterable
 
 from feed.watched import WatchedInstance
 
+#: Every symbol is heard about once a second (its ticker), so less is no silence.
+LEAST_SILENCE_S = 2.0
+
 
 class Silence:
     """Tells the moment a symbol goes silent for an instance, and the moment it is heard again. No clock.
@@ -45,7 +48,8 @@ class Silence:
                 heard_s = self._heard_s.get(each.symbol)
                 if not each.is_running or each.max_silence_s is None or heard_s is None:
                     continue
-                if each.instance_id not in self._silent and now_s - heard_s > each.max_silence_s:
+                allowed_s = max(each.max_silence_s, LEAST_SILENCE_S)
+                if each.instance_id not in self._silent and now_s - heard_s > allowed_s:
                     self._silent[each.instance_id] = each.symbol
                     found.append(each.instance_id)
         return tuple(found)

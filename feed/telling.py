@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from itertools import islice
 
 import structlog
 
@@ -21,6 +22,11 @@ log = structlog.get_logger(__name__)
 
 #: Fills remembered as told; beyond, one that is shown again is told again, and booked once all the same.
 TOLD_KEPT = 50_000
+
+#: Fills of one step.
+AT_ONCE = 500
+#: Client order ids are unsigned 32-bit integers (Backpack's `clientId`); a larger one is none of ours.
+LARGEST_CLIENT_ID = 2**32 - 1
 
 FillKey = tuple[str, str, str]
 
@@ -40,6 +46,8 @@ class Teller:
         self._instruments: dict[str, Instrument] = {}
         #: Fills of symbols whose instrument is not known yet, with who saw them.
         self._waiting: list[tuple[Fill, str]] = []
+        #: Symbols of which nobody can tell what they trade.
+        self._left_out: set[str] = set()
 
     def watch(self, watched: WatchedAccount) -> None:
         """Learn whose slots are whose."""
@@ -60,6 +68,12 @@ class Teller:
         with self._lock:
             return frozenset(fill.symbol for fill, _ in self._waiting)
 
+    def leave_out(self, symbols: Collection[str]) -> None:
+        """Forget the fills that wait for markets of which nobody can tell what they trade."""
+        with self._lock:
+            self._waiting = [each for each in self._waiting if each[0].symbol not in symbols]
+            self._left_out |= set(symbols)
+
     def tell_updates(self, updates: Sequence[OrderUpdate]) -> None:
         """Tell what a stream said, in one step. Raises `redis.RedisError`; then nothing was told."""
         fills = [(each.fill, "stream") for each in updates if each.fill is not None]
@@ -75,8 +89,15 @@ class Teller:
         self._tell(fills, [News(booking=order.model_dump_json()) for order in orders])
 
     def tell_fills(self, fills: Iterable[Fill], source: str) -> int:
-        """Tell the fills that were not told yet; return how many. Raises `redis.RedisError`."""
-        return self._tell([(fill, source) for fill in fills], [])
+        """Tell the fills that were not told yet; return how many.
+
+        Raises `redis.RedisError`; what was told until then is told.
+        """
+        told, each = 0, iter([(fill, source) for fill in fills])
+        # In parts, so that the thread of the stream need not wait for a long history.
+        while part := list(islice(each, AT_ONCE)):
+            told += self._tell(part, [])
+        return told
 
     def tell_orders(self, orders: Iterable[OpenOrder], at_ms: int) -> None:
         """Tell how orders stood at `at_ms`, exchange time. Raises `redis.RedisError`."""
@@ -109,16 +130,16 @@ class Teller:
     def _tell(self, fills: Sequence[tuple[Fill, str]], more: Sequence[News]) -> int:
         # Under the lock, so that what one thread is about to tell the other does not tell as well.
         with self._lock:
-            news, new = [], []
+            new: dict[FillKey, News] = {}
             for fill, source in fills:
                 key = (fill.symbol, fill.order_id, fill.trade_id)
-                if key in self._told or key in new:
+                if key in self._told or key in new or fill.symbol in self._left_out:
                     continue
                 if fill.symbol not in self._instruments:
                     self._waiting.append((fill, source))
                     continue
-                new.append(key)
-                news.append(self._fill_news(fill, source))
+                new[key] = self._fill_news(fill, source)
+            news = list(new.values())
             woken = self._own_fills.tell([*news, *more])
             self._told |= dict.fromkeys(new)
             while len(self._told) > TOLD_KEPT:
@@ -192,7 +213,7 @@ class Teller:
         What is watched lags behind a restart, so the run is asked for now: an order that was heard of before
         can be no later run's. What is older than the run has its epoch from whoever placed the order.
         """
-        if client_order_id is None:
+        if client_order_id is None or client_order_id > LARGEST_CLIENT_ID:
             return "", 0
         slot = decode(client_order_id).slot
         if slot not in self._owners:

@@ -30,12 +30,9 @@ class WatchedAccount:
     """An account and its instances."""
 
     account: str
+    #: Under this name market data of its exchange is kept.
+    venue_name: str
     instances: tuple[WatchedInstance, ...]
-
-    @property
-    def venue_name(self) -> str:
-        """Return the name under which market data of its exchange is kept."""
-        return self.account.partition(":")[0]
 
     @property
     def symbols(self) -> frozenset[str]:

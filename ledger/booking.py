@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -117,6 +118,23 @@ def _put_aside(connection: Connection, refused: Iterable[tuple[Booking, str]]) -
         )
     insert_missing(connection, schema.rejected, found)
     return BookResult(rejected=len(found))
+
+
+def put_aside_unread(connection: Connection, refused: Iterable[tuple[str, str]]) -> None:
+    """Keep texts that are no bookings, each with the reason, for whoever knows what they were."""
+    found = [
+        {
+            "digest": hashlib.sha256(text.encode()).hexdigest(),
+            "kind": "unreadable",
+            "account": "",
+            "instance_id": "",
+            "reason": reason,
+            # Whatever it is: as a JSON text both databases take it.
+            "booking": json.dumps(text),
+        }
+        for text, reason in refused
+    ]
+    insert_missing(connection, schema.rejected, found)
 
 
 class _Batch:

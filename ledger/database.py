@@ -63,6 +63,11 @@ class Ledger:
                 booking.put_meta(connection, f"cursor:{name}", value)
         return result
 
+    def put_aside(self, texts: Sequence[tuple[str, str]]) -> None:
+        """Keep texts that cannot be read as bookings in `rejected`, each with the reason."""
+        with self.writing() as connection:
+            booking.put_aside_unread(connection, texts)
+
     def cursor(self, name: str) -> str | None:
         """Return what was last given to `book` as the cursor `name`, None for nothing."""
         with self.reading() as connection:

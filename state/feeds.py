@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -25,6 +25,8 @@ class FeedProcess:
     accounts: Mapping[str, str]
     #: State server's time of its last heartbeat, ms.
     seen_at_ms: int
+    #: Accounts that it has no keys for.
+    cannot_open: tuple[str, ...] = ()
 
 
 class Feeds:
@@ -47,9 +49,12 @@ class Feeds:
         """Give an account up."""
         self._scripts.call("release_feed", [keys.feed_lease(account)], [token])
 
-    def heartbeat(self, name: str, accounts: Mapping[str, str], at_ms: int) -> None:
-        """Tell that a feed process lives, and how each of its accounts stands."""
-        text = json.dumps({"accounts": dict(accounts), "at_ms": at_ms})
+    def heartbeat(
+        self, name: str, accounts: Mapping[str, str], *, at_ms: int, cannot_open: Sequence[str] = ()
+    ) -> None:
+        """Tell that a feed process lives, how each of its accounts stands, and which it cannot open."""
+        beat = {"accounts": dict(accounts), "cannot_open": list(cannot_open), "at_ms": at_ms}
+        text = json.dumps(beat)
         self._client.hset(keys.FEEDS, name, text)
 
     def forget(self, name: str) -> None:
@@ -61,7 +66,12 @@ class Feeds:
         found = cast("dict[str, str]", self._client.hgetall(keys.FEEDS))
         beats = ((name, json.loads(text)) for name, text in sorted(found.items()))
         return tuple(
-            FeedProcess(name=name, accounts=beat["accounts"], seen_at_ms=int(beat["at_ms"]))
+            FeedProcess(
+                name=name,
+                accounts=beat["accounts"],
+                seen_at_ms=int(beat["at_ms"]),
+                cannot_open=tuple(beat["cannot_open"]),
+            )
             for name, beat in beats
             if now_ms - int(beat["at_ms"]) <= within_ms
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, cast
@@ -188,14 +188,28 @@ class Instances:
         values = cast("list[str | None]", self._client.hmget(keys.record(instance_id), RECORD_FIELDS))
         return _record(instance_id, values)
 
-    def read_all(self) -> tuple[Record, ...]:
-        """Return the record of every instance ever started, by id."""
+    def read_all(self, unreadable: Callable[[str, ValueError], None] | None = None) -> tuple[Record, ...]:
+        """Return the record of every instance ever started, by id.
+
+        A record that cannot be read, a newer version's perhaps, is told to `unreadable` and left out; without
+        that its `ValueError` is raised.
+        """
         names = sorted(cast("set[str]", self._client.smembers(keys.INSTANCES)))
         pipeline = self._client.pipeline(transaction=False)
         for name in names:
             pipeline.hmget(keys.record(name), RECORD_FIELDS)
-        records = (_record(name, values) for name, values in zip(names, pipeline.execute(), strict=True))
-        return tuple(record for record in records if record is not None)
+        found = []
+        for name, values in zip(names, pipeline.execute(), strict=True):
+            try:
+                record = _record(name, values)
+            except ValueError as error:
+                if unreadable is None:
+                    raise
+                unreadable(name, error)
+                continue
+            if record is not None:
+                found.append(record)
+        return tuple(found)
 
     def run_data(self, instance_id: str, slot: int) -> RunData:
         """Return what the run has saved by now. Changes nothing."""

@@ -188,9 +188,9 @@ def test_the_doctor_says_what_to_do_about_eviction(bench: Bench) -> None:
 
 def test_the_doctor_knows_who_listens_and_whose_stream_is_lost(bench: Bench) -> None:
     feeds = Feeds(bench.client, Scripts(bench.client))
-    feeds.heartbeat("feed@test", {"backpack:1": "streaming"}, bench.instances.now_ms())
+    feeds.heartbeat("feed@test", {"backpack:1": "streaming"}, at_ms=bench.instances.now_ms())
     assert levels(bench)["feed"] == "ok"
-    feeds.heartbeat("feed@test", {"backpack:1": "reconnecting"}, bench.instances.now_ms())
+    feeds.heartbeat("feed@test", {"backpack:1": "reconnecting"}, at_ms=bench.instances.now_ms())
     assert levels(bench)["feed"] == "warn"
     assert "backpack:1 reconnecting" in bench.run("doctor").out
 

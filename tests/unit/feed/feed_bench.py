@@ -114,6 +114,8 @@ class FeedBench:
         #: What the ledger takes for open.
         self.believed: tuple[OrderRecord, ...] = ()
         self.owners: Mapping[int, str] = {}
+        #: Bookings that wait for the ledger, as the reconciler is told.
+        self.waiting = 0
         self.teller = Teller(ACCOUNT, self.own_fills, lambda slot: self.owners.get(slot, ""))
         self.markets = Markets("backpack-simulated", self.venue, self.market_data)
         self.reconciler = Reconciler(
@@ -123,6 +125,7 @@ class FeedBench:
             self.teller,
             lambda: self.believed,
             self.instances.now_ms,
+            lambda: self.waiting,
         )
         self.feed = AccountFeed(
             watched(),
@@ -160,7 +163,7 @@ def watched(*, is_running: bool = True, max_silence_s: float | None = None) -> W
         is_running=is_running,
         max_silence_s=max_silence_s,
     )
-    return WatchedAccount(account=ACCOUNT, instances=(instance,))
+    return WatchedAccount(account=ACCOUNT, venue_name="backpack-simulated", instances=(instance,))
 
 
 def filled(fill: Fill) -> OrderUpdate:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
-from exchanges.errors import StreamClosed
+from exchanges.errors import Refused, StreamClosed
+from exchanges.stream import OrderUpdate, StreamRefused
 from feed import account
 from state.bookings import BookingQueue
 from tests.factories import INSTANCE_ID, SYMBOL, fill, instrument
@@ -148,3 +151,59 @@ def test_books_are_taken_away_when_nothing_of_their_market_runs_any_more(bench: 
     wait_until(lambda: bench.market_data.read("backpack-simulated", SYMBOL) is not None)
     bench.feed.watch(watched(is_running=False))
     wait_until(lambda: bench.market_data.read("backpack-simulated", SYMBOL) is None)
+
+
+def test_a_refused_subscription_is_no_stream(bench: FeedBench) -> None:
+    started(bench)
+    bench.stream.bring(StreamRefused(code=4004, message="Invalid signature"))
+    wait_until(lambda: bench.stream.opened == 2)
+    wait_until(lambda: len(bench.venue.names("account_fills")) == 2)
+
+
+def test_a_fault_of_our_own_does_not_end_the_thread(
+    bench: FeedBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started(bench)
+    failures = iter([ValueError("a bug")] * 2)
+    tell = bench.teller.tell_updates
+
+    def fail_twice(updates: Sequence[OrderUpdate]) -> None:
+        for failure in failures:
+            raise failure
+        tell(updates)
+
+    monkeypatch.setattr(bench.teller, "tell_updates", fail_twice)
+    bench.stream.bring(filled(fill("t1")))
+    wait_until(lambda: bench.stream.opened == 2)
+    bench.stream.bring(filled(fill("t2")))
+    wait_until(lambda: bench.stream.opened == 3)
+    bench.stream.bring(filled(fill("t3")))
+    wait_until(lambda: "t3" in fills_told(bench))
+    assert bench.feed.is_alive
+
+
+def test_a_market_that_cannot_be_read_is_asked_for_once(bench: FeedBench) -> None:
+    bench.venue.always["instrument"] = lambda symbol: (
+        bench.venue.the_instrument if symbol == SYMBOL else _refuse(symbol)
+    )
+    bench.venue.filled.append(fill("t1"))
+    started(bench)
+    for n in range(20):
+        bench.stream.bring(filled(fill(f"x{n}", symbol="WEATHER_2027")))
+    wait_until(lambda: "WEATHER_2027" in bench.venue.about("instrument"))
+    bench.stream.bring(filled(fill("t2")))
+    wait_until(lambda: fills_told(bench)[-1:] == ["t2"])
+    assert "t1" in fills_told(bench)
+    assert bench.venue.about("instrument").count("WEATHER_2027") == 1
+
+
+def _refuse(symbol: str) -> None:
+    raise Refused(f"{symbol} is a PREDICTION market")
+
+
+def test_after_distrust_what_was_told_is_told_again(bench: FeedBench) -> None:
+    bench.venue.filled.append(fill("t1"))
+    started(bench)
+    wait_until(lambda: fills_told(bench) == ["t1"])
+    bench.feed.distrust()
+    wait_until(lambda: fills_told(bench) == ["t1", "t1"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from feed.bookkeeper import (
     prune_once_a_day,
     require_its_ledger,
 )
-from ledger import queries
+from ledger import glances, queries
 from ledger.bookings import FillBooking
 from ledger.database import Ledger, open_ledger
 from ledger.errors import LedgerUnavailable
@@ -119,6 +121,26 @@ def test_a_booking_that_cannot_be_read_does_not_block_those_behind_it(
     catch_up(queue, Events(redis_client), ledger)
     assert trades(ledger) == ["1"]
     assert queue.length() == 0
+    (aside,) = glances.rejected(ledger, 10)
+    assert (aside.kind, json.loads(aside.booking)) == ("unreadable", '{"kind":"riddle"}')
+
+
+def test_a_ledger_that_was_replaced_takes_nothing_any_more(
+    queue: BookingQueue, ledger: Ledger, redis_client: redis.Redis
+) -> None:
+    keep = Retention(days=36_500, details_days=36_500)
+    bookkeeper = Bookkeeper(lambda: ledger, redis_client, retention=keep)
+    bookkeeper.start()
+    try:
+        wait_until(lambda: queue.registered_ledger() == ledger.ledger_id)
+        queue.claim_ledger("a new one", replace=True)
+        wait_until(lambda: bookkeeper._trouble != "")
+        queue.add([fill("1")])
+        time.sleep(0.3)
+        assert queue.length() == 1
+    finally:
+        bookkeeper.stop()
+        bookkeeper.join(5)
 
 
 def test_lifecycle_events_become_runs(queue: BookingQueue, ledger: Ledger, redis_client: redis.Redis) -> None:
@@ -163,7 +185,6 @@ def test_the_thread_books_at_once_and_survives_a_database_that_comes_late(
         wait_until(lambda: queue.length() == 0)
         queue.add([fill("2")])
         wait_until(lambda: queue.length() == 0)
-        assert bookkeeper.trouble == ""
         assert bookkeeper.ledger is not None
         assert trades(bookkeeper.ledger) == ["1", "2"]
     finally:

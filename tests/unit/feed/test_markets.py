@@ -10,7 +10,7 @@ import pytest
 
 from exchanges.base import DepthSnapshot
 from exchanges.errors import Unavailable
-from feed.markets import QUIET_S, STREAM_LAG_S, Markets, StreamFrozen
+from feed.markets import LEVELS, QUIET_S, STREAM_LAG_S, Markets, StreamFrozen
 from state.market_data import StreamedBook
 from tests.factories import SYMBOL
 from tests.support import wait_until
@@ -176,14 +176,14 @@ def test_the_levels_that_iterations_get_are_no_more_than_needed(
     markets: Markets, bench: FeedBench, clock: Clock
 ) -> None:
     wait_until(loaded(markets, bench))
-    for number in range(1, 41):
+    for number in range(1, 81):
         markets.take(change(number, bid=f"{90 + number / 100:.2f}", at_ms=2_000_000 + number))
 
     def full() -> bool:
         clock.now_s += 0.1
         markets.work()
         found = kept(bench)
-        return found is not None and len(found.book.bids) == 20
+        return found is not None and len(found.book.bids) == LEVELS
 
     wait_until(full)
 

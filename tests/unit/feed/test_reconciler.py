@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
 import redis
 
-from exchanges.errors import Unavailable
+from exchanges.base import FillsPage
+from exchanges.errors import Refused, Unavailable
 from feed.reconciler import OVERLAP_MS
 from ledger.errors import LedgerUnavailable
 from ledger.queries import OrderRecord
 from market.orders import OrderStatus
 from market.position import FundingPayment
-from state.bookings import BookingQueue
+from state.bookings import MOST_WAITING, BookingQueue
 from tests.factories import ACCOUNT, INSTANCE_ID, fill, instrument, open_order
 from tests.unit.feed.feed_bench import FeedBench, watched
 
@@ -107,7 +109,7 @@ def test_an_order_that_the_ledger_takes_for_open_and_no_list_shows_is_asked_for(
     ready.venue.ended["1"] = replace(open_order("1"), status=OrderStatus.CANCELLED)
     ready.reconciler.reconcile()
     assert ready.venue.about("find_ended") == ["1"]
-    assert [(o["order_id"], o["status"]) for o in told(ready, "order")] == [("2", "new"), ("1", "cancelled")]
+    assert [(o["order_id"], o["status"]) for o in told(ready, "order")] == [("1", "cancelled")]
 
 
 def test_a_young_order_is_left_to_the_stream(ready: FeedBench) -> None:
@@ -131,3 +133,61 @@ def test_fills_of_markets_that_nobody_watches_are_told_with_their_market(bench: 
     bench.venue.filled.append(fill("t1"))
     bench.reconciler.reconcile()
     assert [booking["base_asset"] for booking in told(bench, "fill")] == ["SOL"]
+
+
+def test_what_the_ledger_knows_already_is_not_told_every_minute(ready: FeedBench) -> None:
+    ready.venue.rest(open_order("1"), open_order("2"))
+    ready.believed = (record("1"), replace(record("2"), executed=Decimal("0.4")))
+    ready.reconciler.reconcile()
+    assert [each["order_id"] for each in told(ready, "order")] == ["2"]
+
+
+def test_a_gap_of_many_fills_is_read_part_by_part(ready: FeedBench) -> None:
+    parts = {
+        1_000_000 - OVERLAP_MS: FillsPage(fills=(fill("t1", filled_at_ms=1_500_000),), is_complete=False),
+        1_500_000: FillsPage(fills=(fill("t1", filled_at_ms=1_500_000), fill("t2")), is_complete=True),
+    }
+    ready.venue.always["account_fills"] = lambda since_ms: parts[since_ms]
+    assert ready.reconciler.reconcile() == 2
+    assert ready.venue.about("account_fills") == list(parts)
+
+
+def test_the_cursor_of_a_gap_read_in_part_stays_where_the_part_ends(ready: FeedBench) -> None:
+    ready.feeds.move_cursor(ACCOUNT, "fills", 1_000_000)
+    pages = iter([FillsPage(fills=(fill("t1", filled_at_ms=1_500_000),), is_complete=False)])
+
+    def page(_: int) -> FillsPage:
+        for found in pages:
+            return found
+        raise Unavailable("away")
+
+    ready.venue.always["account_fills"] = page
+    with pytest.raises(Unavailable):
+        ready.reconciler.reconcile()
+    assert ready.feeds.cursor(ACCOUNT, "fills") == 1_500_000
+
+
+def test_with_the_ledgers_queue_full_fills_are_read_later_and_told_again(ready: FeedBench) -> None:
+    ready.venue.filled.append(fill("t1"))
+    assert ready.reconciler.reconcile() == 1
+    cursor_ms = ready.feeds.cursor(ACCOUNT, "fills")
+    ready.waiting = MOST_WAITING
+    assert ready.reconciler.reconcile() == 0
+    assert ready.feeds.cursor(ACCOUNT, "fills") == cursor_ms
+    ready.waiting = 0
+    assert ready.reconciler.reconcile() == 1
+
+
+def test_an_order_that_cannot_be_asked_for_holds_up_nothing(ready: FeedBench) -> None:
+    ready.believed = tuple(record(str(n)) for n in range(60))
+    ready.venue.always["find_ended"] = lambda _: _refuse()
+    ready.reconciler.reconcile()
+    assert told(ready, "snapshot") != []
+    first = set(ready.venue.about("find_ended"))
+    ready.reconciler.reconcile()
+    # Those that were left over come next.
+    assert len(first | set(ready.venue.about("find_ended"))) == 60
+
+
+def _refuse() -> None:
+    raise Refused("no")

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 import redis
 
 from cli.stack.valkey import ValkeyServer
+from feed.account import AccountFeed
 from feed.bookkeeper import Bookkeeper, Retention
-from feed.service import FeedService
+from feed.service import LEFT_OVER_S, FeedService
 from feed.watched import Connections, WatchedAccount
 from ledger.database import open_ledger
 from state.connection import connect
@@ -29,16 +30,26 @@ ACCOUNTS = ("v:a", "v:b", "v:c", "v:d")
 class Process:
     """A feed process as a thread, with a connection of its own."""
 
-    def __init__(self, name: str, url: str, folder: Path, accounts: dict[str, WatchedAccount]) -> None:
+    def __init__(
+        self,
+        name: str,
+        url: str,
+        folder: Path,
+        accounts: dict[str, WatchedAccount],
+        keyless: frozenset[str] = frozenset(),
+    ) -> None:
         self.client = connect(url)
         self.streams: dict[str, FakeStream] = {}
         self.accounts = accounts
         self.unreachable: set[str] = set()
+        #: Accounts of which it has no keys.
+        self.keyless = keyless
         self.service = FeedService(
             name,
             self.client,
             watch=self.watch,
             connect=self.connect,
+            can_open=lambda account: account not in self.keyless,
             bookkeeper=Bookkeeper(
                 lambda: open_ledger(f"sqlite:///{folder}/ledger.sqlite"), self.client, retention=KEEP
             ),
@@ -75,13 +86,14 @@ class Fleet:
         self._url, self._folder = url, folder
         self.feeds = Feeds(client, Scripts(client))
         self.accounts = {
-            name: WatchedAccount(account=name, instances=watched().instances) for name in ACCOUNTS
+            name: WatchedAccount(account=name, venue_name="v", instances=watched().instances)
+            for name in ACCOUNTS
         }
         self.running: dict[str, Process] = {}
 
-    def add(self, name: str) -> Process:
-        """Start a process."""
-        self.running[name] = Process(name, self._url, self._folder, self.accounts)
+    def add(self, name: str, *, keyless: Collection[str] = ()) -> Process:
+        """Start a process, without the keys of some accounts."""
+        self.running[name] = Process(name, self._url, self._folder, self.accounts, frozenset(keyless))
         return self.running[name]
 
     def shares(self) -> dict[str, int]:
@@ -136,6 +148,65 @@ def test_an_account_without_keys_does_not_keep_the_others_from_being_heard(fleet
     fleet.add("one").unreachable.add("v:a")
     wait_until(lambda: fleet.shares().get("one", 0) >= 3)
     wait_until(lambda: fleet.running["one"].client.get("cleanbook:feed:lease:v:a") is None)
+
+
+def test_an_account_that_only_one_process_can_open_stays_with_it(fleet: Fleet) -> None:
+    two = fleet.add("two")
+    wait_until(lambda: fleet.shares() == {"two": 4})
+    opened = dict(two.streams)
+    fleet.add("one", keyless={"v:b", "v:c", "v:d"})
+    wait_until(lambda: fleet.shares() == {"one": 1, "two": 3})
+    # The others are not offered round: nobody would listen meanwhile.
+    time.sleep(2 * LEFT_OVER_S)
+    assert fleet.shares() == {"one": 1, "two": 3}
+    assert two.streams == opened
+
+
+def test_what_nobody_takes_within_its_share_is_taken_beyond_it(fleet: Fleet) -> None:
+    fleet.add("one", keyless={"v:b", "v:c", "v:d"})
+    fleet.add("two", keyless={"v:a"})
+    wait_until(lambda: fleet.shares() == {"one": 1, "two": 3})
+
+
+def test_a_round_that_fails_for_any_reason_is_followed_by_another(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("feed.service.READ_AGAIN_S", 0.1)
+    one = fleet.add("one")
+    wait_until(lambda: fleet.shares() == {"one": 4})
+    failures = iter([ValueError("a record of a newer version")] * 3)
+
+    def watch() -> Mapping[str, WatchedAccount]:
+        for failure in failures:
+            raise failure
+        return dict(fleet.accounts)
+
+    monkeypatch.setattr(one.service, "_watch", watch)
+    del fleet.accounts["v:b"]
+    wait_until(lambda: fleet.shares() == {"one": 3})
+
+
+def test_an_account_whose_threads_have_ended_is_taken_anew(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = fleet.add("one")
+    wait_until(lambda: fleet.shares() == {"one": 4})
+    first = one.service._running["v:a"]
+    first._ended.set()
+    first._thread.join(5)
+    wait_until(lambda: one.service._running.get("v:a") not in (None, first))
+
+
+def test_after_a_restart_of_the_state_server_everything_of_late_is_told_again(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("feed.service.READ_AGAIN_S", 0.1)
+    one = fleet.add("one")
+    wait_until(lambda: fleet.shares() == {"one": 4} and one.service._server_run_id != "")
+    told: list[str] = []
+    monkeypatch.setattr(AccountFeed, "distrust", lambda feed: told.append(feed.watched.account))
+    one.service._server_run_id = "another"
+    wait_until(lambda: sorted(told) == sorted(ACCOUNTS))
 
 
 def test_an_account_of_which_nothing_runs_any_more_is_given_up(

@@ -57,3 +57,10 @@ def test_a_symbol_watched_anew_counts_as_heard_and_one_that_stays_does_not() -> 
     late = replace(PATIENT, instance_id="eth", symbol="ETH_USDC")
     assert begun(quiet, 104.0, PATIENT, late) == ("mm_01",)
     assert begun(quiet, 105.1, PATIENT, late) == ("eth",)
+
+
+def test_a_limit_below_the_beat_of_the_stream_is_no_reason_to_wake_all_the_time() -> None:
+    quiet = silence()
+    hasty = replace(PATIENT, max_silence_s=0.5)
+    assert begun(quiet, 101.5, hasty) == ()
+    assert begun(quiet, 102.1, hasty) == ("mm_01",)

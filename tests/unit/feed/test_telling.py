@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -114,3 +115,17 @@ def test_orders_are_booked_as_they_stand(told: FeedBench) -> None:
     assert own["client_order_id"] == client_order_id()
     assert (other["order_id"], other["instance_id"]) == ("8", "")
     assert not told.woken()
+
+
+def test_a_client_order_id_that_cannot_be_ours_is_a_humans(told: FeedBench) -> None:
+    foreign = replace(fill("t1"), client_order_id=2**40)
+    assert told.teller.tell_fills([foreign], "stream") == 1
+    assert [booking["instance_id"] for booking in bookings(told)] == [""]
+
+
+def test_a_long_history_is_told_in_parts(told: FeedBench) -> None:
+    assert told.teller.tell_fills([fill(str(n)) for n in range(1_300)], "rest") == 1_300
+    assert (
+        len({booking["trade_id"] for booking in bookings(told)}) == 1_000
+        or BookingQueue(told.client).length() == 1_300
+    )
