@@ -27,7 +27,7 @@ end
 -- In one step with the books: what they have counted, the ledger will.
 for i = 18, #ARGV do redis.call('XADD', KEYS[9], 'MAXLEN', '~', ARGV[17], '*', 'booking', ARGV[i]) end
 redis.call('XADD', KEYS[3], 'MAXLEN', '~', 1000, '*', 'event', 'committed', 'epoch', r[4], 'tick', r[5], 'seq', r[9],
-  'token', ARGV[2], 'resolved', ARGV[3], 'at_ms', now)
+  'token', ARGV[2], 'resolved', ARGV[3], 'failed', ARGV[7] ~= '' and 1 or 0, 'at_ms', now)
 local errors = 0
 if ARGV[7] ~= '' then
   errors = redis.call('HINCRBY', KEYS[1], 'errors', 1)

@@ -270,6 +270,7 @@ def assert_one_chain(trace: tuple[Mapping[str, str], ...], *, lease_ms: int) -> 
             continue
         assert open_claim is not None, f"{entry} commits what nobody claimed"
         assert open_claim["token"] == entry["token"], f"{entry} commits under another lease: {open_claim}"
-        # A wake-up leaves the schedule alone.
-        next_tick[epoch] = tick + 1 if open_claim["kind"] == "tick" else tick
+        # A wake-up leaves the schedule alone, unless it fails: then the next try stands in its place.
+        is_next = open_claim["kind"] == "tick" or entry["failed"] == "1"
+        next_tick[epoch] = tick + 1 if is_next else tick
         open_claim = None
