@@ -10,7 +10,7 @@ from exchanges.errors import Refused, StreamClosed
 from exchanges.stream import OrderUpdate, StreamRefused
 from feed import account
 from state.bookings import BookingQueue
-from tests.factories import INSTANCE_ID, SYMBOL, fill, instrument
+from tests.factories import ACCOUNT, INSTANCE_ID, SYMBOL, fill, instrument
 from tests.support import wait_until
 from tests.unit.feed.feed_bench import END, FeedBench, filled, pulse, watched
 
@@ -132,7 +132,7 @@ def test_orders_of_the_stream_reach_the_ledgers_queue(bench: FeedBench) -> None:
 
 def test_a_message_that_cannot_be_read_may_have_been_a_fill(bench: FeedBench) -> None:
     started(bench)
-    wait_until(lambda: len(bench.venue.names("account_fills")) == 1)
+    wait_until(lambda: bench.feeds.cursor(ACCOUNT, "fills") is not None)
     bench.venue.filled.append(fill("t1"))
     bench.stream.unreadable_messages += 1
     wait_until(lambda: fills_told(bench) == ["t1"])

@@ -164,6 +164,7 @@ def test_an_account_that_only_one_process_can_open_stays_with_it(fleet: Fleet) -
 
 def test_what_nobody_takes_within_its_share_is_taken_beyond_it(fleet: Fleet) -> None:
     fleet.add("one", keyless={"v:b", "v:c", "v:d"})
+    wait_until(lambda: fleet.shares() == {"one": 1})
     fleet.add("two", keyless={"v:a"})
     wait_until(lambda: fleet.shares() == {"one": 1, "two": 3})
 

@@ -103,6 +103,16 @@ def test_a_fill_of_an_unknown_market_waits_until_the_market_is_known(bench: Feed
     assert bench.teller.unknown_symbols() == frozenset()
 
 
+def test_fills_of_markets_that_are_left_out_wait_for_nothing(bench: FeedBench) -> None:
+    bench.teller.watch(watched())
+    bench.teller.tell_updates([filled(fill("t1"))])
+    bench.teller.leave_out({SYMBOL})
+    bench.teller.tell_updates([filled(fill("t2"))])
+    assert bench.teller.unknown_symbols() == frozenset()
+    bench.teller.learn(instrument())
+    assert bookings(bench) == []
+
+
 def test_orders_are_booked_as_they_stand(told: FeedBench) -> None:
     told.teller.tell_orders([open_order("7"), open_order("8", slot=None)], 5_000)
     own, other = bookings(told, "order")

@@ -178,3 +178,27 @@ def test_the_books_survive_being_kept_as_json(books: Books) -> None:
     assert again.model_dump() == books.model_dump()
     assert again.unseen == books.unseen
     assert again.totals_by_level() == books.totals_by_level()
+
+
+def test_what_a_stream_has_shown_is_no_word_on_how_far_the_history_was_read(books: Books) -> None:
+    before_ms = books.fills_since_ms
+    books.count_streamed([fill(filled_at_ms=NOW_MS + 600_000)], factories.instrument())
+    assert books.profit.net == Decimal("0.4")
+    assert books.fills_since_ms == before_ms
+
+
+def test_the_ledger_is_told_what_these_books_have_learned_and_no_more(books: Books) -> None:
+    count(books, fill(quantity="1"))
+    settle(books)
+    later = Books.model_validate_json(books.model_dump_json())
+    assert [each.trade_id for each in books.counted_fills()] == ["t1"]
+    assert [order.order_id for order in books.changed_orders()] == ["1"]
+    assert (later.counted_fills(), later.changed_orders()) == ((), ())
+
+
+def test_what_stands_for_fills_that_never_came_is_not_told_to_the_ledger(books: Books) -> None:
+    books.end("1", Decimal("0.7"))
+    settle(books, now_ms=NOW_MS)
+    books.write_off(factories.instrument(), NOW_MS + 120_000, exchange_ms=NOW_MS)
+    assert books.profit.net == Decimal("0.7")
+    assert books.counted_fills() == ()
