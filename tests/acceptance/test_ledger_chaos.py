@@ -16,20 +16,22 @@ from tests.soak.ledger_tampering import unnoticed
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
 
-SHORT = Plan(fills=1200, duration_s=32, feed_kills=3, disconnects=2, restarts=2)
+#: A lock has to outlast the ten seconds for which a writer waits, twice.
+LOCKED = Plan(fills=1200, duration_s=32, feed_kills=3, disconnects=2, restarts=2)
+CRASHED = Plan(fills=900, duration_s=20, feed_kills=2, disconnects=2, restarts=1)
 
 
 def test_every_fill_is_once_in_a_file_that_was_locked_twice(tmp_path: Path) -> None:
     with sqlite_file(tmp_path) as database:
-        _run(tmp_path, database, seed=1)
+        _run(tmp_path, database, LOCKED, seed=1)
 
 
 def test_every_fill_is_once_in_a_server_that_crashed_twice(tmp_path: Path) -> None:
     with postgres_or_skip() as database:
-        _run(tmp_path, database, seed=2)
+        _run(tmp_path, database, CRASHED, seed=2)
 
 
-def _run(folder: Path, database: Database, *, seed: int) -> None:
-    evidence = run(folder, database, SHORT, seed=seed, hurry=True)
+def _run(folder: Path, database: Database, plan: Plan, *, seed: int) -> None:
+    evidence = run(folder, database, plan, seed=seed, hurry=True)
     missed = unnoticed(evidence)
     assert not missed, "\n".join(missed)
