@@ -163,6 +163,9 @@ class Lifecycle(RuleBasedStateMachine):
     def deliver(self, data: st.DataObject, again: bool) -> None:
         index = data.draw(st.integers(0, len(self.messages) - 1))
         epoch, tick = self.messages[index] if again else self.messages.pop(index)
+        if tick is None:
+            # Else most of them would be answered by now, and claim nothing.
+            self._wake()
         before = self.instances.read(NAME)
         claimed = self.leases.claim(NAME, epoch=epoch, tick=tick, task_id="t")
         if isinstance(claimed, Refusal):
@@ -176,21 +179,20 @@ class Lifecycle(RuleBasedStateMachine):
         self.woken_at_ms = None
         self.tasks.append(Task(lease=claimed))
 
+    @precondition(lambda self: self._phase() is Phase.RUNNING)
     @rule()
     def wake_up(self) -> None:
-        """Let a feed see a fill, whatever the phase."""
+        """Let a feed see a fill, and the message that follows come at any time."""
+        self._wake()
+        record = self.instances.read(NAME)
+        assert record is not None
+        self.messages.append((record.epoch, None))
+
+    def _wake(self) -> None:
         answer = self.wake(NAME)
         assert (answer == "stale") == (self._phase() is not Phase.RUNNING), f"woken: {answer}"
         if answer != "stale" and self.woken_at_ms is None:
             self.woken_at_ms = self.now_ms
-
-    @precondition(lambda self: self._phase() is Phase.RUNNING)
-    @rule()
-    def wake_up_message(self) -> None:
-        """A wake-up message of some time ago, perhaps delivered twice."""
-        record = self.instances.read(NAME)
-        assert record is not None
-        self.messages.append((record.epoch, None))
 
     @precondition(lambda self: any(t.signed_at_ms is None and t.request is None for t in self.tasks))
     @rule(data=st.data())
@@ -321,7 +323,7 @@ class Lifecycle(RuleBasedStateMachine):
         """A wake-up that claims, sends nothing and commits."""
         record = self.instances.read(NAME)
         assert record is not None
-        self.wake_up()
+        self._wake()
         claimed = self.leases.claim(NAME, epoch=record.epoch, tick=None, task_id="t")
         if isinstance(claimed, Lease):
             self.newest_token = claimed.token

@@ -55,12 +55,7 @@ BROKEN_RULES = {
         ),
     },
     "sweep forgets who was woken": {"sweep": ("if r[11] or r[12] then", "if false then")},
-    "sweep forgets whose wake-up met an iteration that died": {
-        "sweep": ("if r[11] or r[12] then", "if r[11] then")
-    },
     "a wake-up is not due at once": {"wake": ("redis.call('ZADD', KEYS[2], now, ARGV[1])", "")},
-    "a wake-up during an iteration is forgotten": {"wake": ("redis.call('HSET', KEYS[1], 'again', 1)", "")},
-    "a commit forgets who came meanwhile": {"commit": ("local wake = (r[8] and", "local wake = (false and")},
     "sweep forgets running instances": {"sweep": ("if r[1] == 'running' then", "if false then")},
     "sweep forgets stopping instances": {
         "sweep": ("if r[1] == 'stopping' or r[1] == 'failed' then", "if false then")
