@@ -29,7 +29,8 @@ def test_no_sequence_of_faults_breaks_an_invariant(redis_client: redis.Redis) ->
     run_state_machine_as_test(machine(redis_client), settings=THOROUGH)
 
 
-#: One rule of the protocol broken at a time: the machine has to notice each.
+#: One rule of the protocol broken at a time: the machine has to notice each. Those of wake-ups are held one by one
+#: in test_wake_ups.py: the machine comes upon them too rarely.
 BROKEN_RULES = {
     "authorize leaves the fence alone": {"authorize": ("'fence', fence)", "'fence', 0)")},
     "commit sets the fence to zero": {"commit": ("'fence', r[7])", "'fence', 0)")},
@@ -54,8 +55,6 @@ BROKEN_RULES = {
             "return {'ok', now, 0, '', 0, ''}",
         ),
     },
-    "sweep forgets who was woken": {"sweep": ("if r[11] or r[12] then", "if false then")},
-    "a wake-up is not due at once": {"wake": ("redis.call('ZADD', KEYS[2], now, ARGV[1])", "")},
     "sweep forgets running instances": {"sweep": ("if r[1] == 'running' then", "if false then")},
     "sweep forgets stopping instances": {
         "sweep": ("if r[1] == 'stopping' or r[1] == 'failed' then", "if false then")
