@@ -29,8 +29,8 @@ def test_no_sequence_of_faults_breaks_an_invariant(redis_client: redis.Redis) ->
     run_state_machine_as_test(machine(redis_client), settings=THOROUGH)
 
 
-#: One rule of the protocol broken at a time: the machine has to notice each. Those of wake-ups are held one by
-#: one in test_wake_ups.py: the machine comes upon them too rarely.
+#: One rule of the protocol broken at a time: the machine has to notice each. Those of wake-ups are held one
+#: by one in test_wake_ups.py: the machine comes upon them too rarely.
 BROKEN_RULES = {
     "authorize leaves the fence alone": {"authorize": ("'fence', fence)", "'fence', 0)")},
     "commit sets the fence to zero": {"commit": ("'fence', r[7])", "'fence', 0)")},
