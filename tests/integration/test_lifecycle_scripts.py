@@ -63,9 +63,9 @@ BROKEN_RULES = {
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("rule", BROKEN_RULES)
 def test_the_machine_notices_a_broken_rule(redis_client: redis.Redis, rule: str) -> None:
-    hunt = settings(THOROUGH, max_examples=2_000, phases=[Phase.generate])
+    hunt = settings(THOROUGH, max_examples=4_000, phases=[Phase.generate])
     with pytest.raises(Exception):  # noqa: B017 - hypothesis wraps the failed assertion in several classes
         run_state_machine_as_test(machine(redis_client, BROKEN_RULES[rule]), settings=hunt)
