@@ -33,7 +33,7 @@ demo: $(VENV)/.stamp-run ## run a market maker on a simulated exchange and stop 
 test: $(VENV)/.stamp-dev ## run the tests (PYTEST_ARGS), without those marked slow
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-test-slow: $(VENV)/.stamp-dev ## run the tests marked slow: each rule of the protocol broken once
+test-slow: $(VENV)/.stamp-dev ## run the tests marked slow: each rule of the protocol broken once, PostgreSQL crashed
 	@$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
 
 soak: $(VENV)/.stamp-dev ## long runs: failing requests, streams, databases; killed workers (SOAK_EVENTS, SOAK_FILLS, SOAK_SEED)

@@ -26,6 +26,7 @@ def test_every_fill_is_once_in_a_file_that_was_locked_twice(tmp_path: Path) -> N
         _run(tmp_path, database, LOCKED, seed=1)
 
 
+@pytest.mark.slow
 def test_every_fill_is_once_in_a_server_that_crashed_twice(tmp_path: Path) -> None:
     with postgres_or_skip() as database:
         _run(tmp_path, database, CRASHED, seed=2)
