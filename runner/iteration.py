@@ -23,7 +23,7 @@ from runner.known_orders import own_order
 from runner.limiting import limited_plan
 from runner.loaded import LoadedInstance, load_running, parse_books
 from runner.lookups import Standing
-from runner.market_read import Source
+from runner.market_read import NoMarketData, Source
 from runner.publisher import Iteration
 from runner.schedule import error_delay_ms, hop_s, task_id
 from runner.withdrawal import must_withdraw, withdrawal
@@ -136,6 +136,8 @@ def _work(
         if not must_withdraw(lease, instance, standing, error):
             raise
         executor.carry_out(withdrawal(instance, standing), None)
+        if not isinstance(error, NoMarketData):
+            raise  # counted as ever: keys that are refused must lead to a stop, not to silence
         return
     work.source = gathered.source
     work.daily_json, work.stop_reason = advance_daily(lease, instance.limits, gathered.snapshot)

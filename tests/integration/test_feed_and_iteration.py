@@ -223,6 +223,16 @@ def test_beyond_the_limit_everything_is_withdrawn_and_quoting_resumes_with_the_d
     assert len(trader.venue.resting) == 2
 
 
+def test_any_other_failure_withdraws_beyond_the_limit_too_and_is_counted(trader: Trader) -> None:
+    limit_data_age(trader, "0.5")
+    trader.run()
+    assert len(trader.venue.resting) == 2
+    trader.venue.always["fills"] = Unavailable("away")
+    trader.bench.run(None)
+    assert trader.venue.resting == {}
+    assert trader.bench.record.errors == 1
+
+
 def test_without_a_limit_missing_data_is_an_error_as_any_other(trader: Trader) -> None:
     trader.run()
     trader.venue.always["order_book"] = Unavailable("away")
