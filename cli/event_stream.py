@@ -65,7 +65,6 @@ def _place(stream_id: str) -> tuple[int, int]:
 
 
 def _record(event: Event) -> EventRecord:
-    known = {"event", "instance", "epoch", "at_ms"}
     return EventRecord(
         account=event.fields.get("account", ""),
         instance_id=event.instance_id,
@@ -73,5 +72,5 @@ def _record(event: Event) -> EventRecord:
         stream_id=event.stream_id,
         event=event.event,
         at_ms=event.at_ms,
-        fields={name: text for name, text in event.fields.items() if name not in known},
+        fields=event.details,
     )

@@ -88,7 +88,6 @@ def _sorted(batch: Sequence[Waiting]) -> tuple[list[Booking], list[tuple[str, st
 
 
 def _booking(event: Event) -> EventBooking:
-    known = {"event", "instance", "epoch", "at_ms"}
     return EventBooking(
         account=event.fields.get("account", ""),
         instance_id=event.instance_id,
@@ -96,7 +95,7 @@ def _booking(event: Event) -> EventBooking:
         stream_id=event.stream_id,
         event=event.event,
         at_ms=event.at_ms,
-        fields={name: text for name, text in event.fields.items() if name not in known},
+        fields=event.details,
     )
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 
-from exchanges.backpack.config import Credentials
+from exchanges.backpack.config import BASE_URL, Credentials
 from runner.config import InstanceConfig
-from runner.config_credentials import BACKPACK_URL, resolve_credentials, venue_url
+from runner.config_credentials import resolve_credentials, venue_url
 from settings import Settings
 
 
@@ -33,7 +33,7 @@ def venue_name(config: InstanceConfig) -> str:
 def market_venue(config: InstanceConfig) -> str:
     """Return the name under which market data is kept: the venue, and its address if that is another."""
     base_url = config.exchange_config.base_url
-    is_usual = not config.live or base_url is None or base_url == BACKPACK_URL
+    is_usual = not config.live or base_url is None or base_url == BASE_URL
     return venue_name(config) if is_usual else f"{venue_name(config)}@{base_url}"
 
 

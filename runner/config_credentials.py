@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from exchanges.backpack.config import Credentials
+from exchanges.backpack.config import BASE_URL, Credentials
 from runner.config import ConfigError, InstanceConfig, Problem
 from runner.config_models import BackpackExchange
 from runner.config_variables import SecretRef
@@ -13,15 +13,12 @@ from runner.config_variables import SecretRef
 DEMO_API_KEY = "iojj3XQJ8ZX9UtstPLpdcspnCb8dlBIb83SIAbQPb1w="
 DEMO_SECRET_KEY = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE="
 
-#: Backpack's own address (its API reference, "Base URL").
-BACKPACK_URL = "https://api.backpack.exchange"
-
 
 def venue_url(config: InstanceConfig, simulator_url: str) -> str:
     """Return the exchange's address: for an instance that is not live always the simulator's."""
     if not config.live:
         return simulator_url
-    return config.exchange_config.base_url or BACKPACK_URL
+    return config.exchange_config.base_url or BASE_URL
 
 
 def resolve_credentials(config: InstanceConfig, environ: Mapping[str, str]) -> Credentials:

@@ -11,6 +11,9 @@ import redis
 
 from state import keys
 
+#: What every event in the stream says.
+COMMON_FIELDS = frozenset({"event", "instance", "epoch", "at_ms"})
+
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
@@ -25,6 +28,11 @@ class Event:
     #: State server's time, ms.
     at_ms: int
     fields: Mapping[str, str]
+
+    @property
+    def details(self) -> dict[str, str]:
+        """Return what it says beyond what every event says."""
+        return {name: text for name, text in self.fields.items() if name not in COMMON_FIELDS}
 
 
 @dataclass(frozen=True, kw_only=True)
