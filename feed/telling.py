@@ -15,7 +15,7 @@ from ledger.bookings import FillBooking, FundingBooking, OrderBooking, SnapshotB
 from market.instrument import Instrument
 from market.orders import OpenOrder
 from market.position import Fill, FundingPayment
-from state.client_ids import decode
+from state.client_ids import decode, level_role
 from state.own_fills import News, OwnFills
 
 log = structlog.get_logger(__name__)
@@ -158,36 +158,20 @@ class Teller:
 
     def _fill_news(self, fill: Fill, source: str) -> News:
         instance_id, epoch = self._owner(fill.client_order_id, fill.filled_at_ms)
-        instrument = self._instruments[fill.symbol]
-        parts = decode(fill.client_order_id) if instance_id and fill.client_order_id is not None else None
-        booking = FillBooking(
+        booking = FillBooking.of(
+            fill,
+            self._instruments[fill.symbol],
             account=self._account,
             instance_id=instance_id,
             epoch=epoch,
-            symbol=fill.symbol,
-            market_type=instrument.market_type.value,
-            base_asset=instrument.base_asset,
-            quote_asset=instrument.quote_asset,
-            trade_id=fill.trade_id,
-            order_id=fill.order_id,
-            client_order_id=fill.client_order_id,
-            level=parts.level if parts else None,
-            role=int(parts.role) if parts else None,
-            side=fill.side,
-            price=fill.price,
-            quantity=fill.quantity,
-            fee=fill.fee,
-            fee_asset=fill.fee_asset,
-            is_maker=fill.is_maker,
-            is_system=fill.is_system,
-            filled_at_ms=fill.filled_at_ms,
+            level_role=_purpose(fill.client_order_id, instance_id),
             source=source,
         )
         return News(booking=booking.model_dump_json(), instance_id=instance_id, fill=fill)
 
     def _order(self, order: OpenOrder, at_ms: int, *, created_at_ms: int, reason: str = "") -> OrderBooking:
         instance_id, epoch = self._owner(order.client_order_id, created_at_ms or at_ms)
-        parts = decode(order.client_order_id) if instance_id and order.client_order_id is not None else None
+        level, role = _purpose(order.client_order_id, instance_id) or (None, None)
         return OrderBooking(
             account=self._account,
             instance_id=instance_id,
@@ -195,8 +179,8 @@ class Teller:
             symbol=order.symbol,
             order_id=order.order_id,
             client_order_id=order.client_order_id,
-            level=parts.level if parts else None,
-            role=int(parts.role) if parts else None,
+            level=level,
+            role=role,
             side=order.side,
             price=order.price,
             quantity=order.quantity,
@@ -221,3 +205,8 @@ class Teller:
         instance_id = self._owners[slot]
         epoch, began_ms = self._own_fills.run_of(instance_id) if instance_id else (0, 0)
         return instance_id, epoch if at_ms >= began_ms else 0
+
+
+def _purpose(client_order_id: int | None, instance_id: str) -> tuple[int, int] | None:
+    """Return level and role of an instance's order, None for one that is nobody's."""
+    return level_role(client_order_id) if instance_id and client_order_id is not None else None

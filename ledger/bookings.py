@@ -12,7 +12,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from market.instrument import Instrument
 from market.orders import OrderStatus, Side
+from market.position import Fill
 
 
 class _Booking(BaseModel):
@@ -82,6 +84,44 @@ class FillBooking(_Booking):
     filled_at_ms: int
     #: Who saw it first: ``stream``, ``rest``, ``iteration``, ``cleanup``, ``import``.
     source: str
+
+    @classmethod
+    def of(
+        cls,
+        fill: Fill,
+        instrument: Instrument,
+        *,
+        account: str,
+        instance_id: str,
+        epoch: int,
+        level_role: tuple[int, int] | None,
+        source: str,
+    ) -> FillBooking:
+        """Return the booking of a fill; `level_role` is None where it has no client order id of ours."""
+        level, role = level_role or (None, None)
+        return cls(
+            account=account,
+            instance_id=instance_id,
+            epoch=epoch,
+            symbol=fill.symbol,
+            market_type=instrument.market_type.value,
+            base_asset=instrument.base_asset,
+            quote_asset=instrument.quote_asset,
+            trade_id=fill.trade_id,
+            order_id=fill.order_id,
+            client_order_id=fill.client_order_id,
+            level=level,
+            role=role,
+            side=fill.side,
+            price=fill.price,
+            quantity=fill.quantity,
+            fee=fill.fee,
+            fee_asset=fill.fee_asset,
+            is_maker=fill.is_maker,
+            is_system=fill.is_system,
+            filled_at_ms=fill.filled_at_ms,
+            source=source,
+        )
 
 
 class FundingBooking(_Booking):

@@ -10,7 +10,7 @@ from market.orders import OrderStatus
 from market.position import Fill
 from runner.books import Books
 from runner.known_orders import KnownOrder
-from state.client_ids import decode, owns
+from state.client_ids import level_role, owns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,28 +57,13 @@ class Teller:
 
     def _fill(self, fill: Fill, instrument: Instrument) -> FillBooking:
         is_own = owns(self.slot, fill.client_order_id)
-        parts = decode(fill.client_order_id) if is_own and fill.client_order_id is not None else None
-        return FillBooking(
+        return FillBooking.of(
+            fill,
+            instrument,
             account=self.account,
             instance_id=self.instance_id if is_own else "",
             epoch=self.epoch if is_own else 0,
-            symbol=fill.symbol,
-            market_type=instrument.market_type.value,
-            base_asset=instrument.base_asset,
-            quote_asset=instrument.quote_asset,
-            trade_id=fill.trade_id,
-            order_id=fill.order_id,
-            client_order_id=fill.client_order_id,
-            level=parts.level if parts else None,
-            role=int(parts.role) if parts else None,
-            side=fill.side,
-            price=fill.price,
-            quantity=fill.quantity,
-            fee=fill.fee,
-            fee_asset=fill.fee_asset,
-            is_maker=fill.is_maker,
-            is_system=fill.is_system,
-            filled_at_ms=fill.filled_at_ms,
+            level_role=level_role(fill.client_order_id) if is_own and fill.client_order_id else None,
             source=self.source,
         )
 

@@ -29,7 +29,7 @@ from runner.known_orders import (
     missing_fill,
     own_order,
 )
-from state.client_ids import decode
+from state.client_ids import level_role
 
 #: For this long after its end an order may still be on a list.
 LONGEST_LIST_LAG_MS = 15_000
@@ -287,10 +287,7 @@ class Books(BaseModel):
         """Return the levels and roles whose totals may be too little."""
         found = {order.level_role for order in self.orders.values() if not order.is_settled}
         found |= {order.level_role for order in vanished}
-        for client_order_id in intents:
-            parts = decode(client_order_id)
-            found.add((parts.level, int(parts.role)))
-        return frozenset(found)
+        return frozenset(found | {level_role(client_order_id) for client_order_id in intents})
 
     def totals_by_level(self) -> dict[LevelRole, LevelTotals]:
         """Return the totals with their names taken apart."""

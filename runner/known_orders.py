@@ -11,7 +11,7 @@ from market.instrument import Instrument
 from market.orders import OpenOrder, OrderStatus, Side
 from market.position import Fill
 from market.snapshot import LevelRole, OwnOrder
-from state.client_ids import decode
+from state.client_ids import decode, level_role
 
 #: Fills are asked for again from this long before the newest one known: histories are not written in order.
 OVERLAP_MS = 30_000
@@ -51,8 +51,7 @@ class KnownOrder(BaseModel):
     @property
     def level_role(self) -> LevelRole:
         """Return what its client order id says it is for."""
-        parts = decode(self.client_order_id)
-        return parts.level, int(parts.role)
+        return level_role(self.client_order_id)
 
     def has_counted(self, fill: Fill) -> bool:
         """Tell whether a fill is among those counted: by itself, or with what was written off."""

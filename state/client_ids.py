@@ -60,6 +60,12 @@ def decode(client_order_id: int) -> ClientOrderId:
     )
 
 
+def level_role(client_order_id: int) -> tuple[int, int]:
+    """Return what an order of ours is for: its level and role."""
+    parts = decode(client_order_id)
+    return parts.level, int(parts.role)
+
+
 def owns(slot: int, client_order_id: int | None) -> bool:
     """Tell whether an order with this client order id belongs to the instance in `slot`."""
     return client_order_id is not None and client_order_id >> 20 == slot
