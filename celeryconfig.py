@@ -73,7 +73,8 @@ broker_transport_options = {
 # A worker outlives any outage of the broker; a supervisor would only restart it into the same outage.
 broker_connection_retry_on_startup = True
 broker_connection_max_retries = None
-worker_consumer = "tasks.reconnect:SteadyConsumer"
+# It comes back soon (tasks/reconnect.py), and lets nothing in that is not exactly ours (tasks/gate.py).
+worker_consumer = "tasks.gate:GuardedConsumer"
 # An iteration that runs while the broker restarts is harmless: the lease decides, not the connection.
 worker_cancel_long_running_tasks_on_connection_loss = False
 

@@ -20,6 +20,7 @@ from runner.config import ConfigError, InstanceConfig, load_instance
 from runner.config_credentials import DEMO_API_KEY, DEMO_SECRET_KEY, venue_url
 from settings import redacted
 from state.connection import StateUnavailable, connect, server_report
+from state.refusals import read_refusals
 
 #: More than this and the times in logs no longer fit together.
 CLOCK_WARN_MS = 500
@@ -114,6 +115,20 @@ def workers(session: Session) -> Iterator[Finding]:
             )
 
 
+def refused_messages(session: Session) -> Finding:
+    """Look at what workers refused: only something that is no worker of ours sends such messages."""
+    refused = read_refusals(session.client)
+    if not refused:
+        return Finding(check="refused messages", level=Level.OK, text="none")
+    return Finding(
+        check="refused messages",
+        level=Level.WARN,
+        text=", ".join(f"{count} for {reason}" for reason, count in refused.items()),
+        advice="somebody else writes to the broker, or workers differ in version or keys: see their logs, "
+        "and SECURITY.md",
+    )
+
+
 def configs(session: Session) -> Iterator[Finding | InstanceConfig]:
     """Check every instance file with its keys; yield the good configurations, too."""
     settings = session.settings
@@ -173,6 +188,7 @@ def state_checks(session: Session) -> Iterator[Finding]:
     try:
         yield clock(session)
         yield from workers(session)
+        yield refused_messages(session)
     except redis.RedisError as error:
         yield Finding(check="state server", level=Level.FAIL, text=str(error), is_unreachable=True)
 

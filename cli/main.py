@@ -103,6 +103,11 @@ COMMANDS: Mapping[str, LazyCommand] = {
         path="cli.feed:feed",
         summary="Listen to the exchanges: market data, fills, the ledger.",
     ),
+    "flower": LazyCommand(
+        section="Stack",
+        path="cli.flower:flower",
+        summary="Run Celery's web page, with a password.",
+    ),
     "demo": LazyCommand(
         section="Stack",
         path="cli.stack_commands:demo",

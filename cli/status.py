@@ -18,6 +18,7 @@ from cli.proof import proof_lines
 from cli.run_summary import read_books, summary_json, summary_lines
 from cli.session import Session, open_session, unserved
 from state.instances import Phase, Record
+from state.refusals import read_refusals
 
 
 @click.command(epilog=EPILOG)
@@ -43,6 +44,7 @@ def status(names: tuple[str, ...], as_json: bool, debug: bool) -> ExitCode:
             {
                 "exit_code": 0,
                 "unserved_queues": list(missing),
+                "refused_messages": read_refusals(session.client),
                 "instances": [_as_json(session, entry) for entry in found],
             }
         )
@@ -51,6 +53,11 @@ def status(names: tuple[str, ...], as_json: bool, debug: bool) -> ExitCode:
             _show(output, session, entry)
     else:
         show_table(output, found, missing)
+        refused = sum(read_refusals(session.client).values())
+        if refused:
+            output.warn(
+                f"workers refused {refused} messages that are none of ours; manage.py doctor tells why"
+            )
     return ExitCode.DONE
 
 

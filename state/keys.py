@@ -86,3 +86,5 @@ FEEDS = f"{PREFIX}:feeds"
 BOOKINGS = f"{PREFIX}:bookings"
 #: String: id of the ledger that takes bookings here; another one must not.
 LEDGER = f"{PREFIX}:ledger"
+#: Hash: why a task message was refused, to how often.
+REFUSED = f"{PREFIX}:refused_messages"

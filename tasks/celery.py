@@ -8,8 +8,10 @@ from celery import Celery
 
 from runner.context import Context, open_context
 from settings import load
+from tasks import transport
 
-app = Celery("cleanbook")
+transport.install()
+app = Celery("cleanbook", task_cls="tasks.strict:StrictTask", control="tasks.control:StrictControl")
 app.config_from_object("celeryconfig")
 
 

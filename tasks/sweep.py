@@ -12,6 +12,7 @@ from runner.schedule import sweep, sweep_one
 from settings import load
 from tasks.celery import app
 from tasks.publishing import BROKER_ERRORS, CeleryPublisher
+from tasks.refusing import REFUSALS
 
 log = structlog.get_logger(__name__)
 
@@ -80,4 +81,5 @@ class Sweeper:
         now_ms = context.instances.now_ms()
         if now_ms - self._beat_at_ms >= HEARTBEAT_MS:
             context.events.heartbeat(self._worker, self._queues, now_ms)
+            REFUSALS.flush(context.client)
             self._beat_at_ms = now_ms

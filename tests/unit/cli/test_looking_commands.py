@@ -15,6 +15,7 @@ from cli.checks import Level
 from state.bookings import BookingQueue
 from state.feeds import Feeds
 from state.instances import StopPolicy
+from state.refusals import count_refusals
 from state.scripts import Scripts
 from tests.unit.cli.command_line import FILE, Bench
 
@@ -165,6 +166,7 @@ def test_the_doctor_finds_what_is_there_and_what_is_not(
         "clock": "ok",
         "queue iterate": "ok",
         "queue cleanup": "fail",
+        "refused messages": "ok",
         "feed": "warn",
         "ledger queue": "ok",
         "ledger": "ok",
@@ -173,6 +175,15 @@ def test_the_doctor_finds_what_is_there_and_what_is_not(
         f"exchange {exchange_url}": "ok",
         "exchange clock": "fail",
     }
+
+
+def test_refused_messages_are_shown(bench: Bench) -> None:
+    count_refusals(bench.client, {"arguments": 2, "envelope": 1})
+    count_refusals(bench.client, {"arguments": 1})
+    assert levels(bench)["refused messages"] == "warn"
+    assert "3 for arguments, 1 for envelope" in bench.run("doctor").out
+    assert bench.run("status", "--json").json["refused_messages"] == {"arguments": 3, "envelope": 1}
+    assert "refused 4 messages" in bench.run("status").err
 
 
 def test_the_doctor_says_what_to_do_about_eviction(bench: Bench) -> None:

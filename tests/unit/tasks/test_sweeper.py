@@ -27,6 +27,7 @@ class World:
         self.forgotten: list[str] = []
         self.pause = threading.Event()
         self.context = SimpleNamespace(
+            client=None,  # asked only where something was refused
             instances=SimpleNamespace(now_ms=lambda: self.now_ms),
             events=SimpleNamespace(
                 heartbeat=lambda *beat: self.beats.append(beat), forget_worker=self.forgotten.append

@@ -1,0 +1,90 @@
+"""`manage.py flower`: Celery's web page, never without a password."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+
+from cli.errors import CliError
+from cli.exit_codes import EPILOG, ExitCode
+from cli.options import debug_option, output_for
+from settings import load
+
+#: The checkout: where `celery -A tasks` finds its packages.
+ROOT = Path(__file__).resolve().parents[1]
+PASSWORD_FILE = "flower-password"
+USER = "cleanbook"
+#: Either of these keeps strangers out; the other variables of Flower only change its looks.
+CREDENTIALS = ("FLOWER_BASIC_AUTH", "FLOWER_AUTH")
+OPEN_TO_ALL = "FLOWER_UNAUTHENTICATED_API"
+
+
+@click.command(epilog=EPILOG)
+@click.option("--address", default="127.0.0.1", show_default=True, help="Where it listens.")
+@click.option("--port", type=click.IntRange(1, 65535), default=5555, show_default=True)
+@debug_option
+def flower(address: str, port: int, debug: bool) -> ExitCode:
+    """Run Flower: workers and their tasks in a browser, and buttons that end them.
+
+    It asks for a user and a password: FLOWER_BASIC_AUTH (user:password) or, without that, one that is made
+    at the first start and kept in the run directory, readable by you alone.
+
+    \b
+    Examples:
+      manage.py flower
+      FLOWER_BASIC_AUTH=me:secret manage.py flower --port 5556
+    """
+    settings = load()
+    output = output_for(as_json=False)
+    environ = dict(settings.environ)
+    if environ.get(OPEN_TO_ALL, "").strip().lower() not in ("", "0", "false", "no", "off"):
+        raise CliError(
+            f"{OPEN_TO_ALL} opens Flower's API, which can end tasks and workers, to everybody; unset it",
+            ExitCode.BAD_USAGE,
+        )
+    if not _has_credentials(environ):
+        path = settings.run_dir / PASSWORD_FILE
+        # Through the environment: anybody on the machine can read a command line.
+        environ["FLOWER_BASIC_AUTH"] = f"{USER}:{kept_password(path)}"
+        output.say(f"Flower: http://{address}:{port}, user {USER}, password in {path}")
+    environ["BROKER_URL"] = settings.broker_url
+    environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), environ.get("PYTHONPATH", ""))))
+    words = ("celery", "-A", "tasks", "flower", f"--address={address}", f"--port={port}", "--max-tasks=2000")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execve(sys.executable, (sys.executable, "-m", *words), environ)
+
+
+def _has_credentials(environ: Mapping[str, str]) -> bool:
+    return any(environ.get(name, "").strip() for name in CREDENTIALS)
+
+
+def kept_password(path: Path) -> str:
+    """Return the password in a file of ours that nobody else can read; make it where there is none.
+
+    Raises `CliError` for a file that others can read.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return _read_password(path)
+    password = secrets.token_urlsafe(18)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(f"{password}\n")
+    return password
+
+
+def _read_password(path: Path) -> str:
+    status = path.stat()
+    if status.st_uid != os.getuid() or status.st_mode & 0o077:
+        raise CliError(f"{path} can be read by others; remove it, and a new password is made")
+    password = path.read_text(encoding="utf-8").strip()
+    if not password:
+        raise CliError(f"{path} is empty; remove it, and a new password is made")
+    return password

@@ -1,0 +1,72 @@
+"""kombu's Redis transport behind a look at each message: see envelope.py for the reason."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kombu.transport import TRANSPORT_ALIASES
+from kombu.transport import redis as kombu_redis
+
+from tasks.envelope import LONGEST_OTHER_MESSAGE, LONGEST_TASK_MESSAGE, problem_of_envelope
+from tasks.refusing import REFUSALS
+
+#: The queues of celeryconfig.py.
+TASK_QUEUES = frozenset({b"iterate", b"cleanup"})
+
+
+class _Looking:
+    """Mixed into a channel: takes away what nobody may parse."""
+
+    def _create_client(self, asynchronous: bool = False) -> Any:
+        client = super()._create_client(asynchronous)  # type: ignore[misc]
+        client.set_response_callback("BRPOP", _taken_from_queue)
+        return client
+
+    def _handle_message(self, client: Any, response: Any) -> dict[str, Any]:
+        """Return a broadcast; one that is refused comes without its data, which kombu passes over."""
+        message: dict[str, Any] = super()._handle_message(client, response)  # type: ignore[misc]
+        if isinstance(message["data"], bytes):
+            reason = problem_of_envelope(message["data"], LONGEST_OTHER_MESSAGE)
+            if reason is not None:
+                REFUSALS.note(reason, message["data"])
+                message["data"] = b""
+        return message
+
+
+def _taken_from_queue(response: Any, **_: Any) -> tuple[bytes, bytes] | None:
+    """Return queue and message, or None, as when no message came in time."""
+    if not response:
+        return None
+    queue, data = response
+    longest = LONGEST_TASK_MESSAGE if queue in TASK_QUEUES else LONGEST_OTHER_MESSAGE
+    reason = problem_of_envelope(data, longest)
+    if reason is None:
+        return queue, data
+    REFUSALS.note(reason, data)
+    return None
+
+
+class Channel(_Looking, kombu_redis.Channel):
+    """A channel to one server."""
+
+
+class Transport(kombu_redis.Transport):
+    """Transport of ``redis://`` and ``rediss://``."""
+
+    Channel = Channel
+
+
+class SentinelChannel(_Looking, kombu_redis.SentinelChannel):
+    """A channel to whichever server leads."""
+
+
+class SentinelTransport(kombu_redis.SentinelTransport):
+    """Transport of ``sentinel://``."""
+
+    Channel = SentinelChannel
+
+
+def install() -> None:
+    """Let every broker URL of this process lead here."""
+    ours = f"{__name__}:{Transport.__name__}"
+    TRANSPORT_ALIASES.update(redis=ours, rediss=ours, sentinel=f"{__name__}:{SentinelTransport.__name__}")
