@@ -11,6 +11,10 @@ PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 SECONDS ?= 30
 TAPE ?=
 SPEED ?=
+# make chaos SECONDS=300 SEED=7 CHAOS_ARGS='--mixed --keep results'
+SEED ?=
+CHAOS_ARGS ?=
+CHAOS_SECONDS = $(if $(filter file,$(origin SECONDS)),300,$(SECONDS))
 # make soak: how much of the market each run sees, how many fills the ledger gets, and which market
 SOAK_EVENTS ?= 10000
 SOAK_FILLS ?= 20000
@@ -18,7 +22,7 @@ SOAK_SEED ?= 1
 # make test PYTEST_ARGS="-k stop -x"
 PYTEST_ARGS ?=
 
-.PHONY: help env env-dev demo test test-slow soak lint types imports check lock clean
+.PHONY: help env env-dev demo test test-slow test-chaos chaos soak lint types imports check lock clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +39,12 @@ test: $(VENV)/.stamp-dev ## run the tests (PYTEST_ARGS), without those marked sl
 
 test-slow: $(VENV)/.stamp-dev ## run the tests marked slow: each rule of the protocol broken once, PostgreSQL crashed
 	@$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+
+chaos: $(VENV)/.stamp-dev ## kill everything in every way and judge what happened to the orders (SECONDS, SEED, CHAOS_ARGS)
+	@$(BIN)/python -m tests.chaos --seconds "$(CHAOS_SECONDS)" $(if $(SEED),--seed "$(SEED)") $(CHAOS_ARGS)
+
+test-chaos: $(VENV)/.stamp-dev ## 60 s of it as a test, with the auditor tried on what it leaves
+	@$(BIN)/python -m pytest -m chaos tests/chaos -s $(PYTEST_ARGS)
 
 soak: $(VENV)/.stamp-dev ## long runs: failing requests, streams, databases; killed workers (SOAK_EVENTS, SOAK_FILLS, SOAK_SEED)
 	@SOAK_EVENTS="$(SOAK_EVENTS)" SOAK_FILLS="$(SOAK_FILLS)" SOAK_SEED="$(SOAK_SEED)" $(BIN)/python -m pytest -m soak tests/soak -s $(PYTEST_ARGS)

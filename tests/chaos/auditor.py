@@ -1,0 +1,313 @@
+"""Judges a crash test by the exchange's journal and the receipts, not by what programs think of themselves.
+
+(a) no order is accepted for a run after its clean receipt
+(b) no order is open at a clean receipt
+(c) never two iterations of an instance at the same time
+(d) no foreign order is touched
+(e) every running instance iterates again within the bound after a fault's end
+(f) every stop ends clean within the bound after its request, or after the end of the fault it met
+(g) the ledger has the journal's fills: all of them, once, and no others
+
+The exchange and the state server run on one machine, so that all times are of one clock.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from tests.chaos.evidence import (
+    OWN_ACCOUNT,
+    Evidence,
+    Order,
+    Round,
+    Run,
+    Step,
+    journal_fills,
+    own_orders,
+)
+
+#: After a fault is over everything has to be as it should be within this time.
+BOUND_MS = 10_000
+#: Lines of the journal shown with a violation.
+SHOWN = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class Violation:
+    """Something that must not happen, and did."""
+
+    #: The letter of the judgement.
+    rule: str
+    at_ms: int
+    instance_id: str
+    epoch: int
+    text: str
+    #: Lines of the journal that show it.
+    journal_lines: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hold:
+    """When an iteration or a cleanup of a run was at work."""
+
+    begin_ms: int
+    end_ms: int
+    epoch: int
+
+
+@dataclass(kw_only=True)
+class Recovery:
+    """How long things took after the end of a round's faults, ms."""
+
+    #: Each running instance, to its next good iteration.
+    again_ms: list[int] = field(default_factory=list)
+    #: Each stop, to its clean receipt.
+    clean_ms: list[int] = field(default_factory=list)
+    #: Instances and stops that are still waited for.
+    waiting: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """The result of an audit."""
+
+    violations: Sequence[Violation]
+    #: By number of the round.
+    recoveries: dict[int, Recovery]
+
+
+def judge(found: Evidence) -> Verdict:
+    """Judge everything."""
+    orders = found.orders()
+    runs = _by_instance(found.runs)
+    own = own_orders(orders.values(), found.names)
+    violations = [
+        *_by_whom(found, own, runs),
+        *_open_at_receipt(own, runs),
+        *_foreign_touched(found, orders),
+        *_ledger_differs(found),
+    ]
+    recoveries = {}
+    for each in found.rounds:
+        recovery, late = recover(found.runs, found.steps, found.rounds, each, now_ms=found.until_ms)
+        recoveries[each.number] = recovery
+        violations += late
+    return Verdict(violations=sorted(violations, key=lambda v: v.at_ms), recoveries=recoveries)
+
+
+def recover(
+    runs: Sequence[Run], steps: Sequence[Step], rounds: Sequence[Round], the_round: Round, *, now_ms: int
+) -> tuple[Recovery, list[Violation]]:
+    """Return how instances and stops recovered after a round's faults, and who came too late: (e) and (f).
+
+    `now_ms` is until when anything is known: what is missing by then and not late is waited for.
+    """
+    later = [each.begun_at_ms for each in rounds if each.number > the_round.number]
+    until_ms = min(later, default=now_ms)
+    recovery = Recovery()
+    late: list[Violation] = []
+    good: defaultdict[tuple[str, int], list[int]] = defaultdict(list)
+    for step in steps:
+        if step.kind == "committed" and not step.failed:
+            good[step.instance_id, step.epoch].append(step.at_ms)
+    for run in runs:
+        if run.started_at_ms >= until_ms:
+            continue
+        late += _again(recovery, run, good[run.instance_id, run.epoch], the_round, now_ms)
+        late += _stopped(recovery, run, rounds, the_round, until_ms, now_ms)
+    return recovery, late
+
+
+def _again(
+    recovery: Recovery, run: Run, commits: Sequence[int], the_round: Round, now_ms: int
+) -> Iterator[Violation]:
+    """Follow a run to its first good iteration after the faults, (e)."""
+    since_ms = max(the_round.ended_at_ms, run.started_at_ms)
+    place = bisect_right(commits, since_ms)
+    next_ms = commits[place] if place < len(commits) else None
+    stop_ms = run.stop_requested_at_ms
+    if stop_ms is not None and stop_ms < min(since_ms + BOUND_MS, next_ms or now_ms):
+        return  # it was asked to stop first
+    if next_ms is not None:
+        recovery.again_ms.append(next_ms - since_ms)
+    elif now_ms - since_ms <= BOUND_MS:
+        recovery.waiting.append(f"{run.instance_id} iterates")
+        return
+    if next_ms is None or next_ms - since_ms > BOUND_MS:
+        took = "never" if next_ms is None else f"after {next_ms - since_ms} ms"
+        yield Violation(
+            rule="e",
+            at_ms=since_ms,
+            instance_id=run.instance_id,
+            epoch=run.epoch,
+            text=f"iterates again {took}, {the_round.row} ended at {the_round.ended_at_ms}",
+        )
+
+
+def _stopped(
+    recovery: Recovery, run: Run, rounds: Sequence[Round], the_round: Round, until_ms: int, now_ms: int
+) -> Iterator[Violation]:
+    """Follow a stop that was asked for in a round to its clean receipt, (f)."""
+    asked_ms, clean_ms = run.stop_requested_at_ms, run.clean_at_ms
+    if asked_ms is None or not the_round.begun_at_ms <= asked_ms < until_ms:
+        return
+    since_ms = asked_ms
+    for fault in sorted((f for each in rounds for f in each.faults), key=lambda f: f.begun_at_ms):
+        is_met = fault.begun_at_ms <= since_ms + BOUND_MS and fault.ended_at_ms > since_ms
+        if is_met and (clean_ms is None or fault.begun_at_ms < clean_ms):
+            since_ms = fault.ended_at_ms
+    if clean_ms is not None:
+        recovery.clean_ms.append(max(0, clean_ms - since_ms))
+    elif now_ms - since_ms <= BOUND_MS:
+        recovery.waiting.append(f"{run.instance_id} stops")
+        return
+    if clean_ms is None or clean_ms - since_ms > BOUND_MS:
+        took = "never" if clean_ms is None else f"after {clean_ms - since_ms} ms"
+        yield Violation(
+            rule="f",
+            at_ms=asked_ms,
+            instance_id=run.instance_id,
+            epoch=run.epoch,
+            text=f"clean {took}; counted from {since_ms}, asked at {asked_ms}, "
+            f"{len(run.receipts)} receipts: {[receipt.result for receipt in run.receipts][:SHOWN]}",
+        )
+
+
+def _by_whom(found: Evidence, own: dict[str, list[Order]], runs: dict[str, list[Run]]) -> Iterator[Violation]:
+    """Yield orders that a run sent too late, (a), and those that nobody can have sent, (c).
+
+    An order was authorised between the time it is signed with, which is that of the authorisation or a little
+    earlier, and its acceptance: by an iteration or a cleanup that was at work then.
+    """
+    steps: defaultdict[str, list[Step]] = defaultdict(list)
+    for step in found.steps:
+        steps[step.instance_id].append(step)
+    for instance_id in sorted({*steps, *own}):
+        mine = runs.get(instance_id, [])
+        holds, problems = _holds(steps[instance_id], found.lease_ms)
+        yield from problems
+        holds += [
+            Hold(begin_ms=run.stop_requested_at_ms, end_ms=run.clean_at_ms or found.until_ms, epoch=run.epoch)
+            for run in mine
+            if run.stop_requested_at_ms is not None
+        ]
+        clean = {run.epoch: run.clean_at_ms for run in mine}
+        for order in own.get(instance_id, []):
+            yield from _judge_order(order, instance_id, mine, holds, clean)
+
+
+def _judge_order(
+    order: Order, instance_id: str, runs: list[Run], holds: Sequence[Hold], clean: dict[int, int | None]
+) -> Iterator[Violation]:
+    at_ms = order.accepted_at_ms
+    last = _run_of(runs, at_ms)
+    if last is not None and last.clean_at_ms is not None and at_ms > last.clean_at_ms:
+        late_ms = at_ms - last.clean_at_ms
+        text = f"order {order.order_id} was accepted {late_ms} ms after the clean receipt, and no run since"
+        yield _about(order, "a", instance_id, last, text)
+        return
+    senders = {h.epoch for h in holds if h.begin_ms <= at_ms and h.end_ms >= order.signed_at_ms}
+    if not senders:
+        text = f"order {order.order_id} was signed at {order.signed_at_ms}, while nobody was at work"
+        yield _about(order, "c", instance_id, last, text)
+        return
+    cleaned_ms = clean.get(max(senders))
+    if cleaned_ms is not None and at_ms > cleaned_ms:
+        text = (
+            f"order {order.order_id} of run {max(senders)} was accepted {at_ms - cleaned_ms} ms after its "
+            f"clean receipt, signed at {order.signed_at_ms}"
+        )
+        yield _about(order, "a", instance_id, last, text)
+
+
+def _open_at_receipt(own: dict[str, list[Order]], runs: dict[str, list[Run]]) -> Iterator[Violation]:
+    for instance_id, mine in runs.items():
+        for run in mine:
+            clean_ms = run.clean_at_ms
+            if clean_ms is None:
+                continue
+            for order in own.get(instance_id, []):
+                ended_later = order.ended_at_ms is None or order.ended_at_ms > clean_ms
+                if order.accepted_at_ms <= clean_ms and ended_later:
+                    text = f"order {order.order_id} was open at the clean receipt of {clean_ms}"
+                    yield _about(order, "b", instance_id, run, text)
+
+
+def _holds(steps: Sequence[Step], lease_ms: int) -> tuple[list[Hold], list[Violation]]:
+    """Return when each iteration held the instance, and where two of them met, (c)."""
+    holds: list[Hold] = []
+    problems: list[Violation] = []
+    claim: Step | None = None
+
+    def note(step: Step, text: str) -> None:
+        problems.append(
+            Violation(rule="c", at_ms=step.at_ms, instance_id=step.instance_id, epoch=step.epoch, text=text)
+        )
+
+    def hold(claim: Step, end_ms: int) -> None:
+        holds.append(Hold(begin_ms=claim.at_ms, end_ms=end_ms, epoch=claim.epoch))
+
+    for step in steps:
+        if step.kind == "claimed":
+            if claim is not None:
+                hold(claim, claim.at_ms + lease_ms)
+                if step.at_ms < claim.at_ms + lease_ms:
+                    note(step, f"seq {step.seq} begins {step.at_ms - claim.at_ms} ms after {claim}")
+            claim = step
+        elif claim is None or claim.token != step.token:
+            note(step, f"seq {step.seq} commits under a lease that is not its own; the last claim is {claim}")
+        else:
+            hold(claim, min(step.at_ms, claim.at_ms + lease_ms))
+            claim = None
+    if claim is not None:
+        hold(claim, claim.at_ms + lease_ms)
+    return holds, problems
+
+
+def _foreign_touched(found: Evidence, orders: dict[str, Order]) -> Iterator[Violation]:
+    for order in orders.values():
+        is_own = order.account == OWN_ACCOUNT and order.slot in found.names
+        if is_own or order.is_system:
+            continue
+        touched = order.ending if order.ending not in {"", "filled"} else "modified" if order.modified else ""
+        if touched:
+            text = f"{order.account}'s order {order.order_id}, client id {order.client_id}: {touched}"
+            yield _about(order, "d", "", None, text)
+
+
+def _ledger_differs(found: Evidence) -> Iterator[Violation]:
+    if found.ledger_fills is None:
+        return
+    theirs, ours = Counter(journal_fills(found.journal)), Counter(found.ledger_fills)
+    times = {str(e["trade_id"]): e["at_ms"] for e in found.journal if e["event"] == "fill"}
+    for kind, fills in (("lost", theirs - ours), ("made up", ours - theirs)):
+        for fill in fills.elements():
+            at_ms = times.get(fill.trade_id, found.until_ms)
+            yield Violation(rule="g", at_ms=at_ms, instance_id="", epoch=0, text=f"fill {kind}: {fill}")
+
+
+def _about(order: Order, rule: str, instance_id: str, run: Run | None, text: str) -> Violation:
+    return Violation(
+        rule=rule,
+        at_ms=order.accepted_at_ms,
+        instance_id=instance_id,
+        epoch=0 if run is None else run.epoch,
+        text=text,
+        journal_lines=tuple(number for number in (order.number, order.end_number) if number),
+    )
+
+
+def _run_of(runs: Sequence[Run], at_ms: int) -> Run | None:
+    """Return the run that had begun last at a time."""
+    place = bisect_right([run.started_at_ms for run in runs], at_ms)
+    return runs[place - 1] if place else None
+
+
+def _by_instance(runs: Iterable[Run]) -> dict[str, list[Run]]:
+    found: defaultdict[str, list[Run]] = defaultdict(list)
+    for run in sorted(runs, key=lambda run: run.started_at_ms):
+        found[run.instance_id].append(run)
+    return dict(found)

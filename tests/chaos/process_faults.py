@@ -1,0 +1,243 @@
+"""Faults of processes: killed, frozen, asked to end twice, with the wrong time, out of memory, out of CPU."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import redis
+
+from state import keys
+from tests.acceptance.simulated_exchange import EVERYTHING, fault
+from tests.chaos.faults import Fault, World
+from tests.chaos.plant import CLEANUP, FEED, ITERATE, signal_process
+
+SKEWED = Path(__file__).with_name("skewed_clock.py")
+BURNER = "while True: pass"
+#: Stops that are asked for, so that a cleanup is under way.
+STOPPED_AT_ONCE = 3
+#: How long a cleanup is waited for that can be killed in its middle.
+CLEANUP_WAIT_S = 3.0
+#: Requests take this long while somebody is frozen or killed in the middle of them.
+SLOW = {"latency_ms": 250, "spread_ms": 150}
+#: A frozen child outlives its lease (5 s), and wakes up before Celery's hard limit (10 s) kills it.
+ZOMBIE_S = (5.5, 8.5)
+
+
+@dataclass(kw_only=True)
+class Killed(Fault):
+    """SIGKILL of a process and, as a service manager does, of its children."""
+
+    target: str
+
+    def begin(self, world: World) -> None:
+        """Kill it."""
+        process = world.plant.processes[self.target]
+        self.detail = f"{self.target}, process {process.pid}"
+        process.kill()
+
+    def is_over(self, world: World) -> bool:
+        """Tell whether it has been started again."""
+        return world.plant.is_up(self.target)
+
+
+@dataclass(kw_only=True)
+class CleanupKilled(Killed):
+    """SIGKILL of the cleanup worker while it is cleaning up."""
+
+    def begin(self, world: World) -> None:
+        """Ask for some stops, let requests take their time, kill the worker once a cleanup is under way."""
+        world.exchange.put_fault(id(self), [fault(EVERYTHING, "latency", **SLOW)])
+        with contextlib.suppress(redis.RedisError):
+            running = sorted(world.people.running())
+            for name in self.dice.sample(running, k=min(STOPPED_AT_ONCE, len(running))):
+                world.people.stop(name)
+        state = world.state()
+
+        def under_way() -> bool:
+            with contextlib.suppress(redis.RedisError):
+                return any(state.hexists(keys.record(n), "cleanup_token") for n in world.people.not_stopped())
+            return False
+
+        found = world.plant.wait_for(under_way, CLEANUP_WAIT_S)
+        world.plant.pause(self.dice.uniform(0.0, 0.5))
+        super().begin(world)
+        self.detail += ", in the middle of a cleanup" if found else ", no cleanup was under way"
+        state.close()
+
+    def end(self, world: World) -> None:
+        """Let requests be quick again."""
+        world.exchange.put_fault(id(self), [])
+
+
+@dataclass(kw_only=True)
+class ChildKilled(Fault):
+    """SIGKILL of a process of a worker's pool; the worker starts another."""
+
+    def begin(self, world: World) -> None:
+        """Kill it."""
+        target, pid = _some_child(world, self.dice, (*ITERATE, CLEANUP))
+        self.detail = f"{target}, child {pid}"
+        if pid:
+            signal_process(pid, signal.SIGKILL)
+
+
+@dataclass(kw_only=True)
+class Frozen(Fault):
+    """SIGSTOP, and SIGCONT when what it held has long been taken over."""
+
+    #: A child of the pool, or the main process.
+    child: bool
+    _pid: int = 0
+
+    def begin(self, world: World) -> None:
+        """Freeze it, most likely in the middle of a request."""
+        world.exchange.put_fault(id(self), [fault(EVERYTHING, "latency", **SLOW)])
+        world.plant.pause(0.8)
+        if self.child:
+            target, self._pid = _some_child(world, self.dice, (*ITERATE, CLEANUP))
+        else:
+            target = self.dice.choice((*ITERATE, CLEANUP, FEED))
+            self._pid = world.plant.processes[target].pid or 0
+        if self._pid:
+            signal_process(self._pid, signal.SIGSTOP)
+        world.exchange.put_fault(id(self), [])
+        self.detail = f"{target}, {'child' if self.child else 'process'} {self._pid}, for {self.hold_s:.1f} s"
+
+    def end(self, world: World) -> None:
+        """Let it wake up."""
+        if self._pid:
+            signal_process(self._pid, signal.SIGCONT)
+
+
+@dataclass(kw_only=True)
+class TwoTerms(Fault):
+    """SIGTERM, and another one before the first has been followed."""
+
+    target: str
+
+    def begin(self, world: World) -> None:
+        """Send both."""
+        process = world.plant.processes[self.target]
+        self.detail = f"{self.target}, process {process.pid}"
+        process.send(signal.SIGTERM)
+        world.plant.pause(self.dice.uniform(0.05, 0.6))
+        process.send(signal.SIGTERM)
+        if not world.plant.wait_for(lambda: not process.is_alive or process.pid is None, 15):
+            self.detail += ", still alive 15 s later"
+
+    def is_over(self, world: World) -> bool:
+        """Tell whether it has been started again."""
+        return world.plant.is_up(self.target)
+
+
+@dataclass(kw_only=True)
+class OutOfMemory(Fault):
+    """The kernel's way (SIGKILL of the largest process), or memory that cannot be had."""
+
+    starve: bool
+    _pid: int = 0
+    _target: str = ""
+
+    def begin(self, world: World) -> None:
+        """Kill the largest of our processes, or let one of the pool get no more memory."""
+        if self.starve:
+            self._target, self._pid = _some_child(world, self.dice, ITERATE)
+            self._limit(_address_space(self._pid))
+            self.detail = f"{self._target}, child {self._pid} gets no more memory for {self.hold_s:.1f} s"
+            return
+        pids = {pid: n for n in ITERATE for pid in (world.plant.processes[n].pid, *world.plant.children(n))}
+        self._pid = max((pid for pid in pids if pid), key=_resident, default=0)
+        self._target = pids.get(self._pid, "")
+        self.detail = f"{self._target}, process {self._pid}, SIGKILL as the largest"
+        if self._pid:
+            signal_process(self._pid, signal.SIGKILL)
+
+    def end(self, world: World) -> None:
+        """Let it have memory again."""
+        if self.starve:
+            self._limit(resource.RLIM_INFINITY)
+
+    def is_over(self, world: World) -> bool:
+        """Tell whether the worker runs."""
+        return not self._target or world.plant.is_up(self._target)
+
+    def _limit(self, limit: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            if self._pid:
+                resource.prlimit(self._pid, resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+
+
+@dataclass(kw_only=True)
+class WrongClock(Fault):
+    """A worker whose clock is half a minute off, from its start to its end."""
+
+    target: str
+    offset_s: float
+
+    def begin(self, world: World) -> None:
+        """Start the worker anew with the wrong time."""
+        self.detail = f"{self.target} at {self.offset_s:+.0f} s for {self.hold_s:.0f} s"
+        world.plant.replace_command(self.target, (str(SKEWED), str(self.offset_s)))
+        world.plant.processes[self.target].kill()
+        world.plant.wait_for(lambda: world.plant.is_up(self.target), 10)
+
+    def end(self, world: World) -> None:
+        """Start it anew with the right time."""
+        world.plant.replace_command(self.target, ())
+        world.plant.processes[self.target].kill()
+
+    def is_over(self, world: World) -> bool:
+        """Tell whether it has been started again."""
+        return world.plant.is_up(self.target)
+
+
+@dataclass(kw_only=True)
+class CoresBusy(Fault):
+    """Twice as many busy loops as there are cores."""
+
+    _burners: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def begin(self, world: World) -> None:
+        """Start them; each ends by itself if nobody does it."""
+        self.detail = f"{2 * (os.cpu_count() or 1)} busy loops for {self.hold_s:.1f} s"
+        limit_s = int(self.hold_s) + 20
+        program = (
+            f"import resource; resource.setrlimit(resource.RLIMIT_CPU, ({limit_s}, {limit_s}))\n{BURNER}"
+        )
+        for _ in range(2 * (os.cpu_count() or 1)):
+            self._burners.append(subprocess.Popen([sys.executable, "-I", "-S", "-c", program]))
+
+    def end(self, world: World) -> None:
+        """End them."""
+        for burner in self._burners:
+            burner.kill()
+            burner.wait()
+
+
+def _some_child(world: World, dice: random.Random, targets: tuple[str, ...]) -> tuple[str, int]:
+    """Return a worker and a process of its pool, 0 where it has none."""
+    target, which = dice.choice(targets), dice.random()
+    children = world.plant.children(target)
+    return target, children[int(which * len(children))] if children else 0
+
+
+def _resident(pid: int) -> int:
+    return _pages(pid, 1)
+
+
+def _address_space(pid: int) -> int:
+    return max(1, _pages(pid, 0)) * resource.getpagesize()
+
+
+def _pages(pid: int, column: int) -> int:
+    with contextlib.suppress(OSError):
+        return int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[column])
+    return 0

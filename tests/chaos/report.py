@@ -1,0 +1,59 @@
+"""`bench/CRASH_MATRIX.md`: the table with everything that is needed to take it again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.chaos.plant import ENVIRON
+from tests.chaos.results import Result, table, totals
+
+INTRODUCTION = """\
+# Crash matrix
+
+What happens to orders when things die. Real processes (two Valkey servers, the simulated exchange, two
+iteration workers, a cleanup worker, a feed, twenty instances of all five strategies, started and stopped at
+random) fail in every way of the table, one class at a time and then two to four at once. An auditor
+(`tests/chaos/auditor.py`) reads the exchange's journal and the receipts and judges:
+
+a. no order is accepted for a run after its clean receipt;
+b. no order is open at a clean receipt;
+c. never two iterations of an instance at once;
+d. no foreign order is touched (another account's, and another program's on the same account);
+e. every running instance iterates again within 10 s of the fault's end;
+f. every stop ends clean within 10 s of the fault's end;
+g. the ledger has the journal's fills: all, once, and no others.
+
+Take it yourself: `make chaos SECONDS=300 SEED=7` (a new seed without `SEED`). A violation prints its seed and
+leaves every log.
+"""
+
+EXPLANATION = """\
+*Iterates again*: from the end of the fault to the next good iteration of each running instance, ms. *Clean*:
+from the request of a stop, or the end of the fault that it met, to its clean receipt, ms. A fault that kills
+ends when the service manager has started the process again (1 s later), one that freezes when what it froze
+goes on. How real each fault is: `tests/chaos/README.md`.
+"""
+
+
+def write_report(results: Sequence[Result], path: Path) -> None:
+    """Write the page."""
+    mean = sum(result.load_mean for result in results) / max(1, len(results))
+    highest = max((result.load_max for result in results), default=0.0)
+    lines = [
+        INTRODUCTION,
+        *table(results),
+        "",
+        totals(results),
+        "",
+        EXPLANATION,
+        f"Machine: {'; '.join(sorted({result.machine for result in results}))}.",
+        f"Load (1 minute) at the rounds' ends: mean {mean:.1f}, at most {highest:.1f}.",
+        f"Settings that are not the defaults: {', '.join(f'`{n}={value}`' for n, value in ENVIRON.items())}.",
+        "",
+        "## Runs",
+        "",
+        *(f"- `{each.command}`: {len(each.violations)} violations, {each.chaos_s:.0f} s" for each in results),
+        "",
+    ]
+    path.write_text("\n".join(lines), encoding="utf-8")
