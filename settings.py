@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import urlsplit
@@ -27,6 +28,7 @@ STACK_FILE = "stack.json"
 BROKER_SCHEMES = ("redis", "rediss", "sentinel")
 STATE_SCHEMES = ("redis", "rediss", "unix")
 LOG_FORMATS = ("json", "console")
+GUARD_ACTIONS = ("cancel", "stop")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 #: Known to the tests and checks, not to the product.
 OTHER_VARIABLES = ("CLEANBOOK_REQUIRE_SERVICES", "CLEANBOOK_TEST_POSTGRES_URL")
@@ -78,6 +80,10 @@ class Settings:
     #: Orders and fills older than this are folded into sums, events and snapshots are dropped.
     ledger_keep_days: int = 400
     ledger_keep_events_days: int = 90
+    #: After this long without a sign of life the guard cancels an instance's orders.
+    guard_after_s: float = 30.0
+    #: `cancel` (a run that comes back goes on) or `stop` (it is also stopped, and waits for a human).
+    guard_action: str = "cancel"
     #: `json` (one object per line) or `console` (for people).
     log_format: str = "json"
     log_level: str = "INFO"
@@ -144,10 +150,16 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         ledger_keep_events_days=read.whole(
             "CLEANBOOK_LEDGER_KEEP_EVENTS_DAYS", Settings.ledger_keep_events_days, 2, 36_500
         ),
+        guard_after_s=read.number("CLEANBOOK_GUARD_AFTER_S", math.nan, 2, 3600),
+        guard_action=read.one_of("CLEANBOOK_GUARD_ACTION", Settings.guard_action, GUARD_ACTIONS),
         log_format=read.one_of("CLEANBOOK_LOG_FORMAT", Settings.log_format, LOG_FORMATS),
         log_level=read.one_of("CLEANBOOK_LOG_LEVEL", Settings.log_level, LOG_LEVELS, fold=str.upper),
         environ=MappingProxyType(dict(source)),
     )
+    if math.isnan(settings.guard_after_s):
+        # Patient enough for whatever leases were chosen.
+        patience_s = max(Settings.guard_after_s, 2 * _longest_quiet_s(settings))
+        settings = replace(settings, guard_after_s=patience_s)
     _check_together(settings)
     return settings
 
@@ -259,9 +271,17 @@ VARIABLES = (
     "CLEANBOOK_LEDGER_URL",
     "CLEANBOOK_LEDGER_KEEP_DAYS",
     "CLEANBOOK_LEDGER_KEEP_EVENTS_DAYS",
+    "CLEANBOOK_GUARD_AFTER_S",
+    "CLEANBOOK_GUARD_ACTION",
     "CLEANBOOK_LOG_FORMAT",
     "CLEANBOOK_LOG_LEVEL",
 )
+
+
+def _longest_quiet_s(settings: Settings) -> float:
+    """Return how long an instance may say nothing while everything is well, or repairs itself."""
+    lease_ms = max(settings.lease_ms, settings.cleanup_lease_ms)
+    return (lease_ms + settings.sweep_grace_ms) / 1000 + settings.sweep_interval_s
 
 
 def _check_together(settings: Settings) -> None:
@@ -303,4 +323,11 @@ def _check_together(settings: Settings) -> None:
         "1.5 times the longest hard limit",
         1.5 * max(settings.iterate_hard_limit_s, settings.cleanup_hard_limit_s),
         "or the broker delivers a task again while it runs",
+    )
+    require_longer(
+        "CLEANBOOK_GUARD_AFTER_S",
+        settings.guard_after_s,
+        "the longest lease with sweep and grace behind it",
+        _longest_quiet_s(settings),
+        "or the guard cancels for an instance that only repairs itself",
     )

@@ -10,6 +10,7 @@ from cli import checks
 from cli.checks import Finding, Level
 from cli.exit_codes import EPILOG, ExitCode
 from cli.feed_checks import feed_checks
+from cli.guard_checks import guard_checks
 from cli.options import debug_option, json_option, output_for
 from cli.output import Output
 from cli.session import Session, open_session
@@ -22,7 +23,7 @@ STYLES = {Level.OK: "good", Level.WARN: "warn", Level.FAIL: "bad"}
 @json_option
 @debug_option
 def doctor(as_json: bool, debug: bool) -> ExitCode:
-    """Check server, eviction, persistence, clocks, workers, feed, ledger, files, keys, exchanges.
+    """Check server, eviction, persistence, clocks, workers, feed, ledger, guard, files, keys, exchanges.
 
     Ends with 0 when nothing fails (warnings are fine), 4 when something cannot be reached, else 1.
 
@@ -62,6 +63,7 @@ def _findings(session: Session) -> Iterator[Finding]:
     if reachable:
         yield from checks.state_checks(session)
         yield from feed_checks(session)
+        yield from guard_checks(session)
     found = []
     for item in checks.configs(session):
         if isinstance(item, InstanceConfig):

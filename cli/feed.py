@@ -42,8 +42,8 @@ def feed(new_ledger: bool, debug: bool) -> ExitCode:
     from feed.bookkeeper import Bookkeeper, Retention
     from feed.service import FeedService
     from ledger.database import open_ledger
+    from logs import configure
     from runner.context import open_context
-    from tasks.logging import configure
 
     settings = load()
     configure(settings)

@@ -96,7 +96,7 @@ COMMANDS: Mapping[str, LazyCommand] = {
     "up": LazyCommand(
         section="Stack",
         path="cli.stack_commands:up",
-        summary="Run server, simulator, workers, feed and Flower.",
+        summary="Run server, simulator, workers, feed, guard and Flower.",
     ),
     "feed": LazyCommand(
         section="Stack",
@@ -107,6 +107,11 @@ COMMANDS: Mapping[str, LazyCommand] = {
         section="Stack",
         path="cli.flower:flower",
         summary="Run Celery's web page, with a password.",
+    ),
+    "guard": LazyCommand(
+        section="Stack",
+        path="cli.guard:guard",
+        summary="Cancel the orders of instances that show no life.",
     ),
     "demo": LazyCommand(
         section="Stack",

@@ -16,7 +16,7 @@ from settings import load
 @click.option("--leave-running", is_flag=True, help="Do not stop instances at the end; their orders stay.")
 @debug_option
 def up(flower: bool, leave_running: bool, debug: bool) -> ExitCode:
-    """Run Valkey, the simulated exchange, workers, feed and Flower, until Ctrl-C.
+    """Run Valkey, the simulated exchange, workers, feed, guard and Flower, until Ctrl-C.
 
     Other commands in this checkout find the stack by themselves. At the end its instances are stopped, since
     nobody would watch their orders. With BROKER_URL set, that server is used and none is started.

@@ -17,6 +17,7 @@ from cli.output import Output, iso
 from cli.proof import proof_lines
 from cli.run_summary import read_books, summary_json, summary_lines
 from cli.session import Session, open_session, unserved
+from state.guards import READY, GuardProcess, Guards
 from state.instances import Phase, Record
 from state.refusals import read_refusals
 
@@ -63,13 +64,27 @@ def status(names: tuple[str, ...], as_json: bool, debug: bool) -> ExitCode:
 
 def _as_json(session: Session, entry: Entry) -> dict[str, Any]:
     books = read_books(session, entry.record) if entry.record else None
-    return entry.as_json() | {"run": summary_json(books) if books else None}
+    return entry.as_json() | {
+        "run": summary_json(books) if books else None,
+        "guards": [guard.name for guard in _guards(session, entry)],
+    }
+
+
+def _guards(session: Session, entry: Entry) -> tuple[GuardProcess, ...]:
+    """Return the guards that watch the account of a run and can act on it."""
+    if entry.record is None or entry.record.phase is Phase.STOPPED:
+        return ()
+    found = Guards(session.client).processes(now_ms=session.instances.now_ms())
+    return tuple(guard for guard in found if guard.accounts.get(entry.record.account) == READY)
 
 
 def _show(output: Output, session: Session, entry: Entry) -> None:
     output.line(f"{entry.instance_id}: {entry.state}", STATE_STYLES.get(entry.state, "name"))
     for name, text, style in _lines(entry):
         output.line(f"  {name:<22}{text}", style)
+    if entry.record is not None and entry.record.phase is not Phase.STOPPED:
+        names = (f"{each.name}, acts after {each.after_s:g} s" for each in _guards(session, entry))
+        output.line(f"  {'guard':<22}{'; '.join(names) or 'none'}")
     books = read_books(session, entry.record) if entry.record else None
     for name, text, style in summary_lines(books) if books else ():
         output.line(f"  {name:<22}{text}", style)

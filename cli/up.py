@@ -40,6 +40,7 @@ def run_up(settings: Settings, *, leave_running: bool = False, flower: bool = Tr
             config_dir=settings.config_dir,
             server=not settings.environ.get("BROKER_URL"),
             flower=flower,
+            guard=True,
             environ=settings.environ,
             tell=lambda sentence: console.print(f"! {sentence}"),
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 
 from exchanges.backpack.config import BASE_URL, Credentials
@@ -40,11 +39,10 @@ def market_venue(config: InstanceConfig) -> str:
 def access(config: InstanceConfig, settings: Settings) -> Access:
     """Return where `config` trades and as whom. Raises `ConfigError` when keys are not set."""
     credentials = resolve_credentials(config, settings.environ)
-    key_hash = hashlib.sha256(credentials.api_key.encode()).hexdigest()[:10]
     return Access(
         base_url=venue_url(config, settings.simulator_url),
         credentials=credentials,
-        account=f"{venue_name(config)}:{key_hash}",
+        account=f"{venue_name(config)}:{credentials.fingerprint}",
     )
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from exchanges.backpack.config import BASE_URL, Credentials
+from exchanges.backpack.config import BASE_URL, DEMO_CREDENTIALS, Credentials
 from runner.config import ConfigError, InstanceConfig, Problem
 from runner.config_models import BackpackExchange
 from runner.config_variables import SecretRef
 
-#: The simulated exchange's built-in account `demo`: its private key, 32 bytes of 0x01, is no secret.
-DEMO_API_KEY = "iojj3XQJ8ZX9UtstPLpdcspnCb8dlBIb83SIAbQPb1w="
-DEMO_SECRET_KEY = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE="
+DEMO_API_KEY = DEMO_CREDENTIALS.api_key
+DEMO_SECRET_KEY = DEMO_CREDENTIALS.secret_key
 
 
 def venue_url(config: InstanceConfig, simulator_url: str) -> str:
@@ -33,7 +32,7 @@ def resolve_credentials(config: InstanceConfig, environ: Mapping[str, str]) -> C
         raise ConfigError(config.instance_id, [Problem(path="$.metadata.exchange", message=message)])
     if not config.live:
         # Nothing signed with real keys leaves this machine while only simulated money is at stake.
-        return Credentials(api_key=DEMO_API_KEY, secret_key=DEMO_SECRET_KEY)
+        return DEMO_CREDENTIALS
     api_key = _value(exchange.api_key, environ)
     secret_key = _value(exchange.secret_key, environ)
     if api_key and secret_key:

@@ -21,7 +21,8 @@ class Event:
 
     #: Position in the stream; pass it to `read` to go on behind it.
     stream_id: str
-    #: ``started``, ``limits``, ``stop_requested``, ``cleanup_claimed``, ``cleanup_step``, ``finished``.
+    #: ``started``, ``limits``, ``stop_requested``, ``cleanup_claimed``, ``cleanup_step``, ``finished``,
+    #: ``guard_watching``, ``guard_acted``, ``guard_verified``.
     event: str
     instance_id: str
     epoch: int
@@ -79,6 +80,13 @@ class Events:
             },
             maxlen=100_000,
         )
+
+    def guard(
+        self, event: str, instance_id: str, *, epoch: int, at_ms: int, by: str, details: Mapping[str, str]
+    ) -> None:
+        """Record what a guard did or saw: ``guard_watching``, ``guard_acted``, ``guard_verified``."""
+        common = {"event": event, "instance": instance_id, "epoch": str(epoch), "at_ms": str(at_ms), "by": by}
+        self._client.xadd(keys.EVENTS, cast("Any", {**common, **details}), maxlen=100_000)
 
     def last_id(self) -> str:
         """Return the position of the newest event, to follow from here on."""

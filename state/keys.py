@@ -82,6 +82,8 @@ INSTANCES = f"{PREFIX}:instances"
 WORKERS = f"{PREFIX}:workers"
 #: Hash: name of a feed process to its heartbeat (JSON).
 FEEDS = f"{PREFIX}:feeds"
+#: Hash: name of a guard process to its heartbeat (JSON).
+GUARDS = f"{PREFIX}:guards"
 #: Stream: what the ledger has yet to take (JSON), oldest first.
 BOOKINGS = f"{PREFIX}:bookings"
 #: String: id of the ledger that takes bookings here; another one must not.

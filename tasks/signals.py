@@ -7,8 +7,9 @@ from typing import Any
 
 from celery.signals import setup_logging, task_postrun, task_prerun, worker_ready, worker_shutdown
 
+from logs import configure
 from settings import load
-from tasks.logging import bind_task, clear_task, configure
+from tasks.logging import bind_task, clear_task
 from tasks.sweep import Sweeper
 
 _sweepers: list[Sweeper] = []

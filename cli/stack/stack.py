@@ -3,7 +3,7 @@
     with Stack(StackOptions(run_dir=Path(".run"))) as stack:
         context = open_context(stack.settings())
 
-Start order is valkey, simulator, workers, feed, Flower; they end the other way round.
+Start order is valkey, simulator, workers, feed, guard, Flower; they end the other way round.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ FLOWER = "celery -A tasks flower --address=127.0.0.1 --max-tasks=2000"
 READY_TIMEOUT_S = 30.0
 FLOWER_USER = "demo"
 #: What works with the server and the exchange, and so ends before them.
-USERS = ("flower", "feed", "iterate", "cleanup")
+USERS = ("flower", "guard", "feed", "iterate", "cleanup")
 
 
 def _say_nothing(_: str) -> None:
@@ -65,6 +65,8 @@ class StackOptions:
     workers: bool = True
     #: Listen to the exchange, and keep a ledger.
     feed: bool = True
+    #: Cancel what is left when workers die and stay dead.
+    guard: bool = False
     flower: bool = False
     #: Restart what ends unexpectedly.
     supervise: bool = True
@@ -81,7 +83,7 @@ class Stack:
         self.options = options
         self.data_dir = (options.data_dir or options.run_dir).resolve()
         self.log_dir = self.data_dir / "logs"
-        #: Every process by name: valkey, simulator, iterate, cleanup, feed, flower.
+        #: Every process by name: valkey, simulator, iterate, cleanup, feed, guard, flower.
         self.processes: dict[str, ManagedProcess] = {}
         self.server: ValkeyServer | None = None
         self.broker_url = ""
@@ -126,6 +128,8 @@ class Stack:
                 self._start_workers()
             if self.options.feed:
                 self._start_feed()
+            if self.options.guard:
+                self._start_guard()
             if self.options.flower:
                 self._start_flower()
             # Only now: what cannot even start is reported, not restarted.
@@ -220,6 +224,12 @@ class Stack:
             client.delete(keys.FEEDS)
             process = self._run_python("feed", (str(ROOT / "manage.py"), "feed"))
             self._wait_for(lambda: client.exists(keys.FEEDS) == 1, (process,), "the feed")
+
+    def _start_guard(self) -> None:
+        with connect(self.broker_url) as client:
+            client.delete(keys.GUARDS)
+            process = self._run_python("guard", (str(ROOT / "manage.py"), "guard"))
+            self._wait_for(lambda: client.exists(keys.GUARDS) == 1, (process,), "the guard")
 
     def _start_flower(self) -> None:
         port = free_port()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from urllib.parse import urlsplit, urlunsplit
 
@@ -62,5 +63,17 @@ class Credentials:
     #: base64 of the 32 byte ED25519 seed (64 bytes, seed and public key, are accepted too).
     secret_key: str
 
+    @property
+    def fingerprint(self) -> str:
+        """Return a short name of the key that tells nothing of it, fit for keys and logs."""
+        return hashlib.sha256(self.api_key.encode()).hexdigest()[:10]
+
     def __repr__(self) -> str:
         return f"Credentials(api_key='{self.api_key[:4]}…', secret_key=hidden)"
+
+
+#: The simulated exchange's built-in account `demo`: its private key, 32 bytes of 0x01, is no secret.
+DEMO_CREDENTIALS = Credentials(
+    api_key="iojj3XQJ8ZX9UtstPLpdcspnCb8dlBIb83SIAbQPb1w=",
+    secret_key="AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=",
+)

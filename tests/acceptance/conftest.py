@@ -6,6 +6,7 @@ import base64
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -24,6 +25,13 @@ LIVE_KEY = base64.b64encode(
     Ed25519PrivateKey.from_private_bytes(bytes([2]) * 32).public_key().public_bytes_raw()
 ).decode()
 LIVE_KEYS = {"BACKPACK_KEY": LIVE_KEY, "BACKPACK_SECRET": LIVE_SECRET}
+
+
+def skip_or_fail(error: ServerNotFound) -> NoReturn:
+    """End a test that has no server to run on."""
+    if os.environ.get("CLEANBOOK_REQUIRE_SERVICES") == "1":
+        pytest.fail(f"CLEANBOOK_REQUIRE_SERVICES is set, but: {error}")
+    pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")
@@ -46,9 +54,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, config_dir: Path) -> Iterato
     try:
         stack.start()
     except ServerNotFound as error:
-        if os.environ.get("CLEANBOOK_REQUIRE_SERVICES") == "1":
-            pytest.fail(f"CLEANBOOK_REQUIRE_SERVICES is set, but: {error}")
-        pytest.skip(str(error))
+        skip_or_fail(error)
     try:
         yield stack
     finally:

@@ -170,6 +170,7 @@ def test_the_doctor_finds_what_is_there_and_what_is_not(
         "feed": "warn",
         "ledger queue": "ok",
         "ledger": "ok",
+        "guard": "ok",
         "config bp_sol_01": "ok",
         "config broken": "fail",
         f"exchange {exchange_url}": "ok",

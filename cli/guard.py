@@ -1,0 +1,83 @@
+"""`manage.py guard`: the small process that is left when everything else has died."""
+
+from __future__ import annotations
+
+import os
+import platform
+import signal
+import threading
+from types import FrameType
+
+import click
+
+from cli.exit_codes import EPILOG, ExitCode
+from cli.options import debug_option
+from settings import GUARD_ACTIONS, environment, load
+
+#: A supervisor may be asked to wait two seconds for the end.
+END_S = 1.8
+
+
+@click.command(epilog=EPILOG)
+@click.option(
+    "--after", metavar="S", help="Act after this many seconds of silence.  [CLEANBOOK_GUARD_AFTER_S]"
+)
+@click.option(
+    "--action",
+    type=click.Choice(GUARD_ACTIONS),
+    help="cancel orders, or also stop the instance.  [CLEANBOOK_GUARD_ACTION]",
+)
+@debug_option
+def guard(after: str | None, action: str | None, debug: bool) -> ExitCode:
+    """Watch all instances, and cancel the own orders of those that show no life, until SIGTERM or Ctrl-C.
+
+    It needs neither workers nor feed nor ledger, and when the state server is gone, too, it acts from a small
+    file in the run directory. Run it on a host of its own, with a key of its own for each account, under the
+    same variable names. Any number of these may run. docs/guard.md tells what it does and what it cannot.
+
+    \b
+    Examples:
+      manage.py guard
+      manage.py guard --after 20 --action stop
+    """
+    from exchanges.registry import Venue, VenueSettings, open_exchange
+    from guard.account import Rules
+    from guard.budget import OwnBudget
+    from guard.memory import Memory
+    from guard.service import GuardOptions, GuardService
+    from guard.watched import Watched, credentials
+    from logs import configure
+    from state.connection import connect
+
+    given = {"CLEANBOOK_GUARD_AFTER_S": after, "CLEANBOOK_GUARD_ACTION": action}
+    settings = load({**environment(), **{name: value for name, value in given.items() if value is not None}})
+    configure(settings)
+
+    def open_venue(one: Watched) -> tuple[Venue, str]:
+        keys = credentials(one, settings.environ)
+        venue = open_exchange(one.exchange, VenueSettings(base_url=one.base_url), keys, OwnBudget())
+        return venue, keys.fingerprint
+
+    service = GuardService(
+        GuardOptions(
+            name=f"{platform.node()}:{os.getpid()}",
+            rules=Rules(after_s=settings.guard_after_s, fence_margin_ms=settings.fence_margin_ms),
+            stops=settings.guard_action == "stop",
+            simulator_url=settings.simulator_url,
+        ),
+        connect(settings.state_url),
+        Memory(settings.run_dir / "guard.json", settings.state_url),
+        open_venue=open_venue,
+    )
+
+    def end(_: int, __: FrameType | None) -> None:
+        service.end()
+        # Whatever hangs: there is nothing to give back, and a cancel under way may end as it likes.
+        last_word = threading.Timer(END_S, os._exit, args=(ExitCode.DONE,))
+        last_word.daemon = True
+        last_word.start()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    service.run()
+    return ExitCode.DONE

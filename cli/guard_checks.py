@@ -1,0 +1,67 @@
+"""What `manage.py doctor` looks at about guards: does one watch, and can it act on every account."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import redis
+
+from cli.checks import Finding, Level
+from cli.session import Session
+from state.guards import READY, GuardProcess, Guards
+from state.instances import Phase
+
+ADVICE = "manage.py guard, best on a host of its own with a key of its own (docs/guard.md)"
+
+
+def guard_checks(session: Session) -> Iterator[Finding]:
+    """Look at the guards; the state server must answer."""
+    try:
+        found = Guards(session.client).processes(now_ms=session.instances.now_ms())
+        watched = _accounts(session)
+    except redis.RedisError as error:
+        yield Finding(check="guard", level=Level.FAIL, text=str(error), is_unreachable=True)
+        return
+    if not found:
+        yield _none(live=any(watched.values()))
+        return
+    for guard in found:
+        yield _one(guard)
+    covered = {
+        account for guard in found for account, standing in guard.accounts.items() if standing == READY
+    }
+    for account in sorted(watched.keys() - covered):
+        text = f"no guard can act on account {account}; {_why_not(found, account)}"
+        yield Finding(check="guard", level=Level.WARN, text=text, advice=ADVICE)
+
+
+def _accounts(session: Session) -> dict[str, bool]:
+    """Return the accounts with instances that a guard watches, and whether real money is in one."""
+    accounts: dict[str, bool] = {}
+    for record in session.instances.read_all(lambda *_: None):
+        if record.phase is not Phase.STOPPED and record.account:
+            config = json.loads(session.instances.config_json(record.instance_id) or "{}")
+            accounts[record.account] = accounts.get(record.account, False) or bool(config.get("live"))
+    return accounts
+
+
+def _none(*, live: bool) -> Finding:
+    text = "none: if every process here dies, orders stay on the book until one is back"
+    # Simulated money needs none.
+    level = Level.WARN if live else Level.OK
+    return Finding(check="guard", level=level, text=text, advice=ADVICE if live else "")
+
+
+def _one(guard: GuardProcess) -> Finding:
+    text = f"{guard.name} watches {guard.watched} instances, acts after {guard.after_s:g} s of silence"
+    if guard.silent:
+        text = f"{text}; silent now: {', '.join(guard.silent)}"
+        advice = "start workers, or stop these instances: their orders are cancelled"
+        return Finding(check="guard", level=Level.WARN, text=text, advice=advice)
+    return Finding(check="guard", level=Level.OK, text=text)
+
+
+def _why_not(found: tuple[GuardProcess, ...], account: str) -> str:
+    said = [guard.accounts[account] for guard in found if account in guard.accounts]
+    return said[0] if said else "none of them watches it yet"

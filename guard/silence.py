@@ -1,0 +1,113 @@
+"""Who has not shown a sign of life, and for how long: values in, values out, no clock of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from state.heartbeats import QUEUE_OF, Heartbeat, Pulse, Reading
+
+
+@dataclass(frozen=True, kw_only=True)
+class Silence:
+    """An instance that is silent for too long."""
+
+    #: For how long nobody has shown life, seconds.
+    lasts_s: float
+    why: str
+
+
+@dataclass(kw_only=True)
+class _Seen:
+    pulse: Pulse | None
+    queue: str
+    #: When its pulse was seen to change, or when it was first seen.
+    sign_s: float
+    #: When it was last seen with nothing to be done for it.
+    idle_s: float
+    is_missing: bool = False
+
+
+class Vigil:
+    """Compares readings. All moments are seconds of the guard's own monotonic clock.
+
+    Only what was watched counts: nobody is silent before `after_s` of watching, so that a guard that starts
+    beside the workers waits for them, and a clock that jumps makes nobody silent.
+    """
+
+    def __init__(self, after_s: float) -> None:
+        self._after_s = after_s
+        self._seen: dict[str, _Seen] = {}
+        #: By queue: the newest heartbeat of its workers (ms), and when it was seen to change.
+        self._workers: dict[str, tuple[int, float]] = {}
+        self._lost_s: float | None = None
+        self._began_s: float | None = None
+
+    @property
+    def lost_since_s(self) -> float | None:
+        """Return since when the state server cannot be read, None while it can."""
+        return self._lost_s
+
+    def remember(self, names: Collection[str], now_s: float) -> None:
+        """Begin to watch instances that are known from before."""
+        for name in names:
+            self._seen.setdefault(name, _Seen(pulse=None, queue="iterate", sign_s=now_s, idle_s=now_s))
+
+    def observe(self, reading: Reading, names: Collection[str], now_s: float) -> None:
+        """Take in a reading, of which `names` are of interest."""
+        self._lost_s = None
+        self._note_workers(reading.workers, now_s)
+        for name in names:
+            beat = reading.beats.get(name)
+            if beat is not None:
+                self._note(beat, reading.now_ms, now_s)
+            elif name in self._seen:
+                self._seen[name].is_missing = True
+
+    def lost(self, since_s: float) -> None:
+        """Note that the state server could not be read by an attempt that began at `since_s`."""
+        if self._lost_s is None:
+            self._lost_s = since_s
+
+    def forget_all_but(self, names: Collection[str]) -> None:
+        """Watch the others no more."""
+        self._seen = {name: seen for name, seen in self._seen.items() if name in names}
+
+    def silent(self, now_s: float) -> dict[str, Silence]:
+        """Return who is silent for `after_s` or longer."""
+        found = {name: self._silence(seen, now_s) for name, seen in self._seen.items()}
+        return {name: silence for name, silence in found.items() if silence.lasts_s >= self._after_s}
+
+    def _note_workers(self, workers: Mapping[str, int], now_s: float) -> None:
+        for queue in set(QUEUE_OF.values()):
+            known = self._workers.get(queue)
+            newest = workers.get(queue, 0)
+            if known is None or newest not in (0, known[0]):
+                self._workers[queue] = (newest, now_s)
+
+    def _note(self, beat: Heartbeat, now_ms: int, now_s: float) -> None:
+        seen = self._seen.get(beat.instance_id)
+        queue = QUEUE_OF.get(beat.phase, "iterate")
+        if seen is None:
+            seen = _Seen(pulse=beat.pulse, queue=queue, sign_s=now_s, idle_s=now_s)
+            self._seen[beat.instance_id] = seen
+        if seen.pulse is not None and beat.pulse.is_newer_than(seen.pulse):
+            seen.sign_s = now_s
+        if beat.owes_nothing(now_ms):
+            seen.idle_s = now_s
+        seen.pulse, seen.queue, seen.is_missing = beat.pulse, queue, False
+
+    def _silence(self, seen: _Seen, now_s: float) -> Silence:
+        if self._lost_s is not None and now_s - self._lost_s >= self._after_s:
+            lasts_s = now_s - self._lost_s
+            return Silence(lasts_s=lasts_s, why=f"state server out of reach for {lasts_s:.0f} s")
+        # Nothing to do for a minute is no silence as long as there are workers to do it then.
+        worker_s = self._workers.get(seen.queue, (0, seen.sign_s))[1]
+        lasts_s = now_s - max(seen.sign_s, min(seen.idle_s, worker_s))
+        if seen.is_missing:
+            why = f"record missing or damaged, no sign of life for {lasts_s:.0f} s"
+        elif worker_s < seen.idle_s:
+            why = f"no worker for queue {seen.queue} for {lasts_s:.0f} s"
+        else:
+            why = f"no sign of life for {lasts_s:.0f} s"
+        return Silence(lasts_s=lasts_s, why=why)
