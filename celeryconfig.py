@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kombu.entity import Queue
 
-from settings import load
+from settings import MESSAGE_CERTIFICATE_FILE, MESSAGE_KEY_FILE, TRUSTED_DIR, load
 
 _settings = load()
 
@@ -17,6 +17,13 @@ imports = ("tasks.iteration", "tasks.cleanup", "tasks.signals")
 # JSON only: whoever can write to the broker must not be able to run code through pickle.
 task_serializer = "json"
 accept_content = ["json"]
+if _settings.message_key_dir is not None:
+    # JSON that is signed (tasks/signing.py): then nobody can send tasks by writing to the broker alone.
+    task_serializer = "auth"
+    accept_content = ["auth"]
+    security_key = str(_settings.message_key_dir / MESSAGE_KEY_FILE)
+    security_certificate = str(_settings.message_key_dir / MESSAGE_CERTIFICATE_FILE)
+    security_cert_store = str(_settings.message_key_dir / TRUSTED_DIR / "*.pem")
 
 # Every network call ends well before these. The soft limit lets an iteration commit what it knows, the hard
 # one only frees a child that does not listen; the lease lies between them, so nobody else starts before.

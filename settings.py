@@ -24,6 +24,9 @@ LEDGER_SCHEMES = ("sqlite", "postgresql", "postgres", "postgresql+psycopg")
 #: What the file of a running stack says.
 STACK_URLS = ("broker_url", "simulator_url", "ledger_url")
 STACK_FILE = "stack.json"
+#: In the directory of message keys: this host's private key and certificate, and a folder with the
+#: certificates of all hosts whose messages are taken.
+MESSAGE_KEY_FILE, MESSAGE_CERTIFICATE_FILE, TRUSTED_DIR = "key.pem", "cert.pem", "trusted"
 
 BROKER_SCHEMES = ("redis", "rediss", "sentinel")
 STATE_SCHEMES = ("redis", "rediss", "unix")
@@ -84,6 +87,8 @@ class Settings:
     guard_after_s: float = 30.0
     #: `cancel` (a run that comes back goes on) or `stop` (it is also stopped, and waits for a human).
     guard_action: str = "cancel"
+    #: Directory with the keys that sign task messages; None: they are not signed.
+    message_key_dir: Path | None = None
     #: `json` (one object per line) or `console` (for people).
     log_format: str = "json"
     log_level: str = "INFO"
@@ -152,6 +157,9 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         ),
         guard_after_s=read.number("CLEANBOOK_GUARD_AFTER_S", math.nan, 2, 3600),
         guard_action=read.one_of("CLEANBOOK_GUARD_ACTION", Settings.guard_action, GUARD_ACTIONS),
+        message_key_dir=read.path("CLEANBOOK_MESSAGE_KEY_DIR", Path())
+        if read.text("CLEANBOOK_MESSAGE_KEY_DIR")
+        else None,
         log_format=read.one_of("CLEANBOOK_LOG_FORMAT", Settings.log_format, LOG_FORMATS),
         log_level=read.one_of("CLEANBOOK_LOG_LEVEL", Settings.log_level, LOG_LEVELS, fold=str.upper),
         environ=MappingProxyType(dict(source)),
@@ -273,6 +281,7 @@ VARIABLES = (
     "CLEANBOOK_LEDGER_KEEP_EVENTS_DAYS",
     "CLEANBOOK_GUARD_AFTER_S",
     "CLEANBOOK_GUARD_ACTION",
+    "CLEANBOOK_MESSAGE_KEY_DIR",
     "CLEANBOOK_LOG_FORMAT",
     "CLEANBOOK_LOG_LEVEL",
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import click
@@ -11,6 +12,7 @@ from cli.checks import Finding, Level
 from cli.exit_codes import EPILOG, ExitCode
 from cli.feed_checks import feed_checks
 from cli.guard_checks import guard_checks
+from cli.message_keys import message_key_checks
 from cli.options import debug_option, json_option, output_for
 from cli.output import Output
 from cli.session import Session, open_session
@@ -64,6 +66,7 @@ def _findings(session: Session) -> Iterator[Finding]:
         yield from checks.state_checks(session)
         yield from feed_checks(session)
         yield from guard_checks(session)
+    yield from message_key_checks(settings.message_key_dir, time.time())
     found = []
     for item in checks.configs(session):
         if isinstance(item, InstanceConfig):

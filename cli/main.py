@@ -113,6 +113,11 @@ COMMANDS: Mapping[str, LazyCommand] = {
         path="cli.guard:guard",
         summary="Cancel the orders of instances that show no life.",
     ),
+    "new-message-key": LazyCommand(
+        section="Stack",
+        path="cli.message_keys:command",
+        summary="Make the keys that sign task messages.",
+    ),
     "demo": LazyCommand(
         section="Stack",
         path="cli.stack_commands:demo",

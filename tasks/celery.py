@@ -9,10 +9,12 @@ from celery import Celery
 from runner.context import Context, open_context
 from settings import load
 from tasks import transport
+from tasks.signing import sign_messages
 
 transport.install()
 app = Celery("cleanbook", task_cls="tasks.strict:StrictTask", control="tasks.control:StrictControl")
 app.config_from_object("celeryconfig")
+sign_messages(app, load().message_key_dir)
 
 
 @cache

@@ -167,6 +167,7 @@ def test_the_doctor_finds_what_is_there_and_what_is_not(
         "queue iterate": "ok",
         "queue cleanup": "fail",
         "refused messages": "ok",
+        "message keys": "ok",
         "feed": "warn",
         "ledger queue": "ok",
         "ledger": "ok",
