@@ -89,6 +89,9 @@ class Settings:
     guard_action: str = "cancel"
     #: Directory with the keys that sign task messages; None: they are not signed.
     message_key_dir: Path | None = None
+    #: What is known of the state server and it does not tell: `always` (it forgets nothing that it has
+    #: confirmed), or `unsure` (it may, and is traded on all the same). Empty: by its own settings.
+    state_durability: str = ""
     #: `json` (one object per line) or `console` (for people).
     log_format: str = "json"
     log_level: str = "INFO"
@@ -160,6 +163,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         message_key_dir=read.path("CLEANBOOK_MESSAGE_KEY_DIR", Path())
         if read.text("CLEANBOOK_MESSAGE_KEY_DIR")
         else None,
+        state_durability=read.one_of("CLEANBOOK_STATE_DURABILITY", "", ("", "always", "unsure")),
         log_format=read.one_of("CLEANBOOK_LOG_FORMAT", Settings.log_format, LOG_FORMATS),
         log_level=read.one_of("CLEANBOOK_LOG_LEVEL", Settings.log_level, LOG_LEVELS, fold=str.upper),
         environ=MappingProxyType(dict(source)),
@@ -219,7 +223,7 @@ class _Reader:
     ) -> str:
         value = fold(self.text(name) or default)
         if value not in allowed:
-            raise SettingsError(f"{name} is {value!r}; allowed are {', '.join(allowed)}")
+            raise SettingsError(f"{name} is {value!r}; allowed are {', '.join(filter(None, allowed))}")
         return value
 
     def url(self, name: str, default: str, schemes: tuple[str, ...]) -> str:
@@ -282,6 +286,7 @@ VARIABLES = (
     "CLEANBOOK_GUARD_AFTER_S",
     "CLEANBOOK_GUARD_ACTION",
     "CLEANBOOK_MESSAGE_KEY_DIR",
+    "CLEANBOOK_STATE_DURABILITY",
     "CLEANBOOK_LOG_FORMAT",
     "CLEANBOOK_LOG_LEVEL",
 )

@@ -19,8 +19,10 @@ from exchanges.errors import ExchangeError
 from runner.config import ConfigError, InstanceConfig, load_instance
 from runner.config_credentials import DEMO_API_KEY, DEMO_SECRET_KEY, venue_url
 from settings import redacted
-from state.connection import StateUnavailable, connect, server_report
+from state.connection import StateUnavailable, UnsafeServer, connect
+from state.durability import Keeps
 from state.refusals import read_refusals
+from state.server import ServerReport, server_report
 
 #: More than this and the times in logs no longer fit together.
 CLOCK_WARN_MS = 500
@@ -51,39 +53,54 @@ class Finding:
     is_unreachable: bool = False
 
 
-def server(name: str, url: str) -> Iterator[Finding]:
-    """Look at a Redis or Valkey server: reachable, evicting, keeping."""
+def server(name: str, url: str, *, vouched: str = "") -> Iterator[Finding]:
+    """Look at a Redis or Valkey server: reachable, of the right kind, evicting, keeping."""
     where = redacted(url)
     if url.startswith("sentinel://"):
         yield Finding(check=name, level=Level.WARN, text=f"{where}: Sentinel is not checked")
         return
     with connect(url) as client:
         try:
-            report = server_report(client)
+            report = server_report(client, vouched=vouched)
         except StateUnavailable as error:
             advice = "start it (manage.py up brings its own) or correct BROKER_URL, STATE_URL"
             yield Finding(
                 check=name, level=Level.FAIL, text=f"{where}: {error}", advice=advice, is_unreachable=True
             )
             return
+        except UnsafeServer as error:
+            yield Finding(check=name, level=Level.FAIL, text=f"{where}: {error}")
+            return
     yield Finding(check=name, level=Level.OK, text=f"{where} answers, version {report.version}")
-    evicts = f"{name} eviction"
     if report.keeps_everything:
-        yield Finding(check=evicts, level=Level.OK, text="maxmemory-policy noeviction")
-    else:
-        text = f"maxmemory-policy {report.maxmemory_policy}: a full server would throw away stop requests"
-        yield Finding(
-            check=evicts, level=Level.FAIL, text=text, advice="CONFIG SET maxmemory-policy noeviction"
+        yield Finding(check=f"{name} eviction", level=Level.OK, text="maxmemory-policy noeviction")
+    for fault in report.faults():
+        check = f"{name} eviction" if "maxmemory" in fault.text else name
+        yield Finding(check=check, level=Level.FAIL, text=fault.text, advice=fault.advice)
+    yield _keeping(f"{name} persistence", report)
+
+
+def _keeping(check: str, report: ServerReport) -> Finding:
+    if report.keeps is Keeps.ALWAYS:
+        how = "vouched for" if report.vouched else "append-only file, appendfsync always"
+        return Finding(check=check, level=Level.OK, text=f"{how}: nothing confirmed is lost")
+    if report.keeps is Keeps.EVERYSEC:
+        fsync = f"appendfsync {report.fsync}" if report.fsync else "it does not tell its appendfsync"
+        text = (
+            f"append-only file, {fsync}: a crash may lose the last second, so starts and stops wait for the "
+            "disk, and nothing is placed for some seconds after a restart of it"
         )
-    keeps = f"{name} persistence"
-    if report.append_only:
-        yield Finding(check=keeps, level=Level.OK, text="append-only file")
-    elif report.snapshots:
-        text = "snapshots only: a crash loses what happened since the last one"
-        yield Finding(check=keeps, level=Level.WARN, text=text, advice="CONFIG SET appendonly yes")
-    else:
-        text = "none: a restart of the server loses every running instance"
-        yield Finding(check=keeps, level=Level.WARN, text=text, advice="CONFIG SET appendonly yes")
+        if report.replicas:
+            text = f"{text}; a replica that takes over may lack more"
+        advice = (
+            "CONFIG SET appendfsync always; or CLEANBOOK_STATE_DURABILITY=always where it forgets nothing"
+        )
+        return Finding(check=check, level=Level.WARN, text=text, advice=advice)
+    text = f"{report.why_unsure}: a crash could take back a stop that was called clean"
+    if not report.vouched:
+        text = f"{text}; nothing live is started on it"
+    advice = "CONFIG SET appendonly yes, CONFIG SET appendfsync always"
+    return Finding(check=check, level=Level.WARN, text=text, advice=advice)
 
 
 def clock(session: Session) -> Finding:

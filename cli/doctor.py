@@ -57,7 +57,7 @@ def doctor(as_json: bool, debug: bool) -> ExitCode:
 def _findings(session: Session) -> Iterator[Finding]:
     settings = session.settings
     reachable = True
-    for finding in checks.server("state server", settings.state_url):
+    for finding in checks.server("state server", settings.state_url, vouched=settings.state_durability):
         reachable = reachable and not finding.is_unreachable
         yield finding
     if settings.broker_url != settings.state_url:

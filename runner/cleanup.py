@@ -323,6 +323,8 @@ class Cleanup:
         if kept == "early":
             # The script knows better: something is in flight after all. The sweep tries again.
             raise LeaseLost(f"{lease.instance_id}: not clean yet, something can still arrive")
+        if kept == "unsaved":
+            raise LeaseLost(f"{lease.instance_id}: the state server has not written the stop to its disk")
         (log.info if outcome.is_clean else log.error)(
             "cleanup",
             instance=lease.instance_id,

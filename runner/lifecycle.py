@@ -12,8 +12,9 @@ from runner.config import LoadedConfig, load_instance, version_of
 from runner.context import Context
 from runner.loaded import LoadedInstance, from_config
 from state.client_ids import allocate_slot
-from state.connection import require_safe
+from state.durability import Keeps
 from state.instances import Phase, Record, StartResult, StopPolicy
+from state.server import require_safe
 
 
 class StartRefused(Exception):
@@ -37,12 +38,12 @@ def start_instance(context: Context, instance_id: str, *, by: str, force: bool =
     """
     settings = context.settings
     found = load_instance(instance_id, settings.config_dir, settings.environ)
-    report = require_safe(context.client)
+    report = require_safe(context.client, live=found.config.live, vouched=settings.state_durability)
     warnings = list(found.warnings)
-    if not report.is_persistent:
+    if report.keeps is Keeps.UNSURE:
         warnings.append(
-            "the state server writes nothing to disk, so its restart would lose running instances; "
-            "set appendonly yes"
+            "a crash of the state server could take back this start, or a stop that was called clean: "
+            f"{report.why_unsure}; CONFIG SET appendonly yes and CONFIG SET appendfsync always"
         )
     record = context.instances.read(instance_id)
     if record is not None and record.phase is not Phase.STOPPED and not force:
@@ -63,6 +64,8 @@ def start_instance(context: Context, instance_id: str, *, by: str, force: bool =
         account=account,
         by=by,
         force=force,
+        keeps=report.keeps,
+        reach_ms=loaded.window_ms + settings.fence_margin_ms,
     )
     return Started(result=result, warnings=tuple(warnings))
 

@@ -11,9 +11,10 @@ import redis
 from market.orders import Role
 from state import keys
 from state.bookings import MOST_WAITING
+from state.durability import save
 from state.instances import StopPolicy
-from state.leases import Granted, LeaseLost, Refusal, granted, intents_json, order_fields
-from state.scripts import Scripts
+from state.leases import Granted, LeaseLost, Refusal, granted, intents_json, order_fields, wait_if_new
+from state.scripts import Reply, Scripts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +65,13 @@ class CleanupLeases:
         token = secrets.token_hex(8)
         kind, *rest = self._scripts.call(
             "claim_cleanup",
-            [keys.record(instance_id), keys.DUE, keys.EVENTS],
+            [
+                keys.record(instance_id),
+                keys.DUE,
+                keys.EVENTS,
+                keys.intents(instance_id),
+                keys.generations(instance_id),
+            ],
             [instance_id, epoch, token, self._lease_ms, self._grace_ms, by],
         )
         if kind != "claimed":
@@ -121,6 +128,7 @@ class CleanupLeases:
             ],
             [lease.token, window_ms, self._fence_margin_ms, *order_fields(orders)],
         )
+        wait_if_new(self._client, reply)
         return granted(reply, lease.slot, orders)
 
     def finish(
@@ -137,40 +145,47 @@ class CleanupLeases:
         daily_json: str = "",
         bookings: Sequence[str] = (),
     ) -> str:
-        """End the cleanup; return ``stopped``, ``retry``, ``failed`` or ``early``. Raises `LeaseLost`.
+        """End the cleanup; return ``stopped``, ``retry``, ``failed``, ``early`` or ``unsaved``.
+
+        Where the state server may forget its last second, a clean end waits until the stop is on disk;
+        ``unsaved`` when that takes too long. Raises `LeaseLost`.
 
         `books_json`, `intents`, `daily_json` and `bookings` as for a commit of an iteration.
         """
-        result = str(
-            self._scripts.call(
-                "finish",
-                [
-                    keys.record(lease.instance_id),
-                    keys.stop(lease.instance_id),
-                    keys.DUE,
-                    keys.EVENTS,
-                    keys.intents(lease.instance_id),
-                    keys.BOOKINGS,
-                ],
-                [
-                    lease.instance_id,
-                    lease.token,
-                    "clean" if clean else "unclean",
-                    outcome_json,
-                    retry_after_ms,
-                    attempts_until_failed,
-                    "1" if keeps_orders else "0",
-                    books_json,
-                    intents_json(intents),
-                    daily_json,
-                    MOST_WAITING,
-                    *bookings,
-                ],
-            )[0]
-        )
+        arguments: list[str | int] = [
+            lease.instance_id,
+            lease.token,
+            "clean" if clean else "unclean",
+            outcome_json,
+            retry_after_ms,
+            attempts_until_failed,
+            "1" if keeps_orders else "0",
+            books_json,
+            intents_json(intents),
+            daily_json,
+            MOST_WAITING,
+            *bookings,
+        ]
+        result, *what = self._finish(lease, arguments)
+        if result == "unsaved" and save(self._client, self._scripts, lease.instance_id, str(what[1])):
+            result, *_ = self._finish(lease, arguments)
         if result == "lost":
             raise LeaseLost(f"{lease.instance_id}: the cleanup lease was lost before the result was kept")
-        return result
+        return str(result)
+
+    def _finish(self, lease: CleanupLease, arguments: Sequence[str | int]) -> Reply:
+        return self._scripts.call(
+            "finish",
+            [
+                keys.record(lease.instance_id),
+                keys.stop(lease.instance_id),
+                keys.DUE,
+                keys.EVENTS,
+                keys.intents(lease.instance_id),
+                keys.BOOKINGS,
+            ],
+            arguments,
+        )
 
     def complete_books(
         self,

@@ -12,7 +12,11 @@ import redis
 
 from state import keys
 from state.client_ids import client_order_ids
+from state.durability import Keeps, save
 from state.scripts import Scripts
+
+#: The longest window that an exchange of ours allows, and a second.
+LONGEST_REACH_MS = 61_000
 
 
 class Phase(StrEnum):
@@ -150,8 +154,14 @@ class Instances:
         account: str,
         by: str,
         force: bool = False,
+        keeps: Keeps = Keeps.UNSURE,
+        reach_ms: int = LONGEST_REACH_MS,
     ) -> StartResult:
-        """Begin a run: epoch + 1, tick 0. The next sweep publishes its first iteration at once."""
+        """Begin a run: epoch + 1, tick 0. The next sweep publishes its first iteration at once.
+
+        `keeps` is what the state server keeps when it crashes. `reach_ms` is how long after its permission a
+        request of this run may be accepted; so long nothing is placed after such a crash.
+        """
         result, epoch, *_ = self._scripts.call(
             "start",
             [
@@ -165,7 +175,17 @@ class Instances:
                 keys.INSTANCES,
                 keys.intents(instance_id),
             ],
-            [instance_id, config_version, config_json, slot, account, "1" if force else "0", by],
+            [
+                instance_id,
+                config_version,
+                config_json,
+                slot,
+                account,
+                "1" if force else "0",
+                by,
+                keeps,
+                reach_ms,
+            ],
         )
         return StartResult(result=str(result), epoch=int(epoch))
 
@@ -182,6 +202,11 @@ class Instances:
             [instance_id, epoch, by, reason, policy.to_json()],
         )
         return StopResult(result=str(result), epoch=int(stopped_epoch), at_ms=int(at_ms))
+
+    def save_stop(self, instance_id: str) -> bool:
+        """Tell whether a stop that was requested is on disk by now, waiting for that where it matters."""
+        what = self._client.hget(keys.record(instance_id), "unsaved")
+        return what is None or save(self._client, self._scripts, instance_id, str(what))
 
     def read(self, instance_id: str) -> Record | None:
         """Return the record, or None when the instance was never started. Changes nothing."""

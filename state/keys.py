@@ -84,6 +84,8 @@ WORKERS = f"{PREFIX}:workers"
 FEEDS = f"{PREFIX}:feeds"
 #: Hash: name of a guard process to its heartbeat (JSON).
 GUARDS = f"{PREFIX}:guards"
+#: String: written before the disk is waited for.
+DISK_MARK = f"{PREFIX}:disk_mark"
 #: Stream: what the ledger has yet to take (JSON), oldest first.
 BOOKINGS = f"{PREFIX}:bookings"
 #: String: id of the ledger that takes bookings here; another one must not.

@@ -15,11 +15,14 @@ from state import keys
 from state.bookings import MOST_WAITING
 from state.client_ids import ClientOrderId, client_order_ids, generation_field, intent_field
 from state.connection import StateError
+from state.durability import save, wait_for_disk
 from state.instances import StopPolicy
-from state.scripts import Scripts
+from state.scripts import Reply, Scripts
 
 #: A message that arrives this much before its iteration is due is run, not sent round again.
 EARLY_MS = 100
+#: Longest wait for the disk between a permission and its request, which is signed with the permission's time.
+NEW_LEVEL_TIMEOUT_S = 2.0
 
 
 class AuthorizationRefused(StateError):
@@ -119,7 +122,13 @@ class Leases:
         token = secrets.token_hex(8)
         kind, *rest = self._scripts.call(
             "claim",
-            [keys.record(instance_id), keys.DUE, keys.trace(instance_id), keys.intents(instance_id)],
+            [
+                keys.record(instance_id),
+                keys.DUE,
+                keys.trace(instance_id),
+                keys.intents(instance_id),
+                keys.generations(instance_id),
+            ],
             [
                 instance_id,
                 epoch,
@@ -160,9 +169,21 @@ class Leases:
     def authorize(self, lease: Lease, *, window_ms: int, orders: Sequence[tuple[int, Role]]) -> Granted:
         """Allow one request that creates `orders` (level and role of each), and move `fence` behind it.
 
-        Raises `AuthorizationRefused` when the gate is closed or the lease is not ours any more.
+        The first one of a run waits until the start is on disk, where the state server may forget its last
+        second. Raises `AuthorizationRefused` when the gate is closed or the lease is not ours any more.
         """
-        reply = self._scripts.call(
+        reply = self._authorize(lease, window_ms, orders)
+        if reply[:2] == ["refused", "unsaved"]:
+            if not save(self._client, self._scripts, lease.instance_id, str(reply[2])):
+                raise AuthorizationRefused(
+                    "not authorised: the state server has not written the start to disk"
+                )
+            reply = self._authorize(lease, window_ms, orders)
+        wait_if_new(self._client, reply)
+        return granted(reply, lease.slot, orders)
+
+    def _authorize(self, lease: Lease, window_ms: int, orders: Sequence[tuple[int, Role]]) -> Reply:
+        return self._scripts.call(
             "authorize",
             [
                 keys.record(lease.instance_id),
@@ -172,7 +193,6 @@ class Leases:
             ],
             [lease.token, window_ms, self._fence_margin_ms, *order_fields(orders)],
         )
-        return granted(reply, lease.slot, orders)
 
     def commit(
         self,
@@ -253,9 +273,24 @@ def order_fields(orders: Sequence[tuple[int, Role]]) -> list[str]:
     return [generation_field(level, role) for level, role in orders]
 
 
-def granted(reply: list[int | str], slot: int, orders: Sequence[tuple[int, Role]]) -> Granted:
+def wait_if_new(client: redis.Redis, reply: Reply) -> None:
+    """Wait until the permission for a level never used before is on disk. Raises `AuthorizationRefused`.
+
+    After a crash the orders that may have been lost are guessed from the levels that are known.
+    """
+    if reply[0] != "new":
+        return
+    try:
+        on_disk = wait_for_disk(client, timeout_s=NEW_LEVEL_TIMEOUT_S)
+    except redis.ResponseError:
+        return  # `save` has told that this server cannot be waited for
+    if not on_disk:
+        raise AuthorizationRefused("not authorised: the state server has not written it to disk")
+
+
+def granted(reply: Reply, slot: int, orders: Sequence[tuple[int, Role]]) -> Granted:
     """Return the permission in the reply of a script. Raises `AuthorizationRefused`."""
-    if reply[0] != "ok":
+    if reply[0] == "refused":
         raise AuthorizationRefused(f"not authorised: {reply[1]}")
     generations = [int(value) for value in cast("list[int]", reply[2:])]
     return Granted(

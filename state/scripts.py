@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from redis.commands.core import Script
 
 LUA_DIR = Path(__file__).parent / "lua"
+#: A line that stands for what several scripts have in common.
+INCLUDE = re.compile(r"^-- include (parts/\w+\.lua)\n", re.MULTILINE)
 
 #: What a script of ours returns: a flat list of integers and strings, or an integer.
 Reply = list[int | str]
@@ -42,5 +45,11 @@ class Scripts:
 
 
 def read_sources() -> dict[str, str]:
-    """Return every script's text by its name."""
-    return {path.stem: path.read_text(encoding="utf-8") for path in sorted(LUA_DIR.glob("*.lua"))}
+    """Return every script's text by its name, with the parts that it includes."""
+    return {
+        path.stem: _with_parts(path.read_text(encoding="utf-8")) for path in sorted(LUA_DIR.glob("*.lua"))
+    }
+
+
+def _with_parts(text: str) -> str:
+    return INCLUDE.sub(lambda found: (LUA_DIR / found[1]).read_text(encoding="utf-8"), text)

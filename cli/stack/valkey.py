@@ -59,17 +59,21 @@ class ValkeyServer:
         environ: Mapping[str, str],
         log_dir: Path | None = None,
         append_only: bool = True,
+        fsync: str = "always",
     ) -> None:
         """Choose port and password and write the configuration; nothing runs yet.
 
-        Raises `ServerNotFound`.
+        `fsync` is the server's ``appendfsync``: with ``always`` it forgets nothing that it has confirmed,
+        with ``everysec`` the last second may be lost with the machine. Raises `ServerNotFound`.
         """
         directory = directory.resolve()
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.port = free_port()
         self._password = secrets.token_urlsafe(24)
         self._config_file = directory / "valkey.conf"
-        _write_private(self._config_file, _configuration(directory, self.port, self._password, append_only))
+        _write_private(
+            self._config_file, _configuration(directory, self.port, self._password, append_only, fsync)
+        )
         spec = ProcessSpec(
             name="valkey",
             command=(str(find_server()), str(self._config_file)),
@@ -130,7 +134,7 @@ def _bundled() -> Path | None:
     return program if program.is_file() else None
 
 
-def _configuration(directory: Path, port: int, password: str, append_only: bool) -> str:
+def _configuration(directory: Path, port: int, password: str, append_only: bool, fsync: str) -> str:
     return "\n".join(
         (
             "bind 127.0.0.1",
@@ -139,7 +143,7 @@ def _configuration(directory: Path, port: int, password: str, append_only: bool)
             f"requirepass {password}",
             f'dir "{directory}"',
             f"appendonly {'yes' if append_only else 'no'}",
-            "appendfsync everysec",
+            f"appendfsync {fsync}",
             'save ""',
             # An evicted key would be a forgotten order.
             "maxmemory-policy noeviction",

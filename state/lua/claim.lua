@@ -1,13 +1,14 @@
 -- Take the lease for one iteration.
--- KEYS: 1 record, 2 due set, 3 trace, 4 intents
+-- KEYS: 1 record, 2 due set, 3 trace, 4 intents, 5 generations
 -- ARGV: 1 instance, 2 epoch, 3 tick ('-1' for a wake-up), 4 token, 5 task id, 6 lease ms, 7 grace ms, 8 early ms
 -- Returns {'claimed', now, seq, tick, due, started_at, errors, slot, config version, account, strategy state or '',
 --   fence, books or '', daily result or '', intents (field, time, field, time ...)},
 --   {'busy'} (a live lease: `again` is set), {'early', ms to wait} (a hop of a long countdown), {'stale', why}.
+-- include parts/restart.lua
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local r = redis.call('HMGET', KEYS[1], 'phase', 'epoch', 'tick', 'due', 'lease_token', 'lease_until', 'fence',
-  'started_at', 'errors', 'slot', 'config_version', 'account', 'state', 'books', 'daily', 'woken', 'again')
+  'started_at', 'errors', 'slot', 'config_version', 'account', 'state', 'books', 'daily', 'woken', 'again', 'keeps', 'server')
 if r[1] ~= 'running' then return {'stale', 'phase'} end
 if r[2] ~= ARGV[2] then return {'stale', 'epoch'} end
 if ARGV[3] ~= '-1' and r[3] ~= ARGV[3] then return {'stale', 'tick'} end
@@ -21,6 +22,7 @@ if r[5] and tonumber(r[6]) > now then
   redis.call('HSET', KEYS[1], 'again', 1)
   return {'busy'}
 end
+if is_another_server(r[18], r[19]) then r[7] = restore(KEYS[1], KEYS[4], KEYS[5], now) end
 local seq = redis.call('HINCRBY', KEYS[1], 'seq', 1)
 local lease_until = now + tonumber(ARGV[6])
 redis.call('HSET', KEYS[1], 'lease_token', ARGV[4], 'lease_until', lease_until, 'running_task_id', ARGV[5],

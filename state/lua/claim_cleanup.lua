@@ -1,15 +1,18 @@
 -- Take the cleanup lease of a stopping (or failed) instance.
--- KEYS: 1 record, 2 due set, 3 events
+-- KEYS: 1 record, 2 due set, 3 events, 4 intents, 5 generations
 -- ARGV: 1 instance, 2 epoch, 3 token, 4 lease ms, 5 grace ms, 6 who runs it
 -- Returns {'claimed', now, attempt, slot, account, config version, stop policy JSON, last known
 --   order ids}, {'busy'} or {'stale', why}.
+-- include parts/restart.lua
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local r = redis.call('HMGET', KEYS[1], 'phase', 'epoch', 'cleanup_token', 'cleanup_until', 'slot', 'account',
-  'config_version', 'stop_policy', 'order_ids')
+  'config_version', 'stop_policy', 'order_ids', 'keeps', 'server')
 if r[1] ~= 'stopping' and r[1] ~= 'failed' then return {'stale', 'phase'} end
 if r[2] ~= ARGV[2] then return {'stale', 'epoch'} end
-if r[3] and tonumber(r[4]) > now then return {'busy'} end
+local restarted = is_another_server(r[10], r[11])
+if r[3] and tonumber(r[4]) > now and not restarted then return {'busy'} end
+if restarted then restore(KEYS[1], KEYS[4], KEYS[5], now) end
 local attempt = redis.call('HINCRBY', KEYS[1], 'attempts', 1)
 local cleanup_until = now + tonumber(ARGV[4])
 redis.call('HSET', KEYS[1], 'cleanup_token', ARGV[3], 'cleanup_until', cleanup_until, 'resends', 0)

@@ -11,7 +11,7 @@
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local r = redis.call('HMGET', KEYS[1], 'phase', 'lease_token', 'lease_kind', 'epoch', 'tick', 'due', 'fence_base', 'again', 'seq',
-  'lease_until', 'stop_policy')
+  'lease_until', 'stop_policy', 'keeps')
 if r[2] ~= ARGV[2] then return {'lost'} end
 redis.call('HDEL', KEYS[1], 'lease_token', 'lease_until', 'lease_kind', 'running_task_id', 'again')
 -- Once the lease is over a cleanup may have sent an order of its own: the fence is no longer ours to pull back.
@@ -49,6 +49,7 @@ if r[1] ~= 'running' then
         unwind = old.unwind or new.unwind or false,
       }))
       redis.call('HDEL', KEYS[1], 'cleanup_token', 'cleanup_until')
+      if r[12] == 'everysec' then redis.call('HSET', KEYS[1], 'unsaved', 'stop ' .. now) end
       redis.call('ZADD', KEYS[2], now, ARGV[1])
       redis.call('LPUSH', KEYS[8], ARGV[1])
       redis.call('LTRIM', KEYS[8], 0, 999)
@@ -63,6 +64,7 @@ if ARGV[15] ~= '' then
   redis.call('SET', KEYS[6], ARGV[15])
   redis.call('HSET', KEYS[1], 'phase', 'stopping', 'stop_by', 'strategy', 'stop_reason', ARGV[15], 'stop_policy', ARGV[16],
     'stop_requested_at', now, 'resends', 0, 'attempts', 0)
+  if r[12] == 'everysec' then redis.call('HSET', KEYS[1], 'unsaved', 'stop ' .. now) end
   redis.call('ZADD', KEYS[2], now, ARGV[1])
   redis.call('XADD', KEYS[7], 'MAXLEN', '~', 100000, '*', 'event', 'stop_requested', 'instance', ARGV[1], 'epoch', r[4],
     'at_ms', now, 'by', 'strategy', 'reason', ARGV[15])

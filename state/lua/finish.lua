@@ -4,14 +4,18 @@
 --   7 '1' when own orders stay because the policy says so, 8 books ('' keeps the old ones), 9 intents that are
 --   still open (JSON; '-' keeps them all), 10 daily result ('' keeps the old one), 11 most bookings that wait,
 --   12.. bookings for the ledger (JSON)
--- Returns {'stopped'|'retry'|'failed', now}, {'lost'}, or {'early', now} when something can still arrive.
+-- Returns {'stopped'|'retry'|'failed', now}, {'lost'}, {'early', now} when something can still arrive, or
+--   {'unsaved', now, what}: until the stop is on disk, a server that crashes may let the run go on.
+-- include parts/restart.lua
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local r = redis.call('HMGET', KEYS[1], 'cleanup_token', 'cleanup_until', 'lease_token', 'lease_until', 'fence', 'epoch',
-  'attempts', 'phase')
+  'attempts', 'phase', 'unsaved', 'keeps', 'server')
 if r[1] ~= ARGV[2] or tonumber(r[2]) <= now then return {'lost'} end
+if is_another_server(r[10], r[11]) then return {'lost'} end
 local in_flight = r[3] and tonumber(r[4]) > now
 if ARGV[3] == 'clean' and (in_flight or tonumber(r[5] or '0') > now) then return {'early', now} end
+if ARGV[3] == 'clean' and r[9] then return {'unsaved', now, r[9]} end
 redis.call('HDEL', KEYS[1], 'cleanup_token', 'cleanup_until')
 redis.call('HSET', KEYS[1], 'outcome', ARGV[4])
 if ARGV[8] ~= '' then redis.call('HSET', KEYS[1], 'books', ARGV[8]) end

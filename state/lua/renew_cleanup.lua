@@ -4,13 +4,15 @@
 --   5 settled ('1': every order the cleanup itself sent got its answer, so `fence` goes back to what it was)
 -- Returns {'ok', now, end of a live iteration lease or 0, running task id or '', fence, last known order ids}
 --   or {'lost'}.
+-- include parts/restart.lua
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local r = redis.call('HMGET', KEYS[1], 'cleanup_token', 'lease_token', 'lease_until', 'running_task_id', 'fence',
-  'cleanup_fence_base', 'cleanup_until', 'order_ids')
+  'cleanup_fence_base', 'cleanup_until', 'order_ids', 'keeps', 'server')
 if r[1] ~= ARGV[2] then return {'lost'} end
 -- A lease that is over stays lost, even if nobody else took it: what was authorised under it is over too.
 if tonumber(r[7]) <= now then return {'lost'} end
+if is_another_server(r[9], r[10]) then return {'lost'} end
 local cleanup_until = now + tonumber(ARGV[3])
 redis.call('HSET', KEYS[1], 'cleanup_until', cleanup_until)
 redis.call('ZADD', KEYS[2], cleanup_until + tonumber(ARGV[4]), ARGV[1])

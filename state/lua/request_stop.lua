@@ -6,7 +6,7 @@
 --   before it, never for less: then the next cleanup follows both.
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
-local r = redis.call('HMGET', KEYS[1], 'phase', 'epoch', 'stop_policy', 'kept')
+local r = redis.call('HMGET', KEYS[1], 'phase', 'epoch', 'stop_policy', 'kept', 'keeps')
 local phase, epoch = r[1] or 'stopped', tonumber(r[2] or '0')
 if ARGV[2] ~= '0' and tonumber(ARGV[2]) ~= epoch then return {'stale', epoch, now} end
 local result, policy = 'stopping', ARGV[5]
@@ -29,6 +29,7 @@ end
 redis.call('SET', KEYS[2], ARGV[4])
 redis.call('HSET', KEYS[1], 'phase', phase == 'failed' and 'failed' or 'stopping', 'stop_by', ARGV[3],
   'stop_reason', ARGV[4], 'stop_policy', policy, 'stop_requested_at', now, 'resends', 0, 'attempts', 0)
+if r[5] == 'everysec' then redis.call('HSET', KEYS[1], 'unsaved', 'stop ' .. now) end
 redis.call('ZADD', KEYS[3], now, ARGV[1])
 redis.call('XADD', KEYS[4], 'MAXLEN', '~', 100000, '*', 'event', 'stop_requested', 'instance', ARGV[1], 'epoch', epoch,
   'at_ms', now, 'by', ARGV[3], 'reason', ARGV[4])

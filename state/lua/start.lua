@@ -1,8 +1,10 @@
 -- Begin a run of an instance.
 -- KEYS: 1 record, 2 stop key, 3 config, 4 released list, 5 due set, 6 events, 7 wake list, 8 instances, 9 intents
--- ARGV: 1 instance, 2 config version, 3 config JSON, 4 slot, 5 account, 6 force ('1' also from failed), 7 who
+-- ARGV: 1 instance, 2 config version, 3 config JSON, 4 slot, 5 account, 6 force ('1' also from failed), 7 who,
+--   8 what the state server keeps (as in state/durability.py), 9 how long after its permission a request may arrive, ms
 -- Returns {'started', epoch, now}; else {phase as it is, epoch}, or {'cleaning', epoch} while a cleanup of a
 --   failed instance runs: then nothing has changed.
+-- include parts/restart.lua
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local phase = redis.call('HGET', KEYS[1], 'phase') or 'stopped'
@@ -13,12 +15,18 @@ end
 local cleanup_until = tonumber(redis.call('HGET', KEYS[1], 'cleanup_until') or '0')
 if phase == 'failed' and cleanup_until > now then return {'cleaning', epoch} end
 epoch = epoch + 1
+local last = redis.call('HMGET', KEYS[1], 'keeps', 'server', 'fence')
+if phase == 'failed' and is_another_server(last[1], last[2]) then
+  redis.call('HSET', KEYS[1], 'fence', math.max(tonumber(last[3] or '0'), now + tonumber(ARGV[9])))
+end
 -- `fence` stays: a forced start may follow a run whose last request can still arrive.
 redis.call('HDEL', KEYS[1], 'lease_token', 'lease_until', 'lease_kind', 'running_task_id', 'pending_task_id', 'again',
   'woken', 'cleanup_token', 'cleanup_until', 'attempts', 'outcome', 'state', 'books', 'last_error', 'stop_by', 'stop_reason',
-  'stop_policy', 'kept', 'stop_requested_at', 'stopped_at')
+  'stop_policy', 'kept', 'stop_requested_at', 'stopped_at', 'unsaved')
 redis.call('HSET', KEYS[1], 'phase', 'running', 'epoch', epoch, 'tick', 0, 'seq', 0, 'due', now, 'resends', 0, 'errors', 0,
-  'started_at', now, 'config_version', ARGV[2], 'slot', ARGV[4], 'account', ARGV[5])
+  'started_at', now, 'config_version', ARGV[2], 'slot', ARGV[4], 'account', ARGV[5],
+  'keeps', ARGV[8], 'reach', ARGV[9], 'server', ARGV[8] == 'always' and '' or server_id())
+if ARGV[8] == 'everysec' then redis.call('HSET', KEYS[1], 'unsaved', 'start ' .. now) end
 redis.call('DEL', KEYS[2], KEYS[4], KEYS[9])
 redis.call('SET', KEYS[3], ARGV[3])
 redis.call('SADD', KEYS[8], ARGV[1])

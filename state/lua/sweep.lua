@@ -2,12 +2,13 @@
 -- KEYS: 1 record, 2 due set
 -- ARGV: 1 instance, 2 task id for a new message, 3 first resend after ms, 4 longest resend ms, 5 grace ms
 -- Returns {} (nothing to do), {'iterate', epoch, tick (-1: a wake-up)} or {'cleanup', epoch, pending task id}.
+-- include parts/restart.lua
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local score = redis.call('ZSCORE', KEYS[2], ARGV[1])
 if not score or tonumber(score) > now then return {} end
 local r = redis.call('HMGET', KEYS[1], 'phase', 'epoch', 'tick', 'due', 'lease_token', 'lease_until', 'cleanup_token',
-  'cleanup_until', 'resends', 'pending_task_id', 'woken', 'again')
+  'cleanup_until', 'resends', 'pending_task_id', 'woken', 'again', 'keeps', 'server')
 local resends = tonumber(r[9] or '0')
 -- Each further message waits longer, so that a backlog is not made worse by its own repair.
 local resend_at = now + math.min(tonumber(ARGV[4]), tonumber(ARGV[3]) * 2 ^ math.min(resends, 20))
@@ -32,7 +33,7 @@ if r[1] == 'running' then
   return {'iterate', tonumber(r[2]), tonumber(r[3])}
 end
 if r[1] == 'stopping' or r[1] == 'failed' then
-  if r[7] and tonumber(r[8]) > now then
+  if r[7] and tonumber(r[8]) > now and not is_another_server(r[13], r[14]) then
     redis.call('ZADD', KEYS[2], tonumber(r[8]) + tonumber(ARGV[5]), ARGV[1])
     return {}
   end

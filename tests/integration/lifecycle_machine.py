@@ -1,8 +1,9 @@
 """A hypothesis state machine that attacks the lifecycle scripts on a real server.
 
-Tasks are killed, paused, doubled and delayed; requests reach the exchange at any later time. The
-machine plays the exchange (it accepts a request until its signed time + window) and the clock (the
-scripts' `TIME` is replaced by a key), and checks the invariants of the design after every step.
+Tasks are killed, paused, doubled and delayed; requests reach the exchange at any later time; the state
+server loses what is not on its disk. The machine plays the exchange (it accepts a request until its signed
+time + window), the clock and the server's process (the scripts' `TIME` and `INFO` are replaced by keys),
+and checks the invariants of the design after every step.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from market.orders import Role
+from state import keys
 from state.cleanup_leases import CleanupLease, CleanupLeases
 from state.due import CleanUp, Due, IterateAgain
+from state.durability import Keeps
 from state.instances import Instances, Phase, StopPolicy
 from state.leases import AuthorizationRefused, Lease, LeaseLost, Leases, Refusal
 from state.own_fills import OwnFills
@@ -23,6 +26,14 @@ from state.scripts import Scripts, read_sources
 
 NAME = "machine_01"
 CLOCK = "test:clock_ms"
+SERVER = "test:server"
+#: A server that forces its file to disk each second may lose this much: it waits for the last time to end.
+LOST_MS = 2_000
+#: What a loss takes back; the rest of the keys decides nothing.
+LOSABLE = (
+    *(of(NAME) for of in (keys.record, keys.stop, keys.generations, keys.intents)),
+    keys.DUE,
+)
 START_MS = 1_790_000_000_000
 WINDOW_MS = 2_000
 MARGIN_MS = 1_000
@@ -39,7 +50,11 @@ def sources_with_test_clock(mutate: dict[str, tuple[str, str]] | None = None) ->
         assert old in sources[name], f"{name}.lua no longer contains {old!r}"
         sources[name] = sources[name].replace(old, new)
     clock = f"{{redis.call('GET', '{CLOCK}') / 1000, 0}}"
-    return {name: text.replace("redis.call('TIME')", clock) for name, text in sources.items()}
+    server = f"('run_id:' .. redis.call('GET', '{SERVER}'))"
+    return {
+        name: text.replace("redis.call('TIME')", clock).replace("redis.call('INFO', 'server')", server)
+        for name, text in sources.items()
+    }
 
 
 @dataclass
@@ -72,6 +87,8 @@ class Lifecycle(RuleBasedStateMachine):
     """The machine; `client` and `sources` are set by the test before it runs."""
 
     client: redis.Redis
+    #: The same server, with answers as bytes.
+    raw: redis.Redis
     sources: dict[str, str]
 
     def __init__(self) -> None:
@@ -96,6 +113,12 @@ class Lifecycle(RuleBasedStateMachine):
         self.due = Due(self.client, scripts, grace_ms=GRACE_MS)
         self.now_ms = START_MS
         self._tick(0)
+        self.servers = 0
+        self._other_server()
+        #: When, and what the server knew then: not on its disk for sure but for the first.
+        self.past: list[tuple[int, list[bytes | None]]] = []
+        #: Every client order id that was ever given.
+        self.given: set[int] = set()
         self.messages: list[tuple[int, int | None]] = []
         self.cleanups: list[int] = []
         self.tasks: list[Task] = []
@@ -114,6 +137,10 @@ class Lifecycle(RuleBasedStateMachine):
         self.now_ms += ms
         self.client.set(CLOCK, self.now_ms)
 
+    def _other_server(self) -> None:
+        self.servers += 1
+        self.client.set(SERVER, f"s{self.servers}")
+
     def _phase(self) -> Phase:
         record = self.instances.read(NAME)
         return record.phase if record else Phase.STOPPED
@@ -126,7 +153,14 @@ class Lifecycle(RuleBasedStateMachine):
     def start(self) -> None:
         """Start, and mostly let the first iteration begin."""
         result = self.instances.start(
-            NAME, config_version="v", config_json="{}", slot=1, account="a", by="test"
+            NAME,
+            config_version="v",
+            config_json="{}",
+            slot=1,
+            account="a",
+            by="test",
+            keeps=Keeps.EVERYSEC,
+            reach_ms=WINDOW_MS + MARGIN_MS,
         )
         if result.started:
             self.woken_at_ms = None
@@ -208,6 +242,8 @@ class Lifecycle(RuleBasedStateMachine):
         assert task.lease.token == self.newest_token, "a task whose lease was taken over was authorised"
         assert task.lease.epoch not in self.stopped_epochs, "authorised after the stop was requested"
         task.signed_at_ms = granted.at_ms
+        assert self.given.isdisjoint(granted.client_order_ids), "a client order id was given twice"
+        self.given.update(granted.client_order_ids)
 
     @precondition(lambda self: any(t.signed_at_ms is not None for t in self.tasks))
     @rule(data=st.data())
@@ -360,6 +396,46 @@ class Lifecycle(RuleBasedStateMachine):
     @rule(data=st.data())
     def kill_cleanup(self, data: st.DataObject) -> None:
         self.cleaners.remove(data.draw(st.sampled_from(self.cleaners)))
+
+    @rule(data=st.data(), down_ms=st.sampled_from([1, 300, 1_500]))
+    def lose_power(self, data: st.DataObject, down_ms: int) -> None:
+        """The server's machine dies and comes back with what was on its disk."""
+        at = data.draw(st.integers(0, len(self.past) - 1))
+        self._take_back(self.past[at][1])
+        self.past = self.past[at : at + 1]
+        self._other_server()
+        self._tick(down_ms)
+        record = self.instances.read(NAME)
+        self.newest_token = str(self.client.hget(keys.record(NAME), "lease_token") or "")
+        self.woken_at_ms = None
+        if record is not None and record.phase is Phase.RUNNING:
+            # Whoever asked for the stop follows it, and asks again.
+            assert record.epoch > self.clean_epoch, "a run that was called clean goes on"
+            self.stopped_epochs.discard(record.epoch)
+        self.past[0] = (self.now_ms, self.past[0][1])
+
+    def _take_back(self, dumps: list[bytes | None]) -> None:
+        pipeline = self.raw.pipeline()
+        for name, dump in zip(LOSABLE, dumps, strict=True):
+            if dump is None:
+                pipeline.delete(name)
+            else:
+                pipeline.restore(name, 0, dump, replace=True)
+        pipeline.execute()
+
+    @invariant()
+    def remember(self) -> None:
+        """Note what the server knows; what it knew before the last step is on disk if that waited for it."""
+        pipeline = self.raw.pipeline()
+        for name in LOSABLE:
+            pipeline.dump(name)
+        pipeline.delete(keys.DISK_MARK)
+        *dumps, waited = pipeline.execute()
+        if waited:
+            self.past = self.past[-1:]
+        while len(self.past) > 1 and self.past[1][0] < self.now_ms - LOST_MS:
+            self.past.pop(0)
+        self.past.append((self.now_ms, dumps))
 
     @invariant()
     def a_stopped_instance_has_no_order(self) -> None:

@@ -224,7 +224,7 @@ def test_an_exchange_that_never_answers_leaves_the_outcome_unverified(
 def test_attempts_that_do_not_end_clean_make_the_instance_failed_but_go_on(
     make: Callable[..., RunnerBench],
 ) -> None:
-    bench = make(cleanup_soft_limit_s=0.05)
+    bench = make(cleanup_soft_limit_s=0.5)
     bench.venue.always["open_orders"] = Unavailable("down")
     bench.stop()
     phases = []

@@ -21,7 +21,10 @@ THOROUGH = settings(
 
 def machine(client: redis.Redis, mutate: dict[str, tuple[str, str]] | None = None) -> type[Lifecycle]:
     """Return a machine class bound to a server and to (broken) scripts."""
-    return type("Bound", (Lifecycle,), {"client": client, "sources": sources_with_test_clock(mutate)})
+    connection = client.get_connection_kwargs()
+    raw = redis.Redis(**{name: connection[name] for name in ("host", "port", "password", "db")})
+    members = {"client": client, "raw": raw, "sources": sources_with_test_clock(mutate)}
+    return type("Bound", (Lifecycle,), members)
 
 
 @pytest.mark.timeout(300)
@@ -54,6 +57,20 @@ BROKEN_RULES = {
             "return {'ok', now, live, r[4] or '', fence, r[8] or ''}",
             "return {'ok', now, 0, '', 0, ''}",
         ),
+    },
+    "authorize does not wait for the start": {
+        "authorize": (
+            "if r[5] then return {'refused', 'unsaved'",
+            "if false then return {'refused', 'unsaved'",
+        )
+    },
+    "finish does not wait for the stop": {"finish": ("ARGV[3] == 'clean' and r[9]", "false")},
+    "claim_cleanup takes the server for the same": {
+        "claim_cleanup": ("local restarted = is_another_server(r[10], r[11])", "local restarted = false")
+    },
+    "a restart gives client order ids again": {
+        "claim": ("skipped + 64", "skipped"),
+        "claim_cleanup": ("skipped + 64", "skipped"),
     },
     "sweep forgets running instances": {"sweep": ("if r[1] == 'running' then", "if false then")},
     "sweep forgets stopping instances": {

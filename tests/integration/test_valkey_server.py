@@ -18,7 +18,8 @@ import redis
 from cli.stack.logs import LogFollower
 from cli.stack.processes import ManagedProcess, ProcessSpec, StackError, Supervisor, stop_together
 from cli.stack.valkey import ValkeyServer
-from state.connection import connect, require_safe
+from state.connection import connect
+from state.server import require_safe
 from tests.support import is_running, wait_until
 
 ENVIRON = {"PATH": os.environ.get("PATH", "")}

@@ -1,0 +1,33 @@
+-- Told when a run began, kept in its record: what the state server keeps ('always': everything that it has
+-- confirmed), which process of it that was, and for how long after its permission a request may arrive.
+local function server_id()
+  return string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
+end
+
+-- Another process of the server, or another server, answers than the one that wrote the record: the last second
+-- before that may be missing. What was permitted by then ends by its time, and leases have ended with the process.
+local function is_another_server(keeps, id)
+  return keeps ~= 'always' and id ~= server_id()
+end
+
+-- Client order ids of the lost second are not given again: this many are left out.
+local function generations_skipped(generations)
+  return tonumber(redis.call('HGET', generations, 'skipped') or '0')
+end
+
+-- Put back what may be missing. Returns the fence behind which nothing of the lost second can still arrive.
+local function restore(record, intents, generations, now)
+  local r = redis.call('HMGET', record, 'fence', 'reach', 'committed_at', 'started_at')
+  local fence = math.max(tonumber(r[1] or '0'), now + tonumber(r[2] or '61000'))
+  -- What was lost came after the last thing that is known.
+  local since = math.max(tonumber(r[3] or '0'), tonumber(r[4] or '0'))
+  local counts, skipped = redis.call('HGETALL', generations), generations_skipped(generations)
+  for i = 1, #counts, 2 do
+    for each = 1, counts[i] == 'skipped' and 0 or 4 do
+      redis.call('HSET', intents, counts[i] .. ':' .. (counts[i + 1] + skipped + each) % 1024, since)
+    end
+  end
+  redis.call('HSET', generations, 'skipped', skipped + 64)
+  redis.call('HSET', record, 'fence', fence, 'server', server_id())
+  return fence
+end

@@ -1,0 +1,175 @@
+"""What the state server says about itself, and whether it may be trusted with money."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import redis
+from redis.exceptions import NoPermissionError
+
+from state.connection import StateUnavailable, UnsafeServer
+from state.durability import Keeps
+
+#: Redis 6.2 (any Valkey): `ZRANGE` by score. Before 5 a script that reads the time could not write.
+LEAST_VERSION = (6, 2)
+#: From here on a server tells what is on its disk (`WAITAOF`).
+TELLS_DISK_VERSION = (7, 2)
+
+#: What the scripts need beyond reading and writing keys, tried once.
+_PROBE = """
+redis.call('TIME')
+return string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or ''
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """Something about a server that nothing may be started on."""
+
+    text: str
+    advice: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerReport:
+    """What the state server says about itself."""
+
+    #: As the server calls it, Valkey's own where it is one.
+    version: str
+    #: The version of Redis that it speaks as.
+    redis_version: tuple[int, ...]
+    maxmemory_policy: str
+    #: True when an append-only file is written.
+    append_only: bool
+    #: The ``appendfsync`` policy; empty where the server does not tell.
+    fsync: str
+    #: True when snapshots are configured; None where the server does not tell.
+    snapshots: bool | None
+    is_replica: bool
+    replicas: int
+    is_cluster: bool
+    #: Why a script of ours cannot run, empty when it can.
+    script_problem: str = ""
+    #: `CLEANBOOK_STATE_DURABILITY`: what whoever runs it vouches for, empty for nothing.
+    vouched: str = ""
+
+    @property
+    def keeps_everything(self) -> bool:
+        """Tell whether the server never evicts keys."""
+        return self.maxmemory_policy == "noeviction"
+
+    @property
+    def keeps(self) -> Keeps:
+        """Return what it still knows after a crash."""
+        if self.vouched:
+            return Keeps(self.vouched)
+        # A replica that takes over lacks what had not reached it yet, whatever was on this one's disk.
+        if self.append_only and self.fsync == "always" and not self.replicas:
+            return Keeps.ALWAYS
+        if self.append_only and self.fsync != "no" and self.redis_version >= TELLS_DISK_VERSION:
+            return Keeps.EVERYSEC
+        return Keeps.UNSURE
+
+    @property
+    def why_unsure(self) -> str:
+        """Return why nobody can tell what it keeps, for `Keeps.UNSURE`."""
+        if self.vouched:
+            return "it is said to forget (CLEANBOOK_STATE_DURABILITY=unsure)"
+        if not self.append_only:
+            return "it writes snapshots only" if self.snapshots else "it writes no append-only file"
+        if self.fsync == "no":
+            return "its append-only file is never forced to the disk (appendfsync no)"
+        return f"it cannot tell what is on its disk (version {self.version}; Redis 7.2 and Valkey can)"
+
+    def faults(self) -> Iterator[Fault]:
+        """Return what keeps every instance from being started on it."""
+        if self.is_cluster:
+            yield Fault(
+                text="it is a Redis Cluster; the scripts touch keys of all instances together",
+                advice="use one server without cluster mode (docs/decisions/0010-one-server.md)",
+            )
+        if self.is_replica:
+            yield Fault(
+                text="it is a replica, which takes no writes of its own",
+                advice="set STATE_URL (or BROKER_URL) to the primary",
+            )
+        if self.redis_version < LEAST_VERSION:
+            yield Fault(text=f"version {self.version} is too old", advice="use Valkey, or Redis 6.2 or later")
+        if self.maxmemory_policy != "noeviction":
+            text = f"maxmemory-policy {self.maxmemory_policy}: a full server would throw away stop requests"
+            yield Fault(text=text, advice="CONFIG SET maxmemory-policy noeviction")
+        if self.script_problem:
+            yield Fault(
+                text=f"the scripts cannot run: {self.script_problem}",
+                advice="let the user run scripts, TIME and INFO: ACL SETUSER ... +@scripting +time +info",
+            )
+
+
+def server_report(client: redis.Redis, *, vouched: str = "") -> ServerReport:
+    """Read what matters for safety. Raises `StateUnavailable` when the server does not answer."""
+    try:
+        info = cast("Mapping[str, Any]", client.info())
+        script_problem = _script_problem(client)
+    except redis.AuthenticationError as error:
+        raise StateUnavailable(f"the state server refuses the password: {error}") from error
+    except NoPermissionError as error:
+        raise UnsafeServer(f"{error}; the user of the state server must be allowed to run INFO") from error
+    except redis.RedisError as error:
+        raise StateUnavailable(f"the state server does not answer: {error}") from error
+    redis_version = str(info.get("redis_version", "0"))
+    snapshots = _setting(client, "save")
+    return ServerReport(
+        version=str(info.get("valkey_version") or redis_version),
+        redis_version=_numbers(redis_version),
+        maxmemory_policy=str(info.get("maxmemory_policy", "unknown")),
+        append_only=bool(int(info.get("aof_enabled", 0))),
+        fsync=_setting(client, "appendfsync") or "",
+        snapshots=None if snapshots is None else bool(snapshots),
+        is_replica=info.get("role") in {"slave", "replica"},
+        replicas=int(info.get("connected_slaves", 0)),
+        is_cluster=bool(int(info.get("cluster_enabled", 0))),
+        script_problem=script_problem,
+        vouched=vouched,
+    )
+
+
+def require_safe(client: redis.Redis, *, live: bool = False, vouched: str = "") -> ServerReport:
+    """Return the report of a server that an instance may be started on.
+
+    A `live` one needs a server that either forgets nothing or tells what is on its disk: otherwise a crash of
+    it could take back a stop that was called clean. Raises `UnsafeServer`, `StateUnavailable`.
+    """
+    report = server_report(client, vouched=vouched)
+    faults = tuple(report.faults())
+    if faults:
+        found = "; ".join(f"{fault.text} -> {fault.advice}" for fault in faults)
+        raise UnsafeServer(f"the state server must not be traded on: {found}")
+    if live and report.keeps is Keeps.UNSURE and not report.vouched:
+        raise UnsafeServer(
+            f"the state server could take back a stop that was called clean: {report.why_unsure}. "
+            "CONFIG SET appendonly yes and CONFIG SET appendfsync always; where it is known to forget "
+            "nothing, vouch for it: CLEANBOOK_STATE_DURABILITY=always; to trade all the same: =unsure"
+        )
+    return report
+
+
+def _script_problem(client: redis.Redis) -> str:
+    try:
+        return "" if client.eval(_PROBE, 0) else "INFO does not tell which process of the server answers"
+    except (NoPermissionError, redis.ResponseError) as error:
+        return str(error)
+
+
+def _setting(client: redis.Redis, name: str) -> str | None:
+    """Return a setting of the server; None where it does not tell: managed servers forbid `CONFIG`."""
+    try:
+        found = cast("Mapping[str, str]", client.config_get(name))
+    except redis.ResponseError:
+        return None
+    return found.get(name)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".") if part.isdigit())
