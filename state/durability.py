@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from enum import StrEnum
 
 import redis
-import structlog
 
 from state import keys
 from state.scripts import Scripts
 
-log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)
 
 #: Longest wait for the disk: shorter than a lease, and than a client's patience with its socket.
 DISK_TIMEOUT_S = 4.0
@@ -50,10 +50,10 @@ def save(client: redis.Redis, scripts: Scripts, instance_id: str, what: str) -> 
             return False
     except redis.ResponseError as error:
         log.error(
-            "state server no longer tells what is on its disk; a crash of it may take this back",
-            instance=instance_id,
-            what=what,
-            error=str(error),
+            "%s: the state server no longer tells what is on its disk (%s); a crash may take this back: %s",
+            instance_id,
+            error,
+            what,
         )
     scripts.call("saved", [keys.record(instance_id)], [what])
     return True

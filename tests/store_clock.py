@@ -1,4 +1,4 @@
-"""The state server's clock in the hands of a test: the scripts' `TIME` is replaced by a key."""
+"""The state server's clock and process in the hands of a test: keys stand for what the scripts ask it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import redis
 from state.scripts import Scripts, read_sources
 
 CLOCK_KEY = "test:store_clock_ms"
+SERVER_KEY = "test:store_server"
 START_MS = 1_790_000_000_000
 _READ_KEY = (
     f"(function() local ms = tonumber(redis.call('GET', '{CLOCK_KEY}')) "
     "return {math.floor(ms / 1000), ms % 1000 * 1000} end)()"
 )
+_READ_SERVER = f"('run_id:' .. redis.call('GET', '{SERVER_KEY}'))"
 
 
 class StoreClock:
@@ -21,8 +23,12 @@ class StoreClock:
         self._client = client
         self.now_ms = START_MS
         self.advance(0)
+        self.restart_server()
         sources = {
-            name: text.replace("redis.call('TIME')", _READ_KEY) for name, text in read_sources().items()
+            name: text.replace("redis.call('TIME')", _READ_KEY).replace(
+                "redis.call('INFO', 'server')", _READ_SERVER
+            )
+            for name, text in read_sources().items()
         }
         self.scripts = Scripts(client, sources=sources)
 
@@ -30,3 +36,7 @@ class StoreClock:
         """Let `ms` pass."""
         self.now_ms += ms
         self._client.set(CLOCK_KEY, self.now_ms)
+
+    def restart_server(self) -> None:
+        """Let another process of the server answer from now on, with the same data."""
+        self._client.incr(SERVER_KEY)

@@ -8,6 +8,7 @@ from market.orders import Role
 from state import keys
 from state.cleanup_leases import CleanupLease, CleanupLeases
 from state.due import CleanUp, Due, IterateAgain
+from state.durability import Keeps
 from state.events import Events
 from state.instances import Instances, Record, StopPolicy
 from state.leases import Committed, Granted, Lease, Leases, Refusal
@@ -27,8 +28,9 @@ ATTEMPTS = 3
 class StateBench:
     """One instance; each operation takes only what a test is about."""
 
-    def __init__(self, client: redis.Redis) -> None:
+    def __init__(self, client: redis.Redis, keeps: Keeps = Keeps.ALWAYS) -> None:
         self.client = client
+        self.keeps = keeps
         self.clock = StoreClock(client)
         scripts = self.clock.scripts
         self.instances = Instances(client, scripts)
@@ -65,7 +67,15 @@ class StateBench:
     def start(self, name: str = NAME, *, force: bool = False) -> int:
         """Begin a run and return its epoch."""
         result = self.instances.start(
-            name, config_version="v1", config_json="{}", slot=7, account="acc", by="test", force=force
+            name,
+            config_version="v1",
+            config_json="{}",
+            slot=7,
+            account="acc",
+            by="test",
+            force=force,
+            keeps=self.keeps,
+            reach_ms=WINDOW_MS + MARGIN_MS,
         )
         return result.epoch
 

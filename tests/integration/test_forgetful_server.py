@@ -1,0 +1,233 @@
+"""A state server that may lose its last second: what waits for its disk, and what its restart ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import redis
+
+from market.orders import Role
+from state import durability, keys, leases
+from state.cleanup_leases import CleanupLease
+from state.client_ids import ClientOrderId
+from state.due import CleanUp
+from state.durability import Keeps
+from state.instances import Phase
+from state.leases import AuthorizationRefused, LeaseLost, Refusal
+from tests.integration.state_bench import MARGIN_MS, NAME, WINDOW_MS, StateBench
+
+REACH_MS = WINDOW_MS + MARGIN_MS
+ONE_QUOTE = [(0, Role.QUOTE)]
+
+
+class Disk:
+    """The state server's disk in the hands of a test."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._monkeypatch = monkeypatch
+        self.waits = 0
+        for module in (durability, leases):
+            monkeypatch.setattr(module, "wait_for_disk", self._wait)
+        self.answer: bool | redis.ResponseError = True
+
+    def _wait(self, _: redis.Redis, *, timeout_s: float = 0.0) -> bool:
+        self.waits += 1
+        if isinstance(self.answer, redis.ResponseError):
+            raise self.answer
+        return self.answer
+
+    @contextmanager
+    def hangs(self) -> Iterator[None]:
+        """Let it write nothing for a while."""
+        self.answer = False
+        yield
+        self.answer = True
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
+    return Disk(monkeypatch)
+
+
+@pytest.fixture
+def bench(redis_client: redis.Redis) -> StateBench:
+    """A running instance on a server with ``appendfsync everysec``."""
+    return StateBench(redis_client, Keeps.EVERYSEC)
+
+
+@pytest.fixture
+def faithful(redis_client: redis.Redis) -> StateBench:
+    """One on a server that loses nothing."""
+    return StateBench(redis_client, Keeps.ALWAYS)
+
+
+def generations(*client_order_ids: int) -> list[int]:
+    return [number & 0x3FF for number in client_order_ids]
+
+
+class TestTheDisk:
+    def test_nothing_is_authorised_before_the_start_is_on_disk(self, bench: StateBench, disk: Disk) -> None:
+        lease = bench.claim()
+        with disk.hangs(), pytest.raises(AuthorizationRefused, match="disk"):
+            bench.authorize(lease)
+        assert bench.instances.run_data(NAME, 7).intents == {}
+        bench.authorize(lease)
+        assert len(bench.instances.run_data(NAME, 7).intents) == 1
+
+    def test_later_permissions_do_not_wait(self, bench: StateBench, disk: Disk) -> None:
+        lease = bench.claim()
+        bench.authorize(lease)
+        before = disk.waits
+        bench.authorize(lease)
+        assert disk.waits == before
+
+    def test_the_first_permission_for_a_level_waits_for_itself(self, bench: StateBench, disk: Disk) -> None:
+        lease = bench.claim()
+        bench.authorize(lease)
+        with disk.hangs(), pytest.raises(AuthorizationRefused, match="disk"):
+            bench.leases.authorize(lease, window_ms=WINDOW_MS, orders=[(1, Role.QUOTE)])
+        # It was written down all the same, so that somebody looks for it.
+        assert len(bench.instances.run_data(NAME, 7).intents) == 2
+
+    def test_no_run_is_called_clean_before_its_stop_is_on_disk(self, bench: StateBench, disk: Disk) -> None:
+        bench.stop()
+        lease = bench.claim_cleanup()
+        with disk.hangs():
+            assert bench.finish(lease, clean=True) == "unsaved"
+        assert bench.record.phase is Phase.STOPPING
+        assert bench.finish(lease, clean=True) == "stopped"
+
+    def test_an_attempt_that_is_not_clean_ends_without_the_disk(self, bench: StateBench, disk: Disk) -> None:
+        bench.stop()
+        with disk.hangs():
+            assert bench.finish(bench.claim_cleanup(), clean=False) == "retry"
+
+    def test_a_wait_for_the_start_does_not_stand_for_the_stop(self, bench: StateBench, disk: Disk) -> None:
+        what = bench.client.hget(keys.record(NAME), "unsaved")
+        bench.stop()
+        assert bench.clock.scripts.call("saved", [keys.record(NAME)], [str(what)]) == ["changed"]
+        bench.finish(bench.claim_cleanup(), clean=True)
+        assert disk.waits == 1
+
+    def test_a_server_that_can_no_longer_be_waited_for_does_not_block_a_stop(
+        self, bench: StateBench, disk: Disk, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        bench.stop()
+        disk.answer = redis.ResponseError("WAITAOF cannot be used when appendonly is disabled")
+        assert bench.finish(bench.claim_cleanup(), clean=True) == "stopped"
+        assert "may take this back: stop" in caplog.text
+
+    def test_a_server_that_loses_nothing_is_not_waited_for(self, faithful: StateBench, disk: Disk) -> None:
+        lease = faithful.claim()
+        faithful.authorize(lease)
+        faithful.commit(lease)
+        faithful.stop()
+        assert faithful.finish(faithful.claim_cleanup(), clean=True) == "stopped"
+        assert disk.waits == 0
+
+
+class TestItsRestart:
+    def test_the_next_claim_moves_the_fence_behind_all_that_was_lost(self, bench: StateBench) -> None:
+        bench.clock.restart_server()
+        bench.clock.advance(100)
+        lease = bench.claim()
+        assert bench.record.fence_ms == lease.fence_ms == bench.clock.now_ms + REACH_MS
+
+    def test_a_commit_does_not_pull_that_fence_back(self, bench: StateBench) -> None:
+        bench.clock.restart_server()
+        fence_ms = bench.clock.now_ms + REACH_MS
+        bench.commit(bench.claim())
+        assert bench.record.fence_ms == fence_ms
+
+    def test_only_the_first_claim_does(self, bench: StateBench) -> None:
+        bench.clock.restart_server()
+        fence_ms = bench.clock.now_ms + REACH_MS
+        bench.iterate()
+        bench.clock.advance(500)
+        assert bench.claim(None).fence_ms == fence_ms
+
+    def test_what_may_have_been_authorised_is_written_down_again(self, bench: StateBench) -> None:
+        lease = bench.claim()
+        granted = bench.leases.authorize(lease, window_ms=WINDOW_MS, orders=ONE_QUOTE)
+        assert generations(*granted.client_order_ids) == [1]
+        bench.leases.commit(lease, resolved=True, state_json="", interval_ms=1, next_task_id="n", intents={})
+        committed_at_ms = bench.clock.now_ms
+        bench.clock.advance(1_000)
+        bench.clock.restart_server()
+        lease = bench.claim(1)
+        found = {
+            ClientOrderId(slot=7, level=0, role=Role.QUOTE, generation=generation).encode(): committed_at_ms
+            for generation in (2, 3, 4, 5)
+        }
+        assert lease.intents == found
+
+    def test_no_client_order_id_is_given_twice(self, bench: StateBench) -> None:
+        lease = bench.claim()
+        bench.leases.authorize(lease, window_ms=WINDOW_MS, orders=ONE_QUOTE)
+        bench.commit(lease)
+        for tick in (1, 2):
+            bench.clock.restart_server()
+            bench.clock.advance(20_000)
+            lease = bench.claim(tick)
+            granted = bench.leases.authorize(lease, window_ms=1, orders=[(0, Role.QUOTE), (9, Role.QUOTE)])
+            assert generations(*granted.client_order_ids) == [64 * tick + 1 + tick, 64 * tick + tick]
+            bench.commit(lease)
+
+    def test_a_lease_of_before_authorises_nothing_and_still_commits(self, bench: StateBench) -> None:
+        lease = bench.claim()
+        bench.authorize(lease)
+        bench.clock.restart_server()
+        with pytest.raises(AuthorizationRefused, match="restarted"):
+            bench.authorize(lease)
+        assert bench.commit(lease).running
+
+    def test_a_cleanup_lease_of_before_is_lost(self, bench: StateBench) -> None:
+        bench.stop()
+        lease = bench.claim_cleanup()
+        bench.clock.restart_server()
+        with pytest.raises(LeaseLost):
+            bench.cleanup_leases.renew(lease)
+        with pytest.raises(LeaseLost):
+            bench.finish(lease, clean=True)
+        with pytest.raises(AuthorizationRefused, match="restarted"):
+            bench.close(lease)
+
+    def test_and_stands_in_nobodys_way(self, bench: StateBench) -> None:
+        bench.stop()
+        bench.claim_cleanup()
+        bench.clock.restart_server()
+        bench.clock.advance(3_500)  # when the sweep looks after that lease
+        assert isinstance(bench.sweep(), CleanUp)
+        assert isinstance(bench.try_claim_cleanup(), CleanupLease)
+
+    def test_a_cleanup_waits_until_nothing_that_was_lost_can_arrive(self, bench: StateBench) -> None:
+        bench.stop()
+        bench.clock.restart_server()
+        fence_ms = bench.clock.now_ms + REACH_MS
+        lease = bench.claim_cleanup()
+        assert bench.cleanup_leases.renew(lease).fence_ms == fence_ms
+        assert bench.finish(lease, clean=True) == "early"
+
+    def test_a_forced_start_keeps_clear_of_it_too(self, bench: StateBench) -> None:
+        bench.stop()
+        bench.finish(bench.claim_cleanup(), clean=False, attempts_until_failed=1)
+        bench.clock.restart_server()
+        bench.start(force=True)
+        assert bench.record.fence_ms == bench.clock.now_ms + REACH_MS
+
+    def test_a_server_that_loses_nothing_changes_nothing(self, faithful: StateBench) -> None:
+        lease = faithful.claim()
+        faithful.clock.restart_server()
+        faithful.authorize(lease)
+        faithful.commit(lease)
+        faithful.clock.advance(10_000)
+        faithful.clock.restart_server()
+        assert len(faithful.claim(1).intents) == 1, "only the one that was given"
+        assert faithful.record.fence_ms == 0
+        faithful.stop()
+        cleanup = faithful.claim_cleanup()
+        faithful.clock.restart_server()
+        assert isinstance(faithful.try_claim_cleanup(), Refusal)
+        faithful.cleanup_leases.renew(cleanup)
