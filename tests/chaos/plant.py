@@ -34,6 +34,8 @@ ENVIRON = {
     "CLEANBOOK_ITERATE_HARD_LIMIT_S": "10",
     "CLEANBOOK_LEASE_MS": "5000",
 }
+#: Three events a second in each market: enough fills, and cores left for who trades.
+MARKET_SPEED = "0.3"
 ITERATE = ("iterate-1", "iterate-2")
 CLEANUP = "cleanup"
 FEED = "feed"
@@ -166,7 +168,7 @@ class Plant:
             "simulator",
             *("-m", "simulator", "--port", str(self.simulator_port), "--port-file", str(port_file)),
             *("--journal", str(self.journal), "--seed", str(self.seed)),
-            *("--partial-percent", "40", "--rate-per-min", "1000000"),
+            *("--partial-percent", "40", "--rate-per-min", "1000000", "--speed", MARKET_SPEED),
         )
         if not self.wait_for(port_file.exists, READY_S):
             raise StackError(f"the simulated exchange: {self.processes['simulator'].tail()}")

@@ -157,7 +157,9 @@ class OutOfMemory(Fault):
         self._pid = max((pid for pid in pids if pid), key=_resident, default=0)
         self._target = pids.get(self._pid, "")
         self.detail = f"{self._target}, process {self._pid}, SIGKILL as the largest"
-        if self._pid:
+        if self._target and self._pid == world.plant.processes[self._target].pid:
+            world.plant.processes[self._target].kill()
+        elif self._pid:
             signal_process(self._pid, signal.SIGKILL)
 
     def end(self, world: World) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import random
 import time
@@ -10,6 +11,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+
+import structlog
 
 from ledger.database import open_ledger
 from ledger.queries import open_orders
@@ -77,6 +80,7 @@ class CrashTest:
     def run(self) -> tuple[Evidence, Verdict]:
         """Do it all. Raises `StackError`, or `AssertionError` where it does not even come up or settle."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        _log_to(self.folder / "harness.log")
         plant = Plant(folder=self.folder, seed=self.plan.seed)
         members = everybody()
         configure(members, plant.config_dir, random.Random(f"{self.plan.seed}:members"))
@@ -252,6 +256,12 @@ class CrashTest:
             "stops": world.people.stops,
         }
         (self.folder / META_FILE).write_text(json.dumps(content), encoding="utf-8")
+
+
+def _log_to(path: Path) -> None:
+    """Let what our own use of the programs' code logs go to a file: the screen is for the rounds."""
+    logging.basicConfig(filename=path, force=True)
+    structlog.configure(logger_factory=structlog.WriteLoggerFactory(path.open("a", encoding="utf-8")))
 
 
 def _now_and_then(condition: Callable[[], bool], every_s: float = 0.3) -> Callable[[], bool]:
