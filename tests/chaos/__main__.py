@@ -43,8 +43,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder = options.folder or Path(tempfile.mkdtemp(prefix="cleanbook-chaos-"))
     command = f"python -m tests.chaos --seconds {options.seconds:g} --seed {seed}"
     command += "".join(f' --fault "{name}"' for name in options.fault) + (" --mixed" if options.mixed else "")
+    command += f" --fsync {options.fsync}" if options.fsync else ""
     _tell(f"{command}: in {folder}")
-    plan = Plan(seconds=options.seconds, seed=seed, faults=options.fault, mixed=options.mixed)
+    plan = Plan(
+        seconds=options.seconds, seed=seed, faults=options.fault, mixed=options.mixed, fsync=options.fsync
+    )
     try:
         with ending_politely():
             evidence, verdict = CrashTest(plan=plan, folder=folder, tell=_tell).run()
@@ -73,6 +76,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, help="everything random follows from it (default: a new one)")
     parser.add_argument(
         "--fault", action="append", default=[], choices=sorted(CLASSES), metavar="CLASS", help="only these"
+    )
+    parser.add_argument(
+        "--fsync", choices=("always", "everysec", "no"), default="", help="of the state server"
     )
     parser.add_argument("--mixed", action="store_true", help="several faults at once from the beginning")
     parser.add_argument(

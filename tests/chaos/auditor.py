@@ -117,7 +117,7 @@ def recover(
         if run.started_at_ms >= until_ms:
             continue
         late += _again(recovery, run, good[run.instance_id, run.epoch], the_round, now_ms)
-        late += _stopped(recovery, run, rounds, the_round, until_ms, now_ms)
+        late += _stopped(recovery, run, rounds, the_round, now_ms)
     return recovery, late
 
 
@@ -143,22 +143,26 @@ def _again(
             at_ms=since_ms,
             instance_id=run.instance_id,
             epoch=run.epoch,
-            text=f"iterates again {took}, {the_round.row} ended at {the_round.ended_at_ms}",
+            text=f"iterates again {took}, {the_round.row} ended at {the_round.ended_at_ms}; "
+            f"load {the_round.load}",
         )
 
 
 def _stopped(
-    recovery: Recovery, run: Run, rounds: Sequence[Round], the_round: Round, until_ms: int, now_ms: int
+    recovery: Recovery, run: Run, rounds: Sequence[Round], the_round: Round, now_ms: int
 ) -> Iterator[Violation]:
-    """Follow a stop that was asked for in a round to its clean receipt, (f)."""
+    """Follow a stop to its clean receipt, (f): in the round whose fault it met last, or was asked for in."""
     asked_ms, clean_ms = run.stop_requested_at_ms, run.clean_at_ms
-    if asked_ms is None or not the_round.begun_at_ms <= asked_ms < until_ms:
+    if asked_ms is None:
         return
-    since_ms = asked_ms
-    for fault in sorted((f for each in rounds for f in each.faults), key=lambda f: f.begun_at_ms):
+    since_ms, number = asked_ms, max((r.number for r in rounds if r.begun_at_ms <= asked_ms), default=0)
+    faults = ((fault, each.number) for each in rounds for fault in each.faults)
+    for fault, its_number in sorted(faults, key=lambda each: each[0].begun_at_ms):
         is_met = fault.begun_at_ms <= since_ms + BOUND_MS and fault.ended_at_ms > since_ms
         if is_met and (clean_ms is None or fault.begun_at_ms < clean_ms):
-            since_ms = fault.ended_at_ms
+            since_ms, number = fault.ended_at_ms, its_number
+    if number != the_round.number:
+        return
     if clean_ms is not None:
         recovery.clean_ms.append(max(0, clean_ms - since_ms))
     elif now_ms - since_ms <= BOUND_MS:
@@ -168,11 +172,12 @@ def _stopped(
         took = "never" if clean_ms is None else f"after {clean_ms - since_ms} ms"
         yield Violation(
             rule="f",
-            at_ms=asked_ms,
+            at_ms=max(asked_ms, the_round.begun_at_ms),
             instance_id=run.instance_id,
             epoch=run.epoch,
             text=f"clean {took}; counted from {since_ms}, asked at {asked_ms}, "
-            f"{len(run.receipts)} receipts: {[receipt.result for receipt in run.receipts][:SHOWN]}",
+            f"{len(run.receipts)} receipts: {[receipt.result for receipt in run.receipts][:SHOWN]}; "
+            f"load {the_round.load}",
         )
 
 

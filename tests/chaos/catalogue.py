@@ -12,6 +12,7 @@ from tests.chaos import server_faults as servers
 from tests.chaos.exchange_faults import BadExchange
 from tests.chaos.faults import Fault, Maker
 from tests.chaos.plant import CLEANUP, FEED, ITERATE
+from tests.chaos.power_cut import PowerCut
 
 #: Rounds in which several faults come together.
 MIXED = "mixed at random"
@@ -104,6 +105,7 @@ _MAKERS: Mapping[str, Named] = {
     "two SIGTERMs": _two_terms,
     "out of memory": _out_of_memory,
     "state server killed": lambda name, dice, full: _server_killed(name, "state", dice, full),
+    "power cut": lambda name, dice, _: PowerCut(name=name, dice=dice, target="state"),
     "broker killed": lambda name, dice, full: _server_killed(name, "broker", dice, full),
     "server unreachable": _unreachable,
     "broker flushed": lambda name, dice, _: servers.BrokerFlushed(name=name, dice=dice),
@@ -114,4 +116,6 @@ _MAKERS: Mapping[str, Named] = {
     "cores busy": _cores_busy,
 }
 
+#: Only when asked for.
+NOT_BY_ITSELF = frozenset({"power cut"})
 CLASSES: Mapping[str, Maker] = {name: partial(maker, name) for name, maker in _MAKERS.items()}

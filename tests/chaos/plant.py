@@ -21,6 +21,7 @@ from cli.stack.stack import ROOT
 from cli.stack.valkey import ValkeyServer, free_port
 from settings import Settings, load
 from tests.acceptance.command import plain_environ
+from tests.chaos.synced import preloaded
 
 READY_S = 60.0
 POLL_S = 0.02
@@ -47,6 +48,8 @@ class Plant:
 
     folder: Path
     seed: int
+    #: `appendfsync` of the state server, empty for what the embedded one has.
+    fsync: str = ""
     processes: dict[str, ManagedProcess] = field(default_factory=dict)
     #: What does not come back by itself until then (monotonic, s).
     _restart_at_s: dict[str, float] = field(default_factory=dict)
@@ -157,8 +160,12 @@ class Plant:
         return []
 
     def _server(self, name: str) -> ValkeyServer:
-        server = ValkeyServer(self.folder / name, environ=plain_environ(), log_dir=self.log_dir)
-        server.process.spec = replace(server.process.spec, name=name)
+        environ = plain_environ() | (preloaded(self.folder) if name == "state" else {})
+        server = ValkeyServer(self.folder / name, environ=environ, log_dir=self.log_dir)
+        # Without it, as the embedded server has it.
+        fsync = ("--appendfsync", self.fsync) if self.fsync and name == "state" else ()
+        command = (*server.process.spec.command, *fsync)
+        server.process.spec = replace(server.process.spec, name=name, command=command)
         server.process.log_file = self.log_dir / f"{name}.log"
         return server
 

@@ -61,6 +61,8 @@ class Plan:
     #: Classes of faults; none for all of them.
     faults: Sequence[str] = ()
     mixed: bool = False
+    #: `appendfsync` of the state server, empty for what the embedded one has.
+    fsync: str = ""
 
     @property
     def is_long(self) -> bool:
@@ -81,7 +83,7 @@ class CrashTest:
         """Do it all. Raises `StackError`, or `AssertionError` where it does not even come up or settle."""
         self.folder.mkdir(parents=True, exist_ok=True)
         _log_to(self.folder / "harness.log")
-        plant = Plant(folder=self.folder, seed=self.plan.seed)
+        plant = Plant(folder=self.folder, seed=self.plan.seed, fsync=self.plan.fsync)
         members = everybody()
         configure(members, plant.config_dir, random.Random(f"{self.plan.seed}:members"))
         plant.start()
