@@ -48,8 +48,8 @@ class Plant:
 
     folder: Path
     seed: int
-    #: `appendfsync` of the state server, empty for what the embedded one has.
-    fsync: str = ""
+    #: `appendfsync` of the servers.
+    fsync: str = "always"
     processes: dict[str, ManagedProcess] = field(default_factory=dict)
     #: What does not come back by itself until then (monotonic, s).
     _restart_at_s: dict[str, float] = field(default_factory=dict)
@@ -161,11 +161,8 @@ class Plant:
 
     def _server(self, name: str) -> ValkeyServer:
         environ = plain_environ() | (preloaded(self.folder) if name == "state" else {})
-        server = ValkeyServer(self.folder / name, environ=environ, log_dir=self.log_dir)
-        # Without it, as the embedded server has it.
-        fsync = ("--appendfsync", self.fsync) if self.fsync and name == "state" else ()
-        command = (*server.process.spec.command, *fsync)
-        server.process.spec = replace(server.process.spec, name=name, command=command)
+        server = ValkeyServer(self.folder / name, environ=environ, log_dir=self.log_dir, fsync=self.fsync)
+        server.process.spec = replace(server.process.spec, name=name)
         server.process.log_file = self.log_dir / f"{name}.log"
         return server
 

@@ -43,18 +43,18 @@ FOREIGN_SLOTS = (None, 0, 4090)
 def everybody() -> list[Member]:
     """Return four instances of each of the five strategies.
 
-    The hedge on a perpetual has its market to itself: it closes with reduce-only orders, which the exchange
-    refuses where the account's position, which others share, is on the other side.
+    The hedge on a perpetual has its market to itself, and no grid is long or short: they close with
+    reduce-only orders, which the exchange refuses where the account's position, which others share, is on the
+    other side.
     """
     found: list[Member] = []
     for number in range(4):
         coin, perp = COINS[number % len(COINS)], PERP_COINS[number % len(PERP_COINS)]
-        kind = ("neutral", "long", "short", "neutral")[number]
         some = (
             _sized(spot_maker(f"{coin}_USDC"), "quantity", coin),
             _sized(perp_maker(f"{perp}_USDC_PERP"), "quantity", perp),
             _sized(spot_grid(f"{coin}_USDC"), "order_quantity", coin),
-            _sized(perp_grid(f"{perp}_USDC_PERP", kind=kind), "order_quantity", perp),
+            _sized(perp_grid(f"{perp}_USDC_PERP"), "order_quantity", perp),
             _sized(
                 hedge("BTC_USDC_PERP" if number == 3 else f"{coin}_USDC"),
                 "quantity",

@@ -61,8 +61,8 @@ class Plan:
     #: Classes of faults; none for all of them.
     faults: Sequence[str] = ()
     mixed: bool = False
-    #: `appendfsync` of the state server, empty for what the embedded one has.
-    fsync: str = ""
+    #: `appendfsync` of the servers.
+    fsync: str = "always"
 
     @property
     def is_long(self) -> bool:
