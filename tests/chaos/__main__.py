@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder = options.folder or Path(tempfile.mkdtemp(prefix="cleanbook-chaos-"))
     command = f"python -m tests.chaos --seconds {options.seconds:g} --seed {seed}"
     command += "".join(f' --fault "{name}"' for name in options.fault) + (" --mixed" if options.mixed else "")
-    command += f" --fsync {options.fsync}" if options.fsync else ""
+    command += f" --fsync {options.fsync}" if options.fsync != "always" else ""
     _tell(f"{command}: in {folder}")
     plan = Plan(
         seconds=options.seconds, seed=seed, faults=options.fault, mixed=options.mixed, fsync=options.fsync
@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
         "--fault", action="append", default=[], choices=sorted(CLASSES), metavar="CLASS", help="only these"
     )
     parser.add_argument(
-        "--fsync", choices=("always", "everysec", "no"), default="", help="of the state server"
+        "--fsync", choices=("always", "everysec", "no"), default="always", help="of the servers' files"
     )
     parser.add_argument("--mixed", action="store_true", help="several faults at once from the beginning")
     parser.add_argument(

@@ -116,6 +116,4 @@ _MAKERS: Mapping[str, Named] = {
     "cores busy": _cores_busy,
 }
 
-#: Only when asked for.
-NOT_BY_ITSELF = frozenset({"power cut"})
 CLASSES: Mapping[str, Maker] = {name: partial(maker, name) for name, maker in _MAKERS.items()}

@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from tests.chaos.catalogue import CLASSES, MIXED, NOT_BY_ITSELF
+from tests.chaos.catalogue import CLASSES, MIXED
 from tests.chaos.faults import Fault
 
 #: Faults that come together in a mixed round, and within how many seconds they begin.
@@ -34,7 +34,7 @@ def schedule(
     With `mixed`, rounds of several faults at once. Without `names`, mixed rounds follow when each had its
     turn.
     """
-    known = list(names) or [name for name in CLASSES if name not in NOT_BY_ITSELF]
+    known = list(names) or list(CLASSES)
     number = 0
     alone: list[str] = []
     had_all = False
