@@ -32,7 +32,7 @@ from runner.config import load_instance  # noqa: E402
 from runner.context import Context, open_context  # noqa: E402
 from runner.execution import cancel_orders  # noqa: E402
 from runner.lifecycle import start_instance  # noqa: E402
-from runner.outcome import Outcome  # noqa: E402
+from runner.receipt import Receipt, read_receipt  # noqa: E402
 from state.client_ids import owns  # noqa: E402
 from state.instances import Record, StopPolicy  # noqa: E402
 
@@ -124,7 +124,7 @@ def _measure(context: Context, idle_ms: int) -> Phases:
 def _phases(context: Context, position: str) -> Phases:
     """Follow a stop to its end and return its phases; it has to be the stop that was meant."""
     at_ms: dict[str, int] = {}
-    outcome: Outcome | None = None
+    outcome: Receipt | None = None
     deadline = time.monotonic() + DEADLINE_S
     while outcome is None:
         if time.monotonic() > deadline:
@@ -133,7 +133,7 @@ def _phases(context: Context, position: str) -> Phases:
             position = event.stream_id
             at_ms.setdefault(event.fields.get("step") or event.event, event.at_ms)
             if event.event == "finished":
-                outcome = Outcome.model_validate_json(event.fields["outcome"])
+                outcome = read_receipt(event.fields["outcome"])
     left = _own(context, _record(context).slot)
     cancelled = len(outcome.cancelled_order_ids)
     if not outcome.is_clean or outcome.had_unresolved or outcome.attempt != 1 or cancelled != ORDERS or left:

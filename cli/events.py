@@ -21,8 +21,8 @@ from cli.ledger_options import (
     tell_rows,
 )
 from cli.options import debug_option, json_option, output_for
-from cli.outcomes import read_outcome
 from cli.output import Output, iso
+from cli.receipts import receipt_in
 from cli.stop_progress import STEPS
 from ledger import queries
 from ledger.queries import EventRecord
@@ -105,8 +105,8 @@ def _row(event: EventRecord) -> list[str]:
 def _what(event: EventRecord) -> str:
     said = event.fields
     if event.event == "finished":
-        outcome = read_outcome(said.get("outcome", ""))
-        found = f": {outcome.result}" if outcome else ""
+        receipt = receipt_in(said.get("outcome", ""))
+        found = f": {receipt.result}" if receipt else ""
         return one_line(f"{said.get('result', '')}{found}", 200)
     if event.event == "cleanup_step":
         step = said.get("step", "")

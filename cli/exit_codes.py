@@ -18,6 +18,8 @@ class ExitCode(IntEnum):
     NOT_CLEAN = 3
     #: The state server, the broker, the exchange or the ledger's database cannot be reached.
     UNREACHABLE = 4
+    #: There is no receipt of what was asked for.
+    NOT_FOUND = 5
 
 
 #: For the help of every command; the form feed keeps click from joining the lines.
@@ -28,4 +30,5 @@ Exit codes:
   2  bad usage or configuration; nothing was changed
   3  stopped but not clean: the ids of what is left are printed
   4  state server, broker, exchange or ledger not reachable
+  5  receipt only: there is none
 """

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from cli.names import configured
-from cli.outcomes import read_outcome
 from cli.output import iso
-from cli.proof import outcome_json
+from cli.receipt_view import receipt_json
+from cli.receipts import receipt_in
 from cli.session import Session
 from runner.config import ConfigError, InstanceConfig, load_instance, version_of
 from state.instances import Phase, Record
@@ -86,7 +86,7 @@ class Entry:
             "stop_reason": record.stop_reason,
             "stopped_at": iso(record.stopped_at_ms),
             "cleanup_attempts": record.attempts,
-            "outcome": outcome_json(read_outcome(record.outcome)),
+            "receipt": receipt_json(receipt_in(record.outcome)),
         }
 
 

@@ -54,6 +54,11 @@ COMMANDS: Mapping[str, LazyCommand] = {
         path="cli.list_instances:list_instances",
         summary="List instances with their states.",
     ),
+    "receipt": LazyCommand(
+        section="Looking",
+        path="cli.receipt:receipt",
+        summary="Show the whole story of a stop, with its proof.",
+    ),
     "doctor": LazyCommand(
         section="Looking", path="cli.doctor:doctor", summary="Check everything an instance needs."
     ),

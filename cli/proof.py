@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from cli.outcomes import read_outcome
-from cli.output import Output, clock, iso, seconds
+from cli.output import Output, iso, seconds
+from cli.receipt_view import flight_text, left_line, position_line, receipt_json, unresolved_line
+from cli.receipts import receipt_in
 from cli.stop_progress import Ending, StopProgress
 
 if TYPE_CHECKING:
-    from runner.outcome import OpenOrderSeen, Outcome
+    from runner.receipt import Receipt
 
 #: Endings after which no own order is left.
 CLEAN_ENDINGS = frozenset({Ending.CLEAN, Ending.ALREADY_STOPPED, Ending.NEVER_STARTED})
@@ -20,41 +21,30 @@ def show_stop(output: Output, stop: StopProgress) -> None:
     """Print how one stop ended, with its proof."""
     headline, style = _headline(stop)
     output.line(f"{stop.instance_id}: {headline}", style)
-    outcome = read_outcome(stop.outcome_json)
-    if outcome is None:
+    receipt = receipt_in(stop.outcome_json)
+    if receipt is None:
         if stop.ending is Ending.NOT_CLEAN:
             output.line(f"  {'own orders left':<22}unknown: no cleanup has reported yet", "bad")
         return
-    for name, text, line_style in proof_lines(outcome, cancelled=len(stop.cancelled_order_ids)):
+    for name, text, line_style in proof_lines(receipt, cancelled=len(stop.cancelled_order_ids)):
         output.line(f"  {name:<22}{text}", line_style)
 
 
-def proof_lines(outcome: Outcome, *, cancelled: int | None = None) -> Iterator[tuple[str, str, str]]:
-    """Yield what an outcome proves: name, text, style.
+def proof_lines(receipt: Receipt, *, cancelled: int | None = None) -> Iterator[tuple[str, str, str]]:
+    """Yield what a receipt proves, in short: name, text, style.
 
-    `cancelled` counts the orders that all attempts cancelled; None when only this one is known.
+    `cancelled` counts the orders cancelled as the event stream told it, which may be more.
     """
-    count = len(outcome.cancelled_order_ids) if cancelled is None else cancelled
+    count = max(len(receipt.cancelled_order_ids), cancelled or 0)
     yield "own orders cancelled", str(count), ""
-    if outcome.orders_kept:
-        kept = f"{len(outcome.orders_kept)}, kept as asked for: {_ids(outcome.orders_kept)}"
-        yield "own orders left", kept, "warn"
-    else:
-        yield "own orders left", *_left(outcome)
-    if outcome.had_unresolved:
-        unresolved = f"there were; none can arrive after {clock(outcome.fence_ms)}"
-    else:
-        unresolved = "none"
-    yield "requests unresolved", unresolved, ""
-    if outcome.position_before is None and outcome.position_after is None:
-        yield "position", "left as it is", ""
-    else:
-        unwound = any(step.step == "unwound" for step in outcome.steps)
-        done = "of this run, unwound" if unwound else "closed"
-        yield "position", f"{done}: {outcome.position_before} -> {outcome.position_after}", ""
-    yield "cleaned up by", f"{outcome.by}, attempt {outcome.attempt}", "dim"
-    if outcome.problem:
-        yield "problem", outcome.problem, "bad"
+    yield left_line(receipt)
+    if receipt.in_flight is None or receipt.in_flight.ended != "none":
+        yield "iteration in flight", flight_text(receipt.in_flight, receipt.requested_at_ms), ""
+    yield unresolved_line(receipt)
+    yield position_line(receipt)
+    yield "cleaned up by", f"{receipt.by}, attempt {receipt.attempt_count}", "dim"
+    if receipt.problem:
+        yield "problem", receipt.problem, "bad"
 
 
 def stop_json(stop: StopProgress) -> dict[str, Any]:
@@ -73,27 +63,7 @@ def stop_json(stop: StopProgress) -> dict[str, Any]:
             for seen in stop.phases
         ],
         "cancelled_order_ids": list(stop.cancelled_order_ids),
-        "outcome": outcome_json(read_outcome(stop.outcome_json)),
-    }
-
-
-def outcome_json(outcome: Outcome | None) -> dict[str, Any] | None:
-    """Return an outcome with its times as ISO 8601."""
-    if outcome is None:
-        return None
-    value = outcome.model_dump(mode="json", exclude={"fence_ms", "steps", "last_lists", "instance_id"})
-    return value | {
-        "unresolved_until": iso(outcome.fence_ms) if outcome.had_unresolved else None,
-        "steps": [
-            {"step": step.step, "at": iso(step.at_ms), "detail": step.detail} for step in outcome.steps
-        ],
-        "last_lists": [
-            {
-                "at": iso(seen.at_ms),
-                "own_orders": [order.model_dump(mode="json") for order in seen.own_orders],
-            }
-            for seen in outcome.last_lists
-        ],
+        "receipt": receipt_json(receipt_in(stop.outcome_json)),
     }
 
 
@@ -121,16 +91,3 @@ def _headline(stop: StopProgress) -> tuple[str, str]:
         case _:
             rest = "no new order is allowed; cleanups go on while a worker runs, stop follows them again"
             return f"NOT clean yet (run {stop.epoch}); {rest}", "bad"
-
-
-def _left(outcome: Outcome) -> tuple[str, str]:
-    if outcome.orders_left is None:
-        return "unknown: the exchange did not answer", "bad"
-    if outcome.orders_left:
-        return f"{len(outcome.orders_left)}: {_ids(outcome.orders_left)}", "bad"
-    lists = " and ".join(clock(seen.at_ms) for seen in outcome.last_lists)
-    return f"0, by the exchange's own word at {lists}", "good" if outcome.is_clean else ""
-
-
-def _ids(orders: tuple[OpenOrderSeen, ...]) -> str:
-    return ", ".join(order.order_id for order in orders)

@@ -13,8 +13,8 @@ import redis
 from cli.errors import explain
 from cli.exit_codes import ExitCode
 from cli.inventory import committed_at_ms
-from cli.outcomes import left_ids
 from cli.output import Output
+from cli.receipts import left_ids
 from cli.session import who
 from exchanges.errors import ExchangeError
 from runner.config_errors import ConfigError

@@ -12,9 +12,9 @@ from cli.inventory import Entry, committed_at_ms, entries
 from cli.list_instances import STATE_STYLES, next_iteration, show_table
 from cli.names import require_known
 from cli.options import debug_option, json_option, names_argument, output_for
-from cli.outcomes import read_outcome
 from cli.output import Output, iso
 from cli.proof import proof_lines
+from cli.receipts import receipt_in
 from cli.run_summary import read_books, summary_json, summary_lines
 from cli.session import Session, open_session, unserved
 from state.guards import READY, GuardProcess, Guards
@@ -88,7 +88,7 @@ def _show(output: Output, session: Session, entry: Entry) -> None:
     books = read_books(session, entry.record) if entry.record else None
     for name, text, style in summary_lines(books) if books else ():
         output.line(f"  {name:<22}{text}", style)
-    outcome = read_outcome(entry.record.outcome) if entry.record else None
+    outcome = receipt_in(entry.record.outcome) if entry.record else None
     if outcome is not None:
         word = "clean" if outcome.is_clean else f"NOT clean ({outcome.result})"
         output.line(f"  last cleanup: run {outcome.epoch}, {word}", "good" if outcome.is_clean else "bad")

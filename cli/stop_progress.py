@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from cli.outcomes import problem_of, read_outcome
+from cli.receipts import problem_of, receipt_in
 from state.events import Event
 
 
@@ -129,8 +129,8 @@ class StopProgress:
 
     def _report(self, outcome_json: str) -> None:
         self.outcome_json = outcome_json
-        outcome = read_outcome(outcome_json)
-        cancelled = outcome.cancelled_order_ids if outcome else ()
+        receipt = receipt_in(outcome_json)
+        cancelled = receipt.cancelled_order_ids if receipt else ()
         self.cancelled_order_ids += [name for name in cancelled if name not in self.cancelled_order_ids]
 
     def _seen(self, phase: str, event: Event, detail: str) -> PhaseSeen:

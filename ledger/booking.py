@@ -13,7 +13,15 @@ from sqlalchemy import Connection, Table, bindparam, delete, exc, insert, litera
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ledger import rows, schema
-from ledger.bookings import Booking, EventBooking, FillBooking, FundingBooking, OrderBooking, SnapshotBooking
+from ledger.bookings import (
+    Booking,
+    EventBooking,
+    FillBooking,
+    FundingBooking,
+    OrderBooking,
+    ReceiptBooking,
+    SnapshotBooking,
+)
 from ledger.merging import (
     FillKey,
     OrderKey,
@@ -23,6 +31,7 @@ from ledger.merging import (
     order_key,
     owned_by_order,
 )
+from ledger.receipts import ReceiptKey, book_receipts, take_receipt
 from ledger.rows import Row
 from ledger.run_history import RUN_EVENTS, runs_from_events
 
@@ -149,6 +158,7 @@ class _Batch:
         self._events: list[Row] = []
         self._balances: list[Row] = []
         self._positions: list[Row] = []
+        self._receipts: dict[ReceiptKey, Row] = {}
         self._pruned = _pruned_until(connection)
         self._ignored = 0
         for booking in bookings:
@@ -159,6 +169,7 @@ class _Batch:
         insert_missing(self._connection, schema.order_states, self._states)
         insert_missing(self._connection, schema.balances, self._balances)
         insert_missing(self._connection, schema.positions, self._positions)
+        book_receipts(self._connection, self._receipts)
         return BookResult(
             orders=order_count,
             fills=fill_count,
@@ -181,6 +192,8 @@ class _Batch:
         elif isinstance(booking, FundingBooking):
             if not self._is_pruned(booking.account, booking.symbol, booking.interval_end_ms):
                 self._funding.append(rows.funding_row(booking))
+        elif isinstance(booking, ReceiptBooking):
+            take_receipt(self._receipts, booking)
         elif isinstance(booking, EventBooking):
             self._events.append(rows.event_row(booking))
         else:

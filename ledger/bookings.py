@@ -167,6 +167,26 @@ class SnapshotBooking(_Booking):
     positions: Mapping[str, PositionSnapshot] = Field(default_factory=dict)
 
 
+class ReceiptBooking(_Booking):
+    """The receipt of a stop as of some attempt; a later state of it replaces an earlier one."""
+
+    kind: Literal["receipt"] = "receipt"
+    #: Empty where the configuration of the run could not be read.
+    symbol: str
+    #: Start of the run, state server's time, ms; 0: not known.
+    started_at_ms: int
+    #: When the stop was first asked for, ms; None: not known.
+    requested_at_ms: int | None
+    #: State server's time of this state, ms.
+    updated_at_ms: int
+    #: ``clean``, ``orders_left``, ``position_left`` or ``unverified``.
+    result: str
+    #: Attempts by then.
+    attempts: int
+    #: The receipt itself, JSON.
+    receipt: str
+
+
 class EventBooking(_Booking):
     """A lifecycle event of an instance; unique by its place in the stream of events.
 
@@ -176,7 +196,8 @@ class EventBooking(_Booking):
     kind: Literal["event"] = "event"
     #: Place in the stream: ``<ms>-<number>``.
     stream_id: str
-    #: ``started``, ``limits``, ``stop_requested``, ``cleanup_claimed``, ``cleanup_step``, ``finished``.
+    #: ``started``, ``limits``, ``stop_requested``, ``cleanup_claimed``, ``cleanup_step``, ``finished``,
+    #: ``alert``.
     event: str
     at_ms: int
     #: The rest of what the event says, texts only.
@@ -184,7 +205,7 @@ class EventBooking(_Booking):
 
 
 Booking = Annotated[
-    OrderBooking | FillBooking | FundingBooking | SnapshotBooking | EventBooking,
+    OrderBooking | FillBooking | FundingBooking | SnapshotBooking | ReceiptBooking | EventBooking,
     Field(discriminator="kind"),
 ]
 

@@ -122,6 +122,25 @@ runs = Table(
     UniqueConstraint("instance_id", "epoch", "started_at_ms"),
 )
 
+#: The receipt of each stop, as of its last attempt that was told. Proof: kept as long as `runs`.
+receipts = Table(
+    "receipts",
+    metadata,
+    _row_id(),
+    *_owner(),
+    _text("symbol"),
+    # Part of the key for the same reason as in `runs`.
+    _ms("started_at_ms"),
+    _maybe_whole("requested_at_ms"),
+    _ms("updated_at_ms"),
+    # `clean`, `orders_left`, `position_left`, `unverified`.
+    _text("result"),
+    _ms("attempts"),
+    Column("receipt", JsonText, nullable=False),
+    UniqueConstraint("account", "instance_id", "epoch", "started_at_ms"),
+    Index(None, "instance_id", "epoch"),
+)
+
 orders = Table(
     "orders",
     metadata,

@@ -14,10 +14,12 @@ from exchanges.registry import Venue
 from runner.access import require_account
 from runner.closing import ClosingOrders
 from runner.context import Context
+from runner.evidence import Evidence
 from runner.flatten import Flattener
 from runner.loaded import LoadedInstance, StateUnreadable, load_running
-from runner.outcome import OpenOrderSeen, OrderList, Outcome, Result, Step
 from runner.own_orders import LONGEST_PAUSE_S, OwnOrders
+from runner.receipt import OpenOrderSeen, Receipt, Result, Step
+from runner.receipt_reports import alert_text, left_text, log_receipt, receipt_bookings
 from runner.unwinding import Cleaner, Epilogue, LastBooks, TooLate
 from state.cleanup_leases import CleanupLease, InFlight
 from state.leases import LeaseLost, Refusal
@@ -31,6 +33,8 @@ FIRST_RETRY_MS = 500
 LONGEST_RETRY_MS = 5_000
 #: From this attempt on the instance is shown as failed; the attempts go on all the same.
 ATTEMPTS_UNTIL_FAILED = 3
+#: An attempt that ends not clean this long after the stop was asked for makes it failed, whichever it is.
+FAILED_AFTER_MS = 15_000
 
 Interrupt = Callable[[str], None]
 
@@ -46,8 +50,8 @@ def run_cleanup(
     epoch: int,
     by: str,
     interrupt: Interrupt | None = None,
-) -> Outcome | None:
-    """Clean up run `epoch` and record the outcome; None when it is not ours to do (any more).
+) -> Receipt | None:
+    """Clean up run `epoch` and record its receipt; None when it is not ours to do (any more).
 
     `interrupt` cuts short a running iteration, given its task id. An outcome that is not clean has
     been scheduled for another attempt when this returns.
@@ -74,54 +78,40 @@ class Cleanup:
     ) -> None:
         self._context = context
         self._lease = lease
-        self._by = by
         self._interrupt = interrupt
         self._deadline_s = time.monotonic() + context.settings.cleanup_soft_limit_s * 0.8
-        self._steps: list[Step] = []
-        #: Orders this cleanup cancelled, to what was executed of them where the exchange said so.
-        self._cancelled: dict[str, Decimal | None] = {}
-        self._lists: list[OrderList] = []
-        self._kept: tuple[OpenOrderSeen, ...] = ()
-        self._fence_ms = 0
-        self._had_unresolved = False
-        self._position: tuple[str | None, str | None] = (None, None)
-        self._reason = ""
-        self._trouble = ""
+        self._evidence = Evidence(lease, by=by, tell=self._tell)
         self._problem = ""
-        self._requested_at_ms = lease.claimed_at_ms
         self._closing: ClosingOrders | None = None
         self._books: LastBooks | None = None
 
-    def run(self) -> Outcome:
-        """Clean up, record the outcome, and return it. Raises `LeaseLost`."""
+    def run(self) -> Receipt:
+        """Clean up, record the receipt, and return it. Raises `LeaseLost`."""
         result, problem, instance = Result.UNVERIFIED, "", None
         try:
-            record = self._context.instances.read(self._lease.instance_id)
-            if record is not None:
-                self._reason = record.stop_reason
-                self._requested_at_ms = record.stop_requested_at_ms or self._requested_at_ms
             instance = load_running(self._context, self._lease.instance_id, self._lease.config_version)
             result = self._clean(instance)
             problem = self._problem
         except LeaseLost:
             raise
         except OutOfTime:
-            result, problem = self._what_is_left(), "out of time; another attempt follows"
+            result, problem = self._evidence.what_is_left(), "out of time; another attempt follows"
         except Exception as error:  # noqa: BLE001 - the boundary: whatever happened, record what is left and retry
-            result, problem = self._what_is_left(), f"{type(error).__name__}: {error}"
-        outcome = self._finish(result, problem)
-        if instance is not None and outcome.is_clean and not outcome.orders_kept:
+            result, problem = self._evidence.what_is_left(), f"{type(error).__name__}: {error}"
+        receipt = self._finish(result, problem)
+        if instance is not None and receipt.is_clean and not receipt.orders_kept:
             self._complete_books(instance)
-        return outcome
+        return receipt
 
     def _clean(self, instance: LoadedInstance) -> Result:
+        evidence = self._evidence
+        evidence.symbol = instance.config.metadata.symbol
         require_account(instance.config, self._context.settings, self._lease.account)
         venue = self._context.venues.of(instance.config, for_cleanup=True)
-        symbol = instance.config.metadata.symbol
-        orders = OwnOrders(self, venue, symbol, exclusive=instance.config.exclusive_symbol)
+        orders = OwnOrders(self, venue, evidence.symbol, exclusive=instance.config.exclusive_symbol)
         if self._lease.policy.cancel_orders:
             orders.cancel_at_once(self._lease.order_ids)
-            self._step("cancels_sent", f"{len(self._cancelled)} orders")
+            self._step("cancels_sent", f"{len(evidence.cancelled)} orders")
         released = self._wait_for_iteration()
         placed_meanwhile = tuple(sorted(set(released.order_ids) - set(self._lease.order_ids)))
         if self._lease.policy.cancel_orders and placed_meanwhile:
@@ -129,13 +119,14 @@ class Cleanup:
             orders.cancel_at_once(placed_meanwhile)
         self._wait_for_fence(orders)
         if not self._lease.policy.cancel_orders:
-            self._kept = orders.list()
-            self._step("verified", f"{len(self._kept)} orders kept")
+            evidence.kept = orders.list()
+            self._step("verified", f"{len(evidence.kept)} orders kept")
             return Result.CLEAN
         untold = self._context.instances.run_data(self._lease.instance_id, self._lease.slot).intents
+        evidence.unanswered(untold)
         orders.find_by_client_ids(sorted(untold))
         orders.cancel_until_gone()
-        self._step("orders_cancelled", f"{len(self._cancelled)} orders")
+        self._step("orders_cancelled", f"{len(evidence.cancelled)} orders")
         if not self._is_position_in_order(instance, venue, orders):
             return Result.POSITION_LEFT
         self._step("verified", "two lists in a row without own orders")
@@ -154,8 +145,9 @@ class Cleanup:
         if policy.close_position:
             instrument = self._context.venues.instrument(instance.config)
             flattener = Flattener(venue, instrument, closing, renew=self.renew, pause=self.pause)
-            self._position = flattener.close_position()
-            self._step("position", f"{self._position[0]} -> {self._position[1]}")
+            before, after = flattener.close_position()
+            self._evidence.position = (before, after, "account")
+            self._step("position", f"{before} -> {after}")
             in_order = not flattener.position_left
         self._wait_for_fence(orders, settled=closing.settled)
         orders.cancel_until_gone()
@@ -171,7 +163,7 @@ class Cleanup:
             self._problem = f"what the run opened is not known: {error}"
             self._step("unwound", self._problem[:200])
             return False
-        self._position = (str(before), str(after))
+        self._evidence.position = (str(before), str(after), "run")
         self._step("unwound", f"net of this run {before} -> {after}")
         if not in_order:
             self._problem = f"{after} of what the run opened could not be brought back yet"
@@ -181,7 +173,7 @@ class Cleanup:
         self, instance: LoadedInstance, venue: Venue, closing: ClosingOrders, cleaner: Cleaner
     ) -> LastBooks:
         self._books = LastBooks(self._context, self._lease, instance, venue, closing, cleaner)
-        self._books.note_cancelled(self._cancelled)
+        self._books.note_cancelled(self._evidence.cancelled)
         return self._books
 
     def _complete_books(self, instance: LoadedInstance) -> None:
@@ -189,7 +181,7 @@ class Cleanup:
         try:
             venue = self._context.venues.of(instance.config, for_cleanup=True)
             closing = self._closing or ClosingOrders(self._context, self._lease, instance, venue)
-            books = self._open_books(instance, venue, closing, Epilogue(self._fence_ms))
+            books = self._open_books(instance, venue, closing, Epilogue(self._evidence.fence_ms))
             try:
                 with suppress(TooLate):
                     books.settle()
@@ -220,6 +212,7 @@ class Cleanup:
             if not interrupted and self._interrupt and waited_s >= INTERRUPT_AFTER_S:
                 self._interrupt(in_flight.running_task_id)
                 interrupted = True
+                self._evidence.interrupted(in_flight.now_ms)
             remaining_s = (in_flight.lease_until_ms - in_flight.now_ms) / 1000
             self._context.cleanup_leases.wait_released(
                 self._lease, timeout_s=max(0.01, min(INTERRUPT_AFTER_S, remaining_s))
@@ -230,9 +223,10 @@ class Cleanup:
     def _wait_for_fence(self, orders: OwnOrders, *, settled: bool = False) -> None:
         """Wait until nothing authorised earlier can be accepted; what arrives meanwhile is cancelled."""
         in_flight = self.renew(settled=settled)
-        self._fence_ms = max(self._fence_ms, in_flight.fence_ms)
+        evidence = self._evidence
+        evidence.fence_ms = max(evidence.fence_ms, in_flight.fence_ms)
         # Not only a fence still ahead: waiting for a dead iteration's lease may have outlasted it.
-        self._had_unresolved = self._had_unresolved or in_flight.fence_ms > self._requested_at_ms
+        evidence.had_unresolved |= in_flight.fence_ms > evidence.requested_at_ms
         while in_flight.fence_ms > in_flight.now_ms:
             if self._lease.policy.cancel_orders:
                 orders.cancel_what_is_listed()
@@ -244,7 +238,9 @@ class Cleanup:
         """Prolong the lease and learn what is in flight. Raises `LeaseLost` or `OutOfTime`."""
         if time.monotonic() > self._deadline_s:
             raise OutOfTime
-        return self._context.cleanup_leases.renew(self._lease, settled=settled)
+        in_flight = self._context.cleanup_leases.renew(self._lease, settled=settled)
+        self._evidence.flight_ended(in_flight)
+        return in_flight
 
     def pause(self, seconds: float) -> None:
         """Wait a moment that is known to be shorter than the lease."""
@@ -252,87 +248,73 @@ class Cleanup:
 
     def note_list(self, orders: tuple[OpenOrderSeen, ...]) -> None:
         """Keep the last lists as evidence."""
-        self._lists = [
-            *self._lists[-1:],
-            OrderList(at_ms=self._context.instances.now_ms(), own_orders=orders),
-        ]
+        self._evidence.list_read(orders, self._context.instances.now_ms())
 
     def note_cancelled(self, order_id: str, executed_quantity: Decimal | None) -> None:
         """Remember an order this cleanup cancelled."""
-        self._cancelled.setdefault(order_id, executed_quantity)
+        self._evidence.order_cancelled(order_id, executed_quantity)
+
+    def note_gone(self, order_id: str) -> None:
+        """Remember an order that was gone when its cancel came."""
+        self._evidence.order_gone(order_id)
+
+    def note_looked_up(self, client_order_id: int, order_id: str) -> None:
+        """Remember what the exchange has under a client order id, empty for nothing that is open."""
+        self._evidence.looked_up(client_order_id, order_id)
 
     def note_trouble(self, trouble: str) -> None:
         """Tell those who follow the stop what holds it up, once for each trouble in a row."""
-        if trouble != self._trouble:
-            self._trouble = trouble
+        if self._evidence.is_news(trouble):
             log.warning("cleanup held up", instance=self._lease.instance_id, why=trouble)
-            self._step("held_up", trouble[:200])
+            self._step("held_up", trouble)
 
     @property
     def slot(self) -> int:
         """Return the slot that own client order ids carry."""
         return self._lease.slot
 
-    def _last_list(self) -> tuple[OpenOrderSeen, ...] | None:
-        return self._lists[-1].own_orders if self._lists else None
-
-    def _what_is_left(self) -> Result:
-        return Result.ORDERS_LEFT if self._last_list() else Result.UNVERIFIED
-
     def _step(self, step: str, detail: str = "") -> None:
-        at_ms = self._context.instances.now_ms()
-        self._steps.append(Step(step=step, at_ms=at_ms, detail=detail))
+        self._evidence.step(step, self._context.instances.now_ms(), detail)
+
+    def _tell(self, step: Step) -> None:
         self._context.events.cleanup_step(
-            self._lease.instance_id, epoch=self._lease.epoch, at_ms=at_ms, step=step, detail=detail
+            self._lease.instance_id,
+            epoch=self._lease.epoch,
+            at_ms=step.at_ms,
+            step=step.step,
+            detail=step.detail,
         )
 
-    def _finish(self, result: Result, problem: str) -> Outcome:
+    def _finish(self, result: Result, problem: str) -> Receipt:
         lease = self._lease
         if self._books:
             self._books.note_sent()
-        outcome = Outcome(
-            result=result,
-            instance_id=lease.instance_id,
-            epoch=lease.epoch,
-            attempt=lease.attempt,
-            by=self._by,
-            reason=self._reason,
-            steps=tuple(self._steps),
-            cancelled_order_ids=tuple(self._cancelled),
-            last_lists=tuple(self._lists),
-            orders_left=None if result is Result.UNVERIFIED or self._kept else self._last_list(),
-            orders_kept=self._kept,
-            fence_ms=self._fence_ms,
-            had_unresolved=self._had_unresolved,
-            position_before=self._position[0],
-            position_after=self._position[1],
-            problem=problem[:500],
-        )
+        # Clean is as of the last list; what is not may have ended in a wait of which nothing was noted.
+        ended_at_ms = None if result is Result.CLEAN else self._context.instances.now_ms()
+        receipt = self._evidence.receipt(result, problem, ended_at_ms=ended_at_ms)
         kept = self._context.cleanup_leases.finish(
             lease,
-            clean=outcome.is_clean,
-            outcome_json=outcome.model_dump_json(),
+            clean=receipt.is_clean,
+            outcome_json=receipt.model_dump_json(),
+            event_json="" if receipt.is_clean else receipt.brief().model_dump_json(),
+            left=left_text(receipt),
             retry_after_ms=min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** min(lease.attempt - 1, 10)),
             attempts_until_failed=ATTEMPTS_UNTIL_FAILED,
-            keeps_orders=bool(outcome.orders_kept),
+            failed_after_ms=FAILED_AFTER_MS,
+            alert=alert_text(receipt),
+            keeps_orders=bool(receipt.orders_kept),
             books_json=self._books.standing.books.model_dump_json() if self._books else "",
             intents=self._books.standing.intents if self._books else None,
             daily_json=self._books.daily_json if self._books else "",
-            bookings=self._books.bookings() if self._books else (),
+            bookings=[
+                *(self._books.bookings() if self._books else ()),
+                *receipt_bookings(receipt, was_failed=lease.is_failed),
+            ],
         )
         if kept == "early":
             # The script knows better: something is in flight after all. The sweep tries again.
             raise LeaseLost(f"{lease.instance_id}: not clean yet, something can still arrive")
         if kept == "unsaved":
             raise LeaseLost(f"{lease.instance_id}: the state server has not written the stop to its disk")
-        (log.info if outcome.is_clean else log.error)(
-            "cleanup",
-            instance=lease.instance_id,
-            epoch=lease.epoch,
-            attempt=lease.attempt,
-            result=str(result),
-            kept_as=kept,
-            cancelled=len(self._cancelled),
-            problem=problem,
-        )
-        return outcome
+        log_receipt(receipt, kept_as=kept, was_failed=lease.is_failed)
+        return receipt

@@ -11,8 +11,8 @@ from exchanges.base import Exchange
 from exchanges.errors import ExchangeError, RateLimited
 from market.orders import CancelAnswer, CancelOutcome, OpenOrder
 from runner.execution import cancel_orders
-from runner.outcome import OpenOrderSeen
 from runner.parallel import MOST_AT_ONCE, in_parallel
+from runner.receipt import OpenOrderSeen
 from state.cleanup_leases import InFlight
 from state.client_ids import owns
 
@@ -45,6 +45,14 @@ class Witness(Protocol):
 
     def note_cancelled(self, order_id: str, executed_quantity: Decimal | None) -> None:
         """Remember an order that was cancelled, and what was executed of it where the exchange says so."""
+        ...
+
+    def note_gone(self, order_id: str) -> None:
+        """Remember an order that was gone when its cancel came."""
+        ...
+
+    def note_looked_up(self, client_order_id: int, order_id: str) -> None:
+        """Remember the order behind a client order id, empty when the exchange has no such open order."""
         ...
 
     def note_trouble(self, trouble: str) -> None:
@@ -113,6 +121,9 @@ class OwnOrders:
         """Have what rests of some orders cancelled; return those that nobody knows of."""
         answers = list(in_parallel(self._find, client_order_ids))
         self._unsure |= {order_id for order_id in answers if order_id}
+        for client_order_id, order_id in zip(client_order_ids, answers, strict=True):
+            if order_id is not None:
+                self._cleanup.note_looked_up(client_order_id, order_id)
         return [asked for asked, answer in zip(client_order_ids, answers, strict=True) if answer is None]
 
     def _find(self, client_order_id: int) -> str | None:
@@ -163,6 +174,8 @@ class OwnOrders:
         outcome = answer.outcome if answer else None
         if answer is not None and outcome is CancelOutcome.CANCELLED:
             self._cleanup.note_cancelled(order_id, answer.executed_quantity)
+        elif outcome is CancelOutcome.ALREADY_GONE:
+            self._cleanup.note_gone(order_id)
         if outcome in {CancelOutcome.CANCELLED, CancelOutcome.ALREADY_GONE}:
             self._unsure.discard(order_id)
         elif outcome is CancelOutcome.REFUSED and self._refusals[order_id] >= REFUSALS_BELIEVED:
@@ -178,6 +191,10 @@ class OwnOrders:
         except ExchangeError as error:
             self._unsure.update(known_order_ids)
             self._cleanup.note_trouble(f"cancel-all not confirmed: {error}")
+        else:
+            for order_id in known_order_ids:
+                # The answer names no order.
+                self._cleanup.note_gone(order_id)
 
 
 def _seen(order: OpenOrder) -> OpenOrderSeen:

@@ -12,9 +12,15 @@ from market.orders import Role
 from state import keys
 from state.bookings import MOST_WAITING
 from state.durability import save
-from state.instances import StopPolicy
+from state.instances import Phase, StopPolicy
 from state.leases import Granted, LeaseLost, Refusal, granted, intents_json, order_fields, wait_if_new
 from state.scripts import Reply, Scripts
+from state.stop_story import FlightAtStop, StopAsked, flight_from_json, requests_from_json
+
+#: What stands for ids of own orders left when nobody knows them.
+UNKNOWN_LEFT = "?"
+#: Longer than any stop.
+NEVER_MS = 10**12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +38,18 @@ class CleanupLease:
     policy: StopPolicy
     #: Own orders as the last committed iteration knew them: they are cancelled even if a list lags behind.
     order_ids: tuple[str, ...]
+    #: Start of the run, ms.
+    started_at_ms: int = 0
+    #: The requests to stop that count, the first one first.
+    asked: tuple[StopAsked, ...] = ()
+    #: The iteration that was in flight at the first of them; None when there was none.
+    flight: FlightAtStop | None = None
+    #: False: the stop was asked for by a version that did not write that down.
+    knows_flight: bool = True
+    #: The receipt (JSON) as the last attempt left it, empty before the first.
+    receipt_json: str = ""
+    #: The run is called failed already.
+    is_failed: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +64,10 @@ class InFlight:
     fence_ms: int
     #: Own orders as the last committed iteration knew them, which may be one that ended during the stop.
     order_ids: tuple[str, ...]
+    #: How the iteration ended that was in flight at the stop: ``committed``, ``lease_ran_out``; empty: not.
+    flight_end: str = ""
+    #: When, ms; 0: not yet.
+    flight_ended_at_ms: int = 0
 
 
 class CleanupLeases:
@@ -76,7 +98,8 @@ class CleanupLeases:
         )
         if kind != "claimed":
             return Refusal(reason=str(kind), detail=str(rest[0]) if rest else "")
-        now, attempt, slot, account, version, policy, order_ids = rest
+        now, attempt, slot, account, version, policy, order_ids, *story = rest
+        started_at, asked, flight, receipt, phase = story
         return CleanupLease(
             instance_id=instance_id,
             epoch=epoch,
@@ -88,6 +111,12 @@ class CleanupLeases:
             config_version=str(version),
             policy=StopPolicy.from_json(str(policy)),
             order_ids=_ids(order_ids),
+            started_at_ms=int(started_at),
+            asked=requests_from_json(str(asked)),
+            flight=flight_from_json(str(flight)),
+            knows_flight=flight != "-",
+            receipt_json=str(receipt),
+            is_failed=phase == Phase.FAILED,
         )
 
     def renew(self, lease: CleanupLease, *, settled: bool = False) -> InFlight:
@@ -102,13 +131,16 @@ class CleanupLeases:
         )
         if kind != "ok":
             raise LeaseLost(f"{lease.instance_id}: the cleanup lease was lost")
-        now, lease_until, running, fence, order_ids = rest
+        now, lease_until, running, fence, order_ids, flight_end = rest
+        how, _, ended_at_ms = str(flight_end).partition(" ")
         return InFlight(
             now_ms=int(now),
             lease_until_ms=int(lease_until),
             running_task_id=str(running),
             fence_ms=int(fence),
             order_ids=_ids(order_ids),
+            flight_end=how,
+            flight_ended_at_ms=int(ended_at_ms or 0),
         )
 
     def wait_released(self, lease: CleanupLease, *, timeout_s: float) -> None:
@@ -139,6 +171,10 @@ class CleanupLeases:
         outcome_json: str,
         retry_after_ms: int,
         attempts_until_failed: int,
+        failed_after_ms: int = NEVER_MS,
+        left: str = UNKNOWN_LEFT,
+        event_json: str = "",
+        alert: str = "",
         keeps_orders: bool = False,
         books_json: str = "",
         intents: Mapping[int, int] | None = None,
@@ -150,7 +186,11 @@ class CleanupLeases:
         Where the state server may forget its last second, a clean end waits until the stop is on disk;
         ``unsaved`` when that takes too long. Raises `LeaseLost`.
 
-        `books_json`, `intents`, `daily_json` and `bookings` as for a commit of an iteration.
+        An unclean end makes the run failed from attempt `attempts_until_failed` on, or `failed_after_ms`
+        after the request. `outcome_json` is the receipt; `event_json` what the event says of it, where that
+        is not the same. `left`: ids of the own orders left, comma separated. `alert` is told where the run
+        becomes failed, or clean after that. `books_json`, `intents`, `daily_json` and `bookings` as for a
+        commit of an iteration.
         """
         arguments: list[str | int] = [
             lease.instance_id,
@@ -164,6 +204,10 @@ class CleanupLeases:
             intents_json(intents),
             daily_json,
             MOST_WAITING,
+            event_json,
+            left,
+            failed_after_ms,
+            alert,
             *bookings,
         ]
         result, *what = self._finish(lease, arguments)

@@ -22,7 +22,7 @@ class Event:
     #: Position in the stream; pass it to `read` to go on behind it.
     stream_id: str
     #: ``started``, ``limits``, ``stop_requested``, ``cleanup_claimed``, ``cleanup_step``, ``finished``,
-    #: ``guard_watching``, ``guard_acted``, ``guard_verified``.
+    #: ``alert``, ``guard_watching``, ``guard_acted``, ``guard_verified``.
     event: str
     instance_id: str
     epoch: int

@@ -2,12 +2,14 @@
 -- KEYS: 1 record, 2 due set, 3 events, 4 intents, 5 generations
 -- ARGV: 1 instance, 2 epoch, 3 token, 4 lease ms, 5 grace ms, 6 who runs it
 -- Returns {'claimed', now, attempt, slot, account, config version, stop policy JSON, last known
---   order ids}, {'busy'} or {'stale', why}.
+--   order ids, start of the run, requests to stop (JSON, one a line), the iteration in flight at the first of them (JSON;
+--   '': none; '-': not known), receipt as the last attempt left it or '', phase}, {'busy'} or {'stale', why}.
 -- include parts/restart.lua
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local r = redis.call('HMGET', KEYS[1], 'phase', 'epoch', 'cleanup_token', 'cleanup_until', 'slot', 'account',
-  'config_version', 'stop_policy', 'order_ids', 'keeps', 'server')
+  'config_version', 'stop_policy', 'order_ids', 'keeps', 'server', 'started_at', 'asked', 'flight', 'outcome', 'stop_by',
+  'stop_reason', 'stop_requested_at')
 if r[1] ~= 'stopping' and r[1] ~= 'failed' then return {'stale', 'phase'} end
 if r[2] ~= ARGV[2] then return {'stale', 'epoch'} end
 local restarted = is_another_server(r[10], r[11])
@@ -20,4 +22,8 @@ redis.call('HDEL', KEYS[1], 'cleanup_fence_base')
 redis.call('ZADD', KEYS[2], cleanup_until + tonumber(ARGV[5]), ARGV[1])
 redis.call('XADD', KEYS[3], 'MAXLEN', '~', 100000, '*', 'event', 'cleanup_claimed', 'instance', ARGV[1], 'epoch', ARGV[2],
   'at_ms', now, 'attempt', attempt, 'by', ARGV[6])
-return {'claimed', now, attempt, tonumber(r[5]), r[6], r[7], r[8] or '', r[9] or ''}
+-- A stop that an older version was asked for has only its last request.
+local asked = r[13] or cjson.encode({by = r[16] or '', reason = r[17] or '', at_ms = tonumber(r[18] or now),
+  policy = cjson.decode(r[8] or '{}')})
+return {'claimed', now, attempt, tonumber(r[5]), r[6], r[7], r[8] or '', r[9] or '', tonumber(r[12] or '0'), asked,
+  r[14] or '-', r[15] or '', r[1]}

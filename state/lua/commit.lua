@@ -11,7 +11,7 @@
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local r = redis.call('HMGET', KEYS[1], 'phase', 'lease_token', 'lease_kind', 'epoch', 'tick', 'due', 'fence_base', 'again', 'seq',
-  'lease_until', 'stop_policy', 'keeps')
+  'lease_until', 'stop_policy', 'keeps', 'asked', 'running_task_id')
 if r[2] ~= ARGV[2] then return {'lost'} end
 redis.call('HDEL', KEYS[1], 'lease_token', 'lease_until', 'lease_kind', 'running_task_id', 'again')
 -- Once the lease is over a cleanup may have sent an order of its own: the fence is no longer ours to pull back.
@@ -37,17 +37,20 @@ else
 end
 redis.call('HSET', KEYS[1], 'committed_at', now)
 if r[1] ~= 'running' then
+  redis.call('HSETNX', KEYS[1], 'flight_end', 'committed ' .. now)
   if ARGV[15] ~= '' and r[1] ~= 'stopped' then
     -- Another stop came first. This one may ask for more, never for less, as in request_stop.
     local old, new = cjson.decode(r[11]), cjson.decode(ARGV[16])
     local more = (new.cancel_orders and not old.cancel_orders) or (new.close_position and not old.close_position)
       or (new.unwind and not old.unwind)
     if more then
-      redis.call('HSET', KEYS[1], 'attempts', 0, 'stop_policy', cjson.encode({
+      local policy = {
         cancel_orders = old.cancel_orders or new.cancel_orders,
         close_position = old.close_position or new.close_position,
         unwind = old.unwind or new.unwind or false,
-      }))
+      }
+      redis.call('HSET', KEYS[1], 'attempts', 0, 'stop_policy', cjson.encode(policy), 'asked', (r[13] and r[13] .. '\n' or '')
+        .. cjson.encode({by = 'strategy', reason = ARGV[15], at_ms = now, policy = policy}))
       redis.call('HDEL', KEYS[1], 'cleanup_token', 'cleanup_until')
       if r[12] == 'everysec' then redis.call('HSET', KEYS[1], 'unsaved', 'stop ' .. now) end
       redis.call('ZADD', KEYS[2], now, ARGV[1])
@@ -63,7 +66,10 @@ if ARGV[15] ~= '' then
   -- In one step with the state that led to it: what is decided is not lost with a process.
   redis.call('SET', KEYS[6], ARGV[15])
   redis.call('HSET', KEYS[1], 'phase', 'stopping', 'stop_by', 'strategy', 'stop_reason', ARGV[15], 'stop_policy', ARGV[16],
-    'stop_requested_at', now, 'resends', 0, 'attempts', 0)
+    'stop_requested_at', now, 'resends', 0, 'attempts', 0,
+    'asked', cjson.encode({by = 'strategy', reason = ARGV[15], at_ms = now, policy = cjson.decode(ARGV[16])}),
+    'flight', cjson.encode({seq = tonumber(r[9]), kind = r[3], tick = tonumber(r[5]), task_id = r[14] or '',
+      lease_until = tonumber(r[10])}), 'flight_end', 'committed ' .. now)
   if r[12] == 'everysec' then redis.call('HSET', KEYS[1], 'unsaved', 'stop ' .. now) end
   redis.call('ZADD', KEYS[2], now, ARGV[1])
   redis.call('XADD', KEYS[7], 'MAXLEN', '~', 100000, '*', 'event', 'stop_requested', 'instance', ARGV[1], 'epoch', r[4],

@@ -6,7 +6,8 @@
 --   before it, never for less: then the next cleanup follows both.
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
-local r = redis.call('HMGET', KEYS[1], 'phase', 'epoch', 'stop_policy', 'kept', 'keeps')
+local r = redis.call('HMGET', KEYS[1], 'phase', 'epoch', 'stop_policy', 'kept', 'keeps', 'lease_token', 'lease_until',
+  'lease_kind', 'running_task_id', 'seq', 'tick', 'asked')
 local phase, epoch = r[1] or 'stopped', tonumber(r[2] or '0')
 if ARGV[2] ~= '0' and tonumber(ARGV[2]) ~= epoch then return {'stale', epoch, now} end
 local result, policy = 'stopping', ARGV[5]
@@ -26,6 +27,19 @@ if phase ~= 'running' then
   redis.call('HDEL', KEYS[1], 'cleanup_token', 'cleanup_until', 'kept')
   if phase == 'stopped' then result = 'stopping' end
 end
+if phase == 'running' then
+  -- For the receipt: what was in flight when the gate closed. A lease that is over is of one that never came back.
+  local flight = ''
+  if r[6] then
+    flight = cjson.encode({seq = tonumber(r[10]), kind = r[8], tick = tonumber(r[11]), task_id = r[9] or '',
+      lease_until = tonumber(r[7])})
+  end
+  redis.call('HSET', KEYS[1], 'flight', flight)
+  redis.call('HDEL', KEYS[1], 'flight_end')
+  r[12] = nil
+end
+redis.call('HSET', KEYS[1], 'asked', (r[12] and r[12] .. '\n' or '')
+  .. cjson.encode({by = ARGV[3], reason = ARGV[4], at_ms = now, policy = cjson.decode(policy)}))
 redis.call('SET', KEYS[2], ARGV[4])
 redis.call('HSET', KEYS[1], 'phase', phase == 'failed' and 'failed' or 'stopping', 'stop_by', ARGV[3],
   'stop_reason', ARGV[4], 'stop_policy', policy, 'stop_requested_at', now, 'resends', 0, 'attempts', 0)

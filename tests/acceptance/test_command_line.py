@@ -80,7 +80,7 @@ def test_with_no_cleanup_worker_the_stop_cleans_up_itself_unless_that_is_forbidd
         assert 2.0 <= direct.took_s < 10
         proof = direct.json["instances"][0]
         assert proof["clean"]
-        assert "manage.py" in proof["outcome"]["by"]
+        assert "manage.py" in proof["receipt"]["by"]
         assert world.exchange.open_order_ids(slot=slot) == set()
 
 

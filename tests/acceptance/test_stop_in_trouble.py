@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from runner.outcome import Outcome, Result
+from runner.receipt import Receipt, Result
 from tests.acceptance.simulated_exchange import (
     CANCEL_ONE,
     DEPTH,
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.acceptance
 AFTERWARDS_S = (WINDOW_MS + 500) / 1000
 
 
-def assert_nothing_is_left(world: World, instance_id: str, outcome: Outcome) -> None:
+def assert_nothing_is_left(world: World, instance_id: str, outcome: Receipt) -> None:
     """Check the proof against the exchange's own memory, now and until nothing could arrive any more."""
     assert outcome.is_clean, outcome
     assert outcome.orders_left == ()
@@ -44,7 +44,7 @@ def assert_nothing_is_left(world: World, instance_id: str, outcome: Outcome) -> 
 
 def stop_while_placing(
     world: World, instance_id: str, *, met: str = PLACE_BATCH, window_ms: int = WINDOW_MS
-) -> Outcome:
+) -> Receipt:
     """Start an instance, stop it when its first orders have met the fault, and return the outcome."""
     world.configure(instance_id, exchange={"default_window": window_ms})
     world.start(instance_id)

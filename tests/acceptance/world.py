@@ -18,7 +18,7 @@ from feed.bookkeeper import catch_up
 from ledger.database import Ledger, open_ledger
 from runner.context import Context
 from runner.lifecycle import start_instance
-from runner.outcome import Outcome
+from runner.receipt import Receipt, read_receipt
 from state.bookings import BookingQueue
 from state.events import Event
 from state.instances import Phase, Record, StartResult, StopPolicy, StopResult
@@ -154,16 +154,16 @@ class World:
         """Close the gate and return."""
         return self.context.instances.request_stop(instance_id, by="test", reason="test", policy=StopPolicy())
 
-    def wait_stopped(self, instance_id: str, deadline_s: float = DEADLINE_S) -> Outcome:
+    def wait_stopped(self, instance_id: str, deadline_s: float = DEADLINE_S) -> Receipt:
         """Return the outcome of the stop under way."""
 
-        def outcome() -> Outcome | None:
+        def outcome() -> Receipt | None:
             record = self.record(instance_id)
-            return Outcome.model_validate_json(record.outcome) if record.phase is Phase.STOPPED else None
+            return read_receipt(record.outcome) if record.phase is Phase.STOPPED else None
 
         return eventually(outcome, deadline_s, what=f"{instance_id} stopped")
 
-    def stop(self, instance_id: str, deadline_s: float = DEADLINE_S) -> Outcome:
+    def stop(self, instance_id: str, deadline_s: float = DEADLINE_S) -> Receipt:
         """Stop an instance and return the outcome."""
         self.request_stop(instance_id)
         return self.wait_stopped(instance_id, deadline_s)

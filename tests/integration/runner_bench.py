@@ -14,8 +14,8 @@ from runner.cleanup import Interrupt, run_cleanup
 from runner.context import Context, open_context
 from runner.iteration import run_iteration
 from runner.loaded import LoadedInstance
-from runner.outcome import Outcome
 from runner.publisher import Iteration
+from runner.receipt import Receipt
 from settings import Settings
 from state import keys
 from state.client_ids import intent_field
@@ -130,11 +130,11 @@ class RunnerBench:
             INSTANCE_ID, by="test", reason="tested", policy=policy or StopPolicy()
         )
 
-    def clean_up(self, interrupt: Interrupt | None = None) -> Outcome | None:
+    def clean_up(self, interrupt: Interrupt | None = None) -> Receipt | None:
         """Run one attempt."""
         return run_cleanup(self.context, INSTANCE_ID, epoch=1, by="test", interrupt=interrupt)
 
-    def stop_and_clean_up(self, policy: StopPolicy | None = None) -> Outcome:
+    def stop_and_clean_up(self, policy: StopPolicy | None = None) -> Receipt:
         """Close the gate, run one attempt, and return its outcome."""
         self.stop(policy)
         outcome = self.clean_up()

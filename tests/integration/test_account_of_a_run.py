@@ -12,7 +12,7 @@ from runner import loaded
 from runner.cleanup import run_cleanup
 from runner.context import Context, open_context
 from runner.iteration import run_iteration
-from runner.outcome import Result
+from runner.receipt import Result
 from settings import load
 from state.instances import Phase, StopPolicy
 from tests import factories

@@ -13,9 +13,9 @@ from cli.stack.valkey import ValkeyServer
 from exchanges.errors import OutcomeUnknown, RateLimited, Refused, RequestExpired, Unavailable
 from market.orders import CancelOutcome, OpenOrder
 from runner.cleanup import ATTEMPTS_UNTIL_FAILED, FIRST_RETRY_MS
-from runner.outcome import Outcome, Result
 from runner.own_orders import REFUSALS_BELIEVED
 from runner.parallel import MOST_AT_ONCE
+from runner.receipt import Result, read_receipt
 from state import keys
 from state.instances import Phase, StopPolicy
 from tests.factories import INSTANCE_ID, SLOT, client_order_id, loaded_instance, open_order
@@ -53,7 +53,7 @@ def test_the_usual_stop_costs_one_round_of_cancels_two_lists_and_the_last_fills(
     assert (outcome.orders_left, outcome.orders_kept, outcome.problem) == ((), (), "")
     assert (outcome.had_unresolved, outcome.fence_ms, outcome.reason) == (False, 0, "tested")
     assert bench.phase is Phase.STOPPED
-    assert Outcome.model_validate_json(bench.record.outcome) == outcome
+    assert read_receipt(bench.record.outcome) == outcome
 
 
 def test_orders_that_no_iteration_knew_are_found_on_the_list(bench: RunnerBench) -> None:
@@ -252,7 +252,7 @@ def test_an_error_of_any_kind_is_recorded_and_never_called_clean(
     outcome = bench.stop_and_clean_up()
     assert outcome.result is (Result.UNVERIFIED if call == "open_orders" else Result.ORDERS_LEFT)
     assert outcome.problem.startswith(type(error).__name__)
-    assert Outcome.model_validate_json(bench.record.outcome) == outcome
+    assert read_receipt(bench.record.outcome) == outcome
     assert bench.phase is Phase.STOPPING
 
 

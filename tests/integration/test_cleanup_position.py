@@ -13,7 +13,7 @@ from exchanges.errors import OutcomeUnknown, Unavailable
 from market.book import OrderBook
 from market.orders import NewOrder, Role, Side, TimeInForce
 from runner.flatten import TRIES
-from runner.outcome import Result
+from runner.receipt import Result
 from state.client_ids import decode
 from state.instances import Phase, StopPolicy
 from tests.factories import PERP_SYMBOL, SLOT, instrument, loaded_instance, open_order

@@ -11,7 +11,7 @@ import redis
 from cli.stack.valkey import ValkeyServer
 from market.orders import CancelOutcome, OpenOrder
 from runner import cleanup
-from runner.outcome import Result
+from runner.receipt import Result
 from state.instances import Phase, StopPolicy
 from tests.factories import INSTANCE_ID, loaded_instance, open_order
 from tests.integration.cleanup_bench import SETTINGS, WINDOW_MS

@@ -54,8 +54,8 @@ BROKEN_RULES = {
     "finish does not look at the fence, and the cleanup sees none": {
         "finish": ("(in_flight or tonumber(r[5] or '0') > now)", "false"),
         "renew_cleanup": (
-            "return {'ok', now, live, r[4] or '', fence, r[8] or ''}",
-            "return {'ok', now, 0, '', 0, ''}",
+            "return {'ok', now, live, r[4] or '', fence, r[8] or '', r[9] or ''}",
+            "return {'ok', now, 0, '', 0, '', ''}",
         ),
     },
     "authorize does not wait for the start": {

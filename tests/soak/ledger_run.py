@@ -17,7 +17,7 @@ from ledger.database import open_ledger
 from ledger.profit import ProfitRow, profit
 from ledger.queries import open_orders
 from runner.config import load_instance
-from runner.outcome import Outcome
+from runner.receipt import read_receipt
 from state.bookings import BookingQueue
 from state.feeds import Feeds
 from tests.acceptance.world import assert_one_chain, eventually, tell
@@ -199,7 +199,7 @@ def _chain_problems(found: Fleet) -> list[str]:
             assert_one_chain(trace[first:], lease_ms=found.context.settings.lease_ms)
         except AssertionError as error:
             problems.append(f"{member.instance_id}: {error}")
-        outcome = Outcome.model_validate_json(found.record(member).outcome)
+        outcome = read_receipt(found.record(member).outcome)
         if not outcome.is_clean:
             problems.append(f"{member.instance_id}: stopped, but {outcome}")
     return problems

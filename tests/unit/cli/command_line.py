@@ -13,7 +13,7 @@ import pytest
 import redis
 
 from cli.main import run
-from runner.outcome import OpenOrderSeen, OrderList, Outcome, Result
+from runner.receipt import Attempt, OpenOrderSeen, OrderList, Receipt, Result
 from state.cleanup_leases import CleanupLease, CleanupLeases
 from state.events import Events
 from state.instances import Instances, Record
@@ -154,25 +154,45 @@ class Bench:
 
 def outcome_of(
     lease: CleanupLease, *, left: tuple[str, ...] = (), cancelled: tuple[str, ...] = (), now_ms: int = 1
-) -> Outcome:
+) -> Receipt:
     """Return the outcome of a cleanup attempt."""
     orders = tuple(
         OpenOrderSeen(order_id=name, client_order_id=1, side="buy", price="1", remaining_quantity="1")
         for name in left
     )
     lists = (OrderList(at_ms=now_ms, own_orders=orders), OrderList(at_ms=now_ms, own_orders=orders))
-    return Outcome(
-        result=Result.ORDERS_LEFT if left else Result.CLEAN,
+    result = Result.ORDERS_LEFT if left else Result.CLEAN
+    problem = "the exchange refuses cancels" if left else ""
+    return Receipt(
+        result=result,
         instance_id=lease.instance_id,
         epoch=lease.epoch,
-        attempt=lease.attempt,
-        by="worker test",
-        reason="",
-        steps=(),
+        account=lease.account,
+        symbol="SOL_USDC",
+        slot=lease.slot,
+        config_version=lease.config_version,
+        started_at_ms=lease.started_at_ms,
+        updated_at_ms=now_ms,
+        asked=(),
+        policy=lease.policy,
+        in_flight=None,
+        attempts=(
+            Attempt(
+                number=lease.attempt,
+                by="worker test",
+                claimed_at_ms=now_ms,
+                ended_at_ms=now_ms,
+                result=result,
+                problem=problem,
+                steps=(),
+                cancelled=len(cancelled),
+            ),
+        ),
+        attempt_count=lease.attempt,
         cancelled_order_ids=cancelled,
         last_lists=lists,
         orders_left=orders,
         fence_ms=0,
         had_unresolved=False,
-        problem="the exchange refuses cancels" if left else "",
+        problem=problem,
     )

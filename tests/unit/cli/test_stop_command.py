@@ -56,8 +56,8 @@ def test_json_is_one_object_with_phases_and_proof(bench: Bench) -> None:
     assert found["phases"][0]["phase"] == "stop requested"
     assert found["phases"][-1]["after_ms"] == found["duration_ms"]
     assert found["requested_at"].endswith("Z")
-    assert found["outcome"]["cancelled_order_ids"] == ["7"]
-    assert [seen["own_orders"] for seen in found["outcome"]["last_lists"]] == [[], []]
+    assert found["receipt"]["cancelled_order_ids"] == ["7"]
+    assert [seen["own_orders"] for seen in found["receipt"]["last_lists"]] == [[], []]
 
 
 def test_stopping_a_stopped_instance_says_so_and_changes_nothing(bench: Bench) -> None:
@@ -164,7 +164,7 @@ def test_an_unclean_attempt_is_followed_until_one_is_clean(bench: Bench) -> None
 
     assert found.code == 0
     assert [phase["phase"] for phase in found.instance["phases"]].count("not clean yet") == 1
-    assert found.instance["outcome"]["cancelled_order_ids"] == ["41"]
+    assert found.instance["receipt"]["cancelled_order_ids"] == ["41"]
     assert found.instance["cancelled_order_ids"] == ["40", "41"]
 
 
@@ -347,7 +347,7 @@ def test_a_new_run_forced_meanwhile_is_no_clean_stop(bench: Bench) -> None:
 
     assert ran.code == 3
     assert ran.instance["result"] == "superseded"
-    assert ran.instance["outcome"]["orders_left"][0]["order_id"] == "41"
+    assert ran.instance["receipt"]["orders_left"][0]["order_id"] == "41"
 
 
 def policy(client: redis.Redis) -> StopPolicy:

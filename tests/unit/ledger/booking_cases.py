@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from ledger import booking, queries, rows, schema
 from ledger.bookings import Booking
 from ledger.database import Ledger, open_ledger
+from ledger.receipts import receipts
 from market.orders import OrderStatus
 from tests.unit.ledger import story
 from tests.unit.ledger.story import ACCOUNT, INSTANCE, SYMBOL, T0
@@ -170,6 +171,44 @@ class BookingCases:
         # The epoch is used again: another run.
         assert (second.epoch, second.started_at_ms, second.stop_by) == (1, T0 + 100, "strategy")
         assert (second.finished_at_ms, second.outcome) == (None, "")
+
+    def test_a_receipt_is_as_of_its_last_attempt_whatever_comes_last(self, ledger: Ledger) -> None:
+        told = [story.receipt("clean", T0 + 9, attempts=3), story.receipt("orders_left", T0 + 5, attempts=2)]
+        ledger.book(told)
+        ledger.book([story.receipt("unverified", T0)])
+        (found,) = receipts(ledger)
+        assert (found.result, found.attempts, found.is_clean) == ("clean", 3, True)
+        assert found.content == {"result": "clean"}
+        ledger.book([story.receipt("orders_left", T0 + 10, attempts=4)])
+        (found,) = receipts(ledger)
+        assert (found.result, found.attempts, found.updated_at_ms) == ("orders_left", 4, T0 + 10)
+
+    def test_a_state_server_that_began_anew_replaces_no_receipt(self, ledger: Ledger) -> None:
+        ledger.book([story.receipt(), story.receipt("unverified", T0 + 60, started_at_ms=T0 + 50)])
+        assert [found.result for found in receipts(ledger, instance_id=INSTANCE, epoch=1)] == [
+            "unverified",
+            "clean",
+        ]
+
+    def test_receipts_are_selected_newest_first(self, ledger: Ledger) -> None:
+        ledger.book(
+            [
+                story.receipt(epoch=1),
+                story.receipt("unverified", T0 + 5, epoch=2, requested_at_ms=None),
+                story.receipt(updated_at_ms=T0 + 9, instance_id="mm_02", account="backpack:other"),
+            ]
+        )
+
+        def found(**wanted: Any) -> list[tuple[str, int]]:
+            return [(each.instance_id, each.epoch) for each in receipts(ledger, **wanted)]
+
+        assert found() == [("mm_02", 1), (INSTANCE, 2), (INSTANCE, 1)]
+        assert found(instance_id=INSTANCE) == [(INSTANCE, 2), (INSTANCE, 1)]
+        assert found(instance_id=INSTANCE, epoch=1) == [(INSTANCE, 1)]
+        assert found(account="backpack:other") == [("mm_02", 1)]
+        assert found(since_ms=T0 + 5) == [("mm_02", 1), (INSTANCE, 2)]
+        assert found(limit=1) == [("mm_02", 1)]
+        assert receipts(ledger, epoch=2)[0].requested_at_ms is None
 
     def test_a_run_whose_start_was_never_told_is_shown(self, ledger: Ledger) -> None:
         ledger.book([story.event("finished", fields={"result": "failed", "outcome": "no JSON"})])

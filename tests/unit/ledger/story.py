@@ -16,6 +16,7 @@ from ledger.bookings import (
     FundingBooking,
     OrderBooking,
     PositionSnapshot,
+    ReceiptBooking,
     SnapshotBooking,
 )
 from ledger.database import Ledger
@@ -116,6 +117,23 @@ def snapshot(at_ms: int = T0, available: str = "100") -> SnapshotBooking:
     )
 
 
+def receipt(result: str = "clean", updated_at_ms: int = T0, **changed: Any) -> ReceiptBooking:
+    """Return the receipt of a stop, as of some attempt."""
+    values: dict[str, Any] = {
+        "account": ACCOUNT,
+        "instance_id": INSTANCE,
+        "epoch": 1,
+        "symbol": SYMBOL,
+        "started_at_ms": T0 - 10,
+        "requested_at_ms": T0 - 1,
+        "updated_at_ms": updated_at_ms,
+        "result": result,
+        "attempts": 1,
+        "receipt": f'{{"result": "{result}"}}',
+    }
+    return ReceiptBooking(**{**values, **changed})
+
+
 def life() -> list[Booking]:
     """Return what two runs tell: some of it late, some without its owner, some by several who saw it."""
     nobody: dict[str, Any] = {"instance_id": "", "epoch": 0}
@@ -146,9 +164,13 @@ def life() -> list[Booking]:
         event("cleanup_claimed", T0 + 61, 1, fields={"by": "worker"}),
         event("finished", T0 + 70, fields={"result": "retry", "outcome": '{"result": "orders_left"}'}),
         event("finished", T0 + 90, fields={"result": "stopped", "outcome": '{"result": "clean"}'}),
+        receipt("unverified", T0 + 70),
+        receipt("orders_left", T0 + 80, attempts=2),
+        receipt("clean", T0 + 90, attempts=3),
         # The state server lost its data: epochs begin at 1 again.
         event("started", T0 + 100, fields=started),
         event("stop_requested", T0 + 150, fields={"by": "strategy", "reason": "loss"}),
+        receipt("position_left", T0 + 160, started_at_ms=T0 + 100),
     ]
 
 

@@ -30,6 +30,12 @@ def test_old_fills_orders_and_funding_go(ledger: Ledger) -> None:
     assert prune(ledger, before_ms=LATER) == PruneResult()
 
 
+def test_receipts_are_proof_and_stay(ledger: Ledger) -> None:
+    ledger.book([story.receipt()])
+    prune(ledger, before_ms=LATER, details_before_ms=LATER)
+    assert queries.counts(ledger)["receipts"] == 1
+
+
 def test_orders_that_may_still_be_filled_stay(ledger: Ledger) -> None:
     ledger.book([story.order("1"), story.order("2", OrderStatus.CANCELLED)])
     ledger.book([story.order("3", OrderStatus.FILLED), story.fill(order_id="3", filled_at_ms=LATER)])

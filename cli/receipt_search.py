@@ -1,0 +1,154 @@
+"""Where receipts are: the newest in the state server's record, all in the ledger. One of the two will do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import redis
+
+from cli.errors import CliError, explain
+from cli.exit_codes import ExitCode
+from cli.ledger_access import open_books
+from cli.names import configured, unknown_name
+from cli.output import Output, iso
+from cli.receipts import receipt_in
+from cli.session import Session, open_session
+from ledger.errors import LedgerError
+from ledger.glances import instance_ids
+from ledger.receipts import receipts
+from runner.receipt import Receipt
+from state.instances import Phase, Record
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """A receipt, or why there is none."""
+
+    receipt: Receipt | None = None
+    #: Run of the receipt, or of the stop that has none yet; 0 for none.
+    epoch: int = 0
+    #: Phase of that run, empty where it is over or nobody knows.
+    phase: str = ""
+    #: ``record`` or ``ledger``, empty where there is no receipt.
+    source: str = ""
+    message: str = ""
+    #: The stop was asked for, and no cleanup attempt has reported yet.
+    is_under_way: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Record:
+    """What the state server says of an instance; `record` None: it was never started there."""
+
+    record: Record | None
+    is_away: bool = False
+
+    @property
+    def receipt(self) -> Receipt | None:
+        return receipt_in(self.record.outcome) if self.record else None
+
+
+def find_one(output: Output, name: str, epoch: int | None, *, debug: bool) -> Found:
+    """Return the receipt of a run, of the last one that was stopped without `epoch`.
+
+    Raises `CliError` for a name nobody knows, and where neither state server nor ledger can be read.
+    """
+    session = open_session()
+    asked = _ask_state(output, session, name)
+    here = _of_record(asked.record, epoch)
+    if here is not None:
+        return here
+    found = _of_ledger(output, session, asked, name, epoch, debug=debug)
+    record = asked.record
+    if found is None:
+        which = f"run {epoch}" if epoch is not None else "any run"
+        runs = f"; run {record.epoch} is {record.phase}" if record and record.epoch else ""
+        return Found(epoch=epoch or 0, message=f"there is no receipt of {which}{runs}")
+    goes_on = record is not None and epoch is None and record.epoch > found.epoch
+    return Found(
+        receipt=found,
+        epoch=found.epoch,
+        source="ledger",
+        message=f"run {record.epoch} is {record.phase}; this is the stop before it"
+        if record and goes_on
+        else "",
+    )
+
+
+def find_all(output: Output, name: str, *, debug: bool) -> tuple[Receipt, ...]:
+    """Return the receipts of every run, newest first. Raises as `find_one` does."""
+    session = open_session()
+    asked = _ask_state(output, session, name)
+    found = {(each.epoch, each.started_at_ms): each for each in _ledgers(output, session, asked, name, debug)}
+    newest = asked.receipt
+    if newest is not None:
+        found[newest.epoch, newest.started_at_ms] = newest
+    return tuple(sorted(found.values(), key=lambda each: each.updated_at_ms, reverse=True))
+
+
+def _ask_state(output: Output, session: Session, name: str) -> _Record:
+    try:
+        return _Record(record=session.instances.read(name))
+    except (redis.ConnectionError, redis.TimeoutError) as error:
+        output.warn(f"the state server does not answer ({error}); only what the ledger has is shown")
+        return _Record(record=None, is_away=True)
+
+
+def _of_record(record: Record | None, epoch: int | None) -> Found | None:
+    """Return what the record says of the run asked for, None where it is not about that run."""
+    if record is None or (epoch is not None and epoch != record.epoch):
+        return None
+    phase = str(record.phase)
+    receipt = receipt_in(record.outcome)
+    if receipt is not None and receipt.epoch == record.epoch:
+        return Found(receipt=receipt, epoch=record.epoch, phase=phase, source="record")
+    if record.phase is Phase.RUNNING and epoch is not None:
+        return Found(
+            epoch=record.epoch, phase=phase, message=f"run {epoch} is running: it was not stopped yet"
+        )
+    if record.phase not in {Phase.STOPPING, Phase.FAILED}:
+        return None
+    why = f": {record.stop_reason}" if record.stop_reason else ""
+    unreadable = "this version cannot read what it reported" if record.outcome else "no attempt has reported"
+    return Found(
+        epoch=record.epoch,
+        phase=phase,
+        is_under_way=True,
+        message=f"run {record.epoch} is NOT clean yet: the stop was asked for at "
+        f"{iso(record.stop_requested_at_ms)} by {record.stop_by}{why}; {unreadable} yet",
+    )
+
+
+def _of_ledger(
+    output: Output, session: Session, asked: _Record, name: str, epoch: int | None, *, debug: bool
+) -> Receipt | None:
+    found = _ledgers(output, session, asked, name, debug, epoch=epoch, limit=1)
+    return found[0] if found else None
+
+
+def _ledgers(
+    output: Output,
+    session: Session,
+    asked: _Record,
+    name: str,
+    debug: bool,
+    *,
+    epoch: int | None = None,
+    limit: int | None = None,
+) -> tuple[Receipt, ...]:
+    try:
+        with open_books(output, debug=debug, settings=session.settings) as books:
+            found = receipts(books.ledger, instance_id=name, epoch=epoch, limit=limit)
+            known = {*configured(session.settings.config_dir)} | instance_ids(books.ledger)
+    except LedgerError as error:
+        problem = explain(error).message
+        if asked.is_away:
+            raise CliError(
+                f"neither state server nor ledger can be read: {problem}", ExitCode.UNREACHABLE
+            ) from error
+        output.warn(f"the ledger cannot be read, so older receipts are missing: {problem}")
+        return ()
+    if not found and asked.record is None and name not in known:
+        raise CliError(unknown_name(name, known), ExitCode.BAD_USAGE)
+    read = (receipt_in(each.receipt) for each in found)
+    return tuple(each for each in read if each is not None)

@@ -1,0 +1,98 @@
+"""What a receipt tells: the ledger, the scripts, the log, and those who have to be alarmed."""
+
+from __future__ import annotations
+
+import structlog
+
+from ledger.bookings import ReceiptBooking
+from runner.receipt import OpenOrderSeen, Receipt, Result
+from state.cleanup_leases import UNKNOWN_LEFT
+
+log = structlog.get_logger(__name__)
+
+#: Once a run is called failed, the ledger is told of each so many attempts: one comes every few seconds.
+TOLD_EVERY = 12
+#: Ids that one sentence names.
+MOST_NAMED = 20
+
+
+def left_text(receipt: Receipt) -> str:
+    """Return the own orders left as the scripts keep and compare them: ids, sorted; or that nobody knows."""
+    if receipt.orders_left is None and not receipt.orders_kept:
+        return UNKNOWN_LEFT
+    return ",".join(sorted(order.order_id for order in receipt.orders_left or ()))
+
+
+def receipt_bookings(receipt: Receipt, *, was_failed: bool) -> list[str]:
+    """Return what the ledger is told of a receipt (JSON): its story, not each of the many attempts."""
+    if was_failed and not receipt.is_clean and receipt.attempt_count % TOLD_EVERY:
+        return []
+    return [receipt_booking(receipt)]
+
+
+def receipt_booking(receipt: Receipt) -> str:
+    """Return the booking of a receipt (JSON)."""
+    return ReceiptBooking(
+        account=receipt.account,
+        instance_id=receipt.instance_id,
+        epoch=receipt.epoch,
+        symbol=receipt.symbol,
+        started_at_ms=receipt.started_at_ms,
+        requested_at_ms=receipt.requested_at_ms,
+        updated_at_ms=receipt.updated_at_ms,
+        result=str(receipt.result),
+        attempts=receipt.attempt_count,
+        receipt=receipt.model_dump_json(),
+    ).model_dump_json()
+
+
+def what_is_left(receipt: Receipt) -> str:
+    """Return in words what a stop has left, as far as anybody knows."""
+    match receipt.result:
+        case Result.CLEAN:
+            return "nothing is left" if not receipt.orders_kept else f"kept: {_ids(receipt.orders_kept)}"
+        case Result.ORDERS_LEFT:
+            return f"own orders left: {_ids(receipt.orders_left or ())}"
+        case Result.POSITION_LEFT:
+            after = receipt.position_after
+            return "the position is left" if after is None else f"position left: {after}"
+        case Result.UNVERIFIED:
+            return "own orders left: unknown, the exchange could not be asked"
+
+
+def alert_text(receipt: Receipt) -> str:
+    """Return what an alert says of a run that becomes failed with this receipt, or clean after that."""
+    if receipt.is_clean:
+        return f"run {receipt.epoch} is clean at last, after {receipt.attempt_count} attempts"
+    problem = f" ({receipt.problem})" if receipt.problem else ""
+    return (
+        f"run {receipt.epoch} was stopped and is not clean: {what_is_left(receipt)}{problem}; "
+        f"cleanups go on, manage.py receipt {receipt.instance_id} shows what they find"
+    )
+
+
+def log_receipt(receipt: Receipt, *, kept_as: str, was_failed: bool) -> None:
+    """Log the end of an attempt; as an error only where the run becomes failed."""
+    if kept_as == "failed" and not was_failed:
+        log.error("alert: stop failed", **_where(receipt), says=alert_text(receipt))
+    elif receipt.is_clean and was_failed:
+        log.warning("alert: stop clean at last", **_where(receipt), says=alert_text(receipt))
+    (log.info if receipt.is_clean else log.warning)(
+        "cleanup",
+        **_where(receipt),
+        attempt=receipt.attempt,
+        result=str(receipt.result),
+        kept_as=kept_as,
+        cancelled=receipt.attempts[-1].cancelled,
+        problem=receipt.problem,
+    )
+
+
+def _where(receipt: Receipt) -> dict[str, str | int]:
+    return {"instance": receipt.instance_id, "epoch": receipt.epoch}
+
+
+def _ids(orders: tuple[OpenOrderSeen, ...]) -> str:
+    names = [order.order_id for order in orders]
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(names[:MOST_NAMED]) + more
