@@ -7,8 +7,8 @@ import logging
 import os
 import random
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -82,7 +82,12 @@ class CrashTest:
     def run(self) -> tuple[Evidence, Verdict]:
         """Do it all. Raises `StackError`, or `AssertionError` where it does not even come up or settle."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        _log_to(self.folder / "harness.log")
+        with _logging_to(self.folder / "harness.log"):
+            self._run()
+        evidence = load_evidence(self.folder)
+        return evidence, judge(evidence)
+
+    def _run(self) -> None:
         plant = Plant(folder=self.folder, seed=self.plan.seed, fsync=self.plan.fsync)
         members = everybody()
         configure(members, plant.config_dir, random.Random(f"{self.plan.seed}:members"))
@@ -105,8 +110,6 @@ class CrashTest:
                 exchange.close()
         finally:
             plant.stop()
-        evidence = load_evidence(self.folder)
-        return evidence, judge(evidence)
 
     def _begin(self, world: World) -> None:
         """Let everybody start, and wait until all have iterated."""
@@ -260,10 +263,18 @@ class CrashTest:
         (self.folder / META_FILE).write_text(json.dumps(content), encoding="utf-8")
 
 
-def _log_to(path: Path) -> None:
+@contextmanager
+def _logging_to(path: Path) -> Iterator[None]:
     """Let what our own use of the programs' code logs go to a file: the screen is for the rounds."""
-    logging.basicConfig(filename=path, force=True)
-    structlog.configure(logger_factory=structlog.WriteLoggerFactory(path.open("a", encoding="utf-8")))
+    with path.open("a", encoding="utf-8") as file:
+        handler = logging.StreamHandler(file)
+        logging.getLogger().addHandler(handler)
+        structlog.configure(logger_factory=structlog.WriteLoggerFactory(file))
+        try:
+            yield
+        finally:
+            logging.getLogger().removeHandler(handler)
+            structlog.reset_defaults()
 
 
 def _now_and_then(condition: Callable[[], bool], every_s: float = 0.3) -> Callable[[], bool]:

@@ -60,12 +60,15 @@ def _too_late(found: Evidence) -> Iterator[tuple[str, str, Evidence]]:
         run
         for run in found.runs
         if run.started_at_ms < last.begun_at_ms
-        and (run.stop_requested_at_ms is None or run.stop_requested_at_ms > last.ended_at_ms + BOUND_MS)
+        and (run.stop_requested_at_ms or found.until_ms) > last.ended_at_ms
     )
+    # Nobody asks it to stop, so that it has to go on.
+    going_on = _with_run(found, replace(running, stop_requested_at_ms=None, receipts=[]))
 
     def without_commits(until_ms: int) -> Evidence:
         return replace(
-            found,
+            going_on,
+            until_ms=max(found.until_ms, until_ms + 1),
             steps=[
                 step
                 for step in found.steps
