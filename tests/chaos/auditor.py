@@ -1,12 +1,12 @@
 """Judges a crash test by the exchange's journal and the receipts, not by what programs think of themselves.
 
 (a) no order is accepted for a run after its clean receipt
-(b) no order is open at a clean receipt
+(b) no order is open at a clean receipt, which has two empty lists of orders to show
 (c) never two iterations of an instance at the same time
 (d) no foreign order is touched
 (e) every running instance iterates again within the bound after a fault's end
 (f) every stop ends clean within the bound after its request, or after the end of the fault it met
-(g) the ledger has the journal's fills: all of them, once, and no others
+(g) the ledger has the journal's fills, all of them, once, and no others; and each clean receipt
 
 The exchange and the state server run on one machine, so that all times are of one clock.
 """
@@ -89,6 +89,7 @@ def judge(found: Evidence) -> Verdict:
         *_open_at_receipt(own, runs),
         *_foreign_touched(found, orders),
         *_ledger_differs(found),
+        *_receipts_differ(found, runs),
     ]
     recoveries = {}
     for each in found.rounds:
@@ -292,6 +293,29 @@ def _ledger_differs(found: Evidence) -> Iterator[Violation]:
         for fill in fills.elements():
             at_ms = times.get(fill.trade_id, found.until_ms)
             yield Violation(rule="g", at_ms=at_ms, instance_id="", epoch=0, text=f"fill {kind}: {fill}")
+
+
+def _receipts_differ(found: Evidence, runs: dict[str, list[Run]]) -> Iterator[Violation]:
+    """Yield runs whose clean receipt the ledger lacks, (g), or that it does not show to be clean, (b)."""
+    if found.ledger_receipts is None:
+        return
+    kept = {(each.instance_id, each.epoch): each for each in found.ledger_receipts}
+
+    def violation(rule: str, run: Run, text: str) -> Violation:
+        at_ms = run.clean_at_ms or run.started_at_ms
+        return Violation(rule=rule, at_ms=at_ms, instance_id=run.instance_id, epoch=run.epoch, text=text)
+
+    for run in (run for each in runs.values() for run in each):
+        receipt = kept.get((run.instance_id, run.epoch))
+        is_kept_clean = receipt is not None and receipt.result == "clean"
+        if is_kept_clean != (run.clean_at_ms is not None):
+            yield violation("g", run, f"receipts told {run.receipts}, the ledger has {receipt}")
+        elif receipt is not None and is_kept_clean:
+            last = receipt.lists[-2:]
+            if len(last) < 2 or any(count or at_ms < receipt.fence_ms for at_ms, count in last):
+                yield violation(
+                    "b", run, f"a clean receipt without two empty lists behind its fence: {receipt}"
+                )
 
 
 def _about(order: Order, rule: str, instance_id: str, run: Run | None, text: str) -> Violation:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from ledger.database import open_ledger
+from ledger.receipts import ReceiptRecord, receipts
 from tests.chaos.recorder import EVENTS_FILE, TRACE_FILE
 from tests.soak.audit import read_journal
 from tests.soak.ledger_story import FillFacts, facts, told, witness
@@ -18,6 +19,7 @@ from tests.soak.ledger_story import FillFacts, facts, told, witness
 ROUNDS_FILE = "rounds.jsonl"
 META_FILE = "meta.json"
 FILLS_FILE = "fills.jsonl"
+RECEIPTS_FILE = "receipts.jsonl"
 OWN_ACCOUNT = "demo"
 ENDINGS = frozenset({"order_cancelled", "order_expired"})
 
@@ -56,6 +58,20 @@ class Receipt:
     at_ms: int
     result: str
     is_clean: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptReceipt:
+    """What the ledger keeps of a stop, as of its last attempt."""
+
+    instance_id: str
+    epoch: int
+    result: str
+    updated_at_ms: int
+    #: Until then a request of the run could have been accepted, 0: none was open.
+    fence_ms: int
+    #: The last lists of own orders: when each was read, and how many orders it had.
+    lists: Sequence[tuple[int, int]]
 
 
 @dataclass(kw_only=True)
@@ -125,6 +141,8 @@ class Evidence:
     rounds: Sequence[Round]
     #: What the ledger says, when everything had settled; None: the run was cut short before that.
     ledger_fills: Sequence[FillFacts] | None
+    #: Likewise.
+    ledger_receipts: Sequence[KeptReceipt] | None
     #: Until when anything was recorded.
     until_ms: int
 
@@ -170,8 +188,10 @@ def runs_of(events: Iterable[Entry]) -> list[Run]:
         elif event["event"] == "stop_requested" and found[key].stop_requested_at_ms is None:
             found[key].stop_requested_at_ms = at_ms
         elif event["event"] == "finished":
-            clean = json.loads(event["outcome"])["result"] == "clean" and event["result"] == "stopped"
-            found[key].receipts.append(Receipt(at_ms=at_ms, result=event["result"], is_clean=clean))
+            receipt = json.loads(event["outcome"])
+            clean = receipt["result"] == "clean" and event["result"] == "stopped"
+            own_ms = min(at_ms, receipt["updated_at_ms"])
+            found[key].receipts.append(Receipt(at_ms=own_ms, result=event["result"], is_clean=clean))
     return sorted(found.values(), key=lambda run: run.started_at_ms)
 
 
@@ -193,18 +213,32 @@ def steps_of(trace: Iterable[Entry]) -> list[Step]:
 
 
 def save_ledger(ledger_url: str, folder: Path) -> int:
-    """Write down which fills the ledger has; return how many."""
+    """Write down which fills and receipts the ledger has; return how many fills."""
     with open_ledger(ledger_url) as ledger:
-        rows = [facts(row) for row in told(ledger).fills]
-    text = "".join(json.dumps([str(value) for value in row]) + "\n" for row in rows)
-    (folder / FILLS_FILE).write_text(text, encoding="utf-8")
-    return len(rows)
+        fills = [[str(value) for value in facts(row)] for row in told(ledger).fills]
+        kept = [asdict(_kept(record)) for record in receipts(ledger)]
+    for name, rows in ((FILLS_FILE, fills), (RECEIPTS_FILE, kept)):
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (folder / name).write_text(text, encoding="utf-8")
+    return len(fills)
+
+
+def _kept(record: ReceiptRecord) -> KeptReceipt:
+    content = record.content
+    return KeptReceipt(
+        instance_id=record.instance_id,
+        epoch=record.epoch,
+        result=record.result,
+        updated_at_ms=record.updated_at_ms,
+        fence_ms=content["fence_ms"],
+        lists=[(each["at_ms"], len(each["own_orders"])) for each in content["last_lists"]],
+    )
 
 
 def load_evidence(folder: Path) -> Evidence:
     """Read what a run has left in `folder`."""
     meta = json.loads((folder / META_FILE).read_text(encoding="utf-8"))
-    fills = folder / FILLS_FILE
+    fills, kept = folder / FILLS_FILE, folder / RECEIPTS_FILE
     return Evidence(
         lease_ms=meta["lease_ms"],
         names={int(slot): name for slot, name in meta["names"].items()},
@@ -213,6 +247,7 @@ def load_evidence(folder: Path) -> Evidence:
         steps=steps_of(_lines(folder / TRACE_FILE)),
         rounds=[_round(line) for line in _lines(folder / ROUNDS_FILE)],
         ledger_fills=[_fill(line) for line in _lines(fills)] if fills.exists() else None,
+        ledger_receipts=[KeptReceipt(**each) for each in _lines(kept)] if kept.exists() else None,
         until_ms=meta["until_ms"],
     )
 

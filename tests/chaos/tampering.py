@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from tests.chaos.auditor import BOUND_MS, judge
-from tests.chaos.evidence import OWN_ACCOUNT, Entry, Evidence, Order, Run, Step, own_orders
+from tests.chaos.evidence import OWN_ACCOUNT, Entry, Evidence, KeptReceipt, Order, Run, Step, own_orders
 
 CRUMB = Decimal("0.000000001")
 
@@ -46,12 +46,32 @@ def _broken(found: Evidence) -> Iterator[tuple[str, str, Evidence]]:
         for event in ("order_cancelled", "order_expired", "order_modified"):
             yield "d", f"{event} of {account}", _foreign_touched(found, account, client_id, event)
     yield from _too_late(found)
+    yield from _receipts_broken(found)
     assert found.ledger_fills
     fills = list(found.ledger_fills)
     yield "g", "fill lost", replace(found, ledger_fills=fills[1:])
     yield "g", "fill twice", replace(found, ledger_fills=[*fills, fills[-1]])
     other = fills[0]._replace(quantity=fills[0].quantity + CRUMB)
     yield "g", "another quantity", replace(found, ledger_fills=[other, *fills[1:]])
+
+
+def _receipts_broken(found: Evidence) -> Iterator[tuple[str, str, Evidence]]:
+    kept = list(found.ledger_receipts or ())
+    clean = next(each for each in kept if each.result == "clean")
+    others = [each for each in kept if each is not clean]
+    (first_ms, _), (second_ms, _) = clean.lists[-2:]
+    changes: list[tuple[str, str, list[KeptReceipt]]] = [
+        ("g", "receipt lost", []),
+        ("g", "receipt not clean", [replace(clean, result="orders_left")]),
+        ("b", "an order in its last list", [replace(clean, lists=[(first_ms, 0), (second_ms, 1)])]),
+        ("b", "one list alone", [replace(clean, lists=[(second_ms, 0)])]),
+        ("b", "a list before the fence", [replace(clean, fence_ms=second_ms)]),
+    ]
+    for rule, what, instead in changes:
+        yield rule, what, replace(found, ledger_receipts=[*others, *instead])
+    stopped, _ = _stopped_with_orders(found)
+    never = [replace(each, is_clean=False) for each in stopped.receipts]
+    yield "g", "receipt made up", _with_run(found, replace(stopped, receipts=never))
 
 
 def _too_late(found: Evidence) -> Iterator[tuple[str, str, Evidence]]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from tests.chaos.auditor import BOUND_MS, judge
-from tests.chaos.evidence import Evidence, FaultTime, Receipt, Round, Run, Step, journal_fills
+from tests.chaos.evidence import Evidence, FaultTime, KeptReceipt, Receipt, Round, Run, Step, journal_fills
 from tests.chaos.tampering import unnoticed
 
 SLOT = 21
@@ -111,6 +111,17 @@ def story() -> Evidence:
         steps=sorted(steps, key=lambda step: step.at_ms),
         rounds=[the_round],
         ledger_fills=journal_fills(journal),
+        ledger_receipts=[
+            KeptReceipt(
+                instance_id=NAME,
+                epoch=epoch,
+                result="clean",
+                updated_at_ms=T0 + at_ms,
+                fence_ms=T0 + at_ms - 60,
+                lists=[(T0 + at_ms - 50, 0), (T0 + at_ms - 10, 0)],
+            )
+            for epoch, at_ms in ((1, 7200), (2, 30_200))
+        ],
         until_ms=T0 + 31_000,
     )
 
