@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import ssl
+
 from kombu.entity import Queue
 
-from settings import MESSAGE_CERTIFICATE_FILE, MESSAGE_KEY_FILE, TRUSTED_DIR, load
+from settings import MESSAGE_CERTIFICATE_FILE, MESSAGE_KEY_FILE, TRUSTED_DIR, load, tls_options
 
 _settings = load()
 
 # The same server as the state by default: `noeviction` and an append-only file protect both.
 broker_url = _settings.broker_url
+if broker_url.startswith("rediss://"):
+    # kombu takes a URL that says nothing about certificates for an unencrypted one; Flower looks here only.
+    broker_use_ssl = {**tls_options(broker_url), "ssl_cert_reqs": ssl.CERT_REQUIRED}
 
 # Listed by hand, so that reading this file tells what a worker can run.
 imports = ("tasks.iteration", "tasks.cleanup", "tasks.signals")

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 DEFAULT_BROKER_URL = "redis://127.0.0.1:6379/0"
 DEFAULT_SIMULATOR_URL = "http://127.0.0.1:8900"
@@ -176,6 +176,14 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     return settings
 
 
+def tls_options(url: str) -> dict[str, str]:
+    """Return what a ``rediss://`` URL says about its certificates, empty for other URLs."""
+    parts = urlsplit(url.split(";")[0])
+    if parts.scheme != "rediss":
+        return {}
+    return {name: value for name, value in parse_qsl(parts.query) if name.startswith("ssl_")}
+
+
 def redacted(url: str) -> str:
     """Return `url` with every password replaced by stars, fit for a log or a screen."""
     return re.sub(r"(?<=://)([^/@:;]*):[^@;]*@", r"\1:***@", url)
@@ -236,6 +244,11 @@ class _Reader:
             valid = False
         if not valid:
             raise SettingsError(f"{name} is {redacted(value)!r}; it must be a URL that begins with {allowed}")
+        if tls_options(value).get("ssl_cert_reqs", "required") != "required":
+            raise SettingsError(
+                f"{name} is {redacted(value)!r}: with ssl_cert_reqs other than `required` anybody on the way "
+                "could take the server's place and get its password; use ssl_ca_certs for your own authority"
+            )
         return value
 
     def whole(self, name: str, default: int, low: int, high: int) -> int:

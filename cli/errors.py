@@ -57,6 +57,12 @@ def _of_the_state(error: Exception) -> Failure | None:
 
     if isinstance(error, redis.AuthenticationError):
         return _unreachable("refuses the password", error)
+    if isinstance(error, redis.exceptions.NoPermissionError):
+        return Failure(
+            message=f"the state server's user may not do this: {error}; compare its rights with those of "
+            "user `cli` in deploy/redis/users.acl",
+            code=ExitCode.FAILED,
+        )
     if isinstance(error, redis.ConnectionError | redis.TimeoutError):
         return _unreachable("cannot be reached", error)
     if isinstance(error, redis.RedisError):

@@ -14,8 +14,19 @@ from tasks.refusing import REFUSALS
 TASK_QUEUES = frozenset({b"iterate", b"cleanup"})
 
 
+class _QoS(kombu_redis.QoS):
+    """Lets only those put lost tasks back who take tasks: Flower shall need no right to send any."""
+
+    def restore_visible(self, *args: Any, **kwargs: Any) -> None:
+        """Put back what nobody acknowledged in time."""
+        if any(queue.encode() in TASK_QUEUES for queue in self.channel.active_queues):
+            super().restore_visible(*args, **kwargs)  # type: ignore[no-untyped-call]
+
+
 class _Looking:
     """Mixed into a channel: takes away what nobody may parse."""
+
+    QoS = _QoS
 
     def _create_client(self, asynchronous: bool = False) -> Any:
         client = super()._create_client(asynchronous)  # type: ignore[misc]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -16,6 +16,7 @@ from runner.context import open_context
 from tests.acceptance.command import plain_environ
 from tests.acceptance.simulated_exchange import SimulatedExchange
 from tests.acceptance.world import World
+from tests.conftest import services_required
 
 
 def options_for(directory: Path, environ: Mapping[str, str]) -> StackOptions:
@@ -31,9 +32,15 @@ def options_for(directory: Path, environ: Mapping[str, str]) -> StackOptions:
 
 
 @contextmanager
-def own_world(directory: Path, environ: Mapping[str, str], **options: bool) -> Iterator[World]:
+def own_world(
+    directory: Path,
+    environ: Mapping[str, str],
+    *,
+    make: Callable[[StackOptions], Stack] = Stack,
+    **options: bool,
+) -> Iterator[World]:
     """Run a whole stack for as long as the block; nothing of it is left afterwards."""
-    stack = Stack(replace(options_for(directory, environ), **options))  # type: ignore[arg-type]
+    stack = make(replace(options_for(directory, environ), **options))  # type: ignore[arg-type]
     try:
         stack.start()
     except ServerNotFound as error:
@@ -52,8 +59,8 @@ def own_world(directory: Path, environ: Mapping[str, str], **options: bool) -> I
         stack.stop()
 
 
-def missing(what: str) -> None:
+def missing(what: str) -> NoReturn:
     """Skip the test, or fail it where nothing may be missing."""
-    if os.environ.get("CLEANBOOK_REQUIRE_SERVICES") == "1":
+    if services_required():
         pytest.fail(f"CLEANBOOK_REQUIRE_SERVICES is set, but: {what}")
     pytest.skip(what)

@@ -23,7 +23,16 @@ from tasks import app
 from tasks.publishing import CeleryPublisher
 
 #: Names in the settings' file that are no settings.
-HELPERS = {"annotations", "Queue", "load", "MESSAGE_CERTIFICATE_FILE", "MESSAGE_KEY_FILE", "TRUSTED_DIR"}
+HELPERS = {
+    "annotations",
+    "Queue",
+    "load",
+    "MESSAGE_CERTIFICATE_FILE",
+    "MESSAGE_KEY_FILE",
+    "TRUSTED_DIR",
+    "ssl",
+    "tls_options",
+}
 QUEUE_OF = {"tasks.iterate": "iterate", "tasks.cleanup": "cleanup"}
 
 

@@ -1,0 +1,45 @@
+"""kombu's transport as we change it: what it may put back, and which URLs lead to it."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from kombu.connection import Connection
+from kombu.transport import redis as kombu_redis
+
+import tasks
+from tasks.transport import Channel, SentinelChannel, SentinelTransport, Transport
+
+
+@pytest.mark.parametrize(
+    ("queues", "restores"),
+    [(["iterate"], True), (["x", "cleanup"], True), (["celeryev.1"], False), ([], False)],
+)
+def test_only_who_takes_tasks_puts_lost_ones_back(
+    monkeypatch: pytest.MonkeyPatch, queues: list[str], restores: bool
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(
+        kombu_redis.QoS, "restore_visible", lambda *_, **options: asked.append(options["interval"])
+    )
+    qos: Any = Channel.QoS(SimpleNamespace(active_queues=queues, do_restore=False))  # type: ignore[no-untyped-call]
+    qos.restore_visible(num=None, interval=3)
+    assert asked == ([3] if restores else [])
+
+
+@pytest.mark.parametrize(
+    ("url", "transport", "channel"),
+    [
+        ("redis://h:1/0", Transport, Channel),
+        ("rediss://h:1/0", Transport, Channel),
+        ("sentinel://h:1", SentinelTransport, SentinelChannel),
+    ],
+)
+def test_every_broker_leads_through_the_look_at_messages(url: str, transport: type, channel: type) -> None:
+    assert tasks.app is not None
+    connection: Any = Connection(url)  # type: ignore[no-untyped-call]
+    found: Any = connection.get_transport_cls()
+    assert found is transport
+    assert found.Channel is channel
