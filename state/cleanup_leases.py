@@ -13,7 +13,7 @@ from state import keys
 from state.bookings import MOST_WAITING
 from state.durability import save
 from state.instances import Phase, StopPolicy
-from state.leases import Granted, LeaseLost, Refusal, granted, intents_json, order_fields, wait_if_new
+from state.leases import Granted, LeaseLost, Refusal, granted, intents_json, order_fields, saved_first
 from state.scripts import Reply, Scripts
 from state.stop_story import FlightAtStop, StopAsked, flight_from_json, requests_from_json
 
@@ -151,16 +151,18 @@ class CleanupLeases:
         self, lease: CleanupLease, *, window_ms: int, orders: Sequence[tuple[int, Role]]
     ) -> Granted:
         """Allow the cleanup one request that closes the position. Raises `AuthorizationRefused`."""
-        reply = self._scripts.call(
-            "authorize_cleanup",
-            [
-                keys.record(lease.instance_id),
-                keys.generations(lease.instance_id),
-                keys.intents(lease.instance_id),
-            ],
-            [lease.token, window_ms, self._fence_margin_ms, *order_fields(orders)],
+        arguments: list[str | int] = [lease.token, window_ms, self._fence_margin_ms, *order_fields(orders)]
+        names = [
+            keys.record(lease.instance_id),
+            keys.generations(lease.instance_id),
+            keys.intents(lease.instance_id),
+        ]
+        reply = saved_first(
+            lambda: self._scripts.call("authorize_cleanup", names, arguments),
+            self._client,
+            self._scripts,
+            lease.instance_id,
         )
-        wait_if_new(self._client, reply)
         return granted(reply, lease.slot, orders)
 
     def finish(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -15,14 +15,12 @@ from state import keys
 from state.bookings import MOST_WAITING
 from state.client_ids import ClientOrderId, client_order_ids, generation_field, intent_field
 from state.connection import StateError
-from state.durability import save, wait_for_disk
+from state.durability import save
 from state.instances import StopPolicy
 from state.scripts import Reply, Scripts
 
 #: A message that arrives this much before its iteration is due is run, not sent round again.
 EARLY_MS = 100
-#: Longest wait for the disk between a permission and its request, which is signed with the permission's time.
-NEW_LEVEL_TIMEOUT_S = 2.0
 
 
 class AuthorizationRefused(StateError):
@@ -169,17 +167,12 @@ class Leases:
     def authorize(self, lease: Lease, *, window_ms: int, orders: Sequence[tuple[int, Role]]) -> Granted:
         """Allow one request that creates `orders` (level and role of each), and move `fence` behind it.
 
-        The first one of a run waits until the start is on disk, where the state server may forget its last
-        second. Raises `AuthorizationRefused` when the gate is closed or the lease is not ours any more.
+        Where the state server may forget its last second, the first one of a run and of each level waits for
+        its disk. Raises `AuthorizationRefused` when the gate is closed or the lease is not ours any more.
         """
-        reply = self._authorize(lease, window_ms, orders)
-        if reply[:2] == ["refused", "unsaved"]:
-            if not save(self._client, self._scripts, lease.instance_id, str(reply[2])):
-                raise AuthorizationRefused(
-                    "not authorised: the state server has not written the start to disk"
-                )
-            reply = self._authorize(lease, window_ms, orders)
-        wait_if_new(self._client, reply)
+        reply = saved_first(
+            lambda: self._authorize(lease, window_ms, orders), self._client, self._scripts, lease.instance_id
+        )
         return granted(reply, lease.slot, orders)
 
     def _authorize(self, lease: Lease, window_ms: int, orders: Sequence[tuple[int, Role]]) -> Reply:
@@ -273,19 +266,18 @@ def order_fields(orders: Sequence[tuple[int, Role]]) -> list[str]:
     return [generation_field(level, role) for level, role in orders]
 
 
-def wait_if_new(client: redis.Redis, reply: Reply) -> None:
-    """Wait until the permission for a level never used before is on disk. Raises `AuthorizationRefused`.
+def saved_first(ask: Callable[[], Reply], client: redis.Redis, scripts: Scripts, instance_id: str) -> Reply:
+    """Return what `ask` is told once nothing it needs waits for the disk. Raises `AuthorizationRefused`.
 
-    After a crash the orders that may have been lost are guessed from the levels that are known.
+    More than once only when a stop comes in between, and that refuses.
     """
-    if reply[0] != "new":
-        return
-    try:
-        on_disk = wait_for_disk(client, timeout_s=NEW_LEVEL_TIMEOUT_S)
-    except redis.ResponseError:
-        return  # `save` has told that this server cannot be waited for
-    if not on_disk:
-        raise AuthorizationRefused("not authorised: the state server has not written it to disk")
+    for _ in range(3):
+        reply = ask()
+        if reply[:2] != ["refused", "unsaved"]:
+            return reply
+        if not save(client, scripts, instance_id, str(reply[2])):
+            break
+    raise AuthorizationRefused(f"not authorised: the state server has not written to its disk: {reply[2]}")
 
 
 def granted(reply: Reply, slot: int, orders: Sequence[tuple[int, Role]]) -> Granted:

@@ -14,8 +14,6 @@ from state.durability import Keeps
 
 #: Redis 6.2 (any Valkey): `ZRANGE` by score. Before 5 a script that reads the time could not write.
 LEAST_VERSION = (6, 2)
-#: From here on a server tells what is on its disk (`WAITAOF`).
-TELLS_DISK_VERSION = (7, 2)
 
 #: What the scripts need beyond reading and writing keys, tried once.
 _PROBE = """
@@ -45,6 +43,8 @@ class ServerReport:
     append_only: bool
     #: The ``appendfsync`` policy; empty where the server does not tell.
     fsync: str
+    #: True: while it rewrites its file it does not force what is new to the disk.
+    pauses_fsync: bool
     #: True when snapshots are configured; None where the server does not tell.
     snapshots: bool | None
     is_replica: bool
@@ -65,12 +65,10 @@ class ServerReport:
         """Return what it still knows after a crash."""
         if self.vouched:
             return Keeps(self.vouched)
+        if not self.append_only or self.fsync == "no" or self.pauses_fsync:
+            return Keeps.UNSURE
         # A replica that takes over lacks what had not reached it yet, whatever was on this one's disk.
-        if self.append_only and self.fsync == "always" and not self.replicas:
-            return Keeps.ALWAYS
-        if self.append_only and self.fsync != "no" and self.redis_version >= TELLS_DISK_VERSION:
-            return Keeps.EVERYSEC
-        return Keeps.UNSURE
+        return Keeps.ALWAYS if self.fsync == "always" and not self.replicas else Keeps.EVERYSEC
 
     @property
     def why_unsure(self) -> str:
@@ -81,7 +79,7 @@ class ServerReport:
             return "it writes snapshots only" if self.snapshots else "it writes no append-only file"
         if self.fsync == "no":
             return "its append-only file is never forced to the disk (appendfsync no)"
-        return f"it cannot tell what is on its disk (version {self.version}; Redis 7.2 and Valkey can)"
+        return "it forces nothing to the disk while it rewrites its file (no-appendfsync-on-rewrite yes)"
 
     def faults(self) -> Iterator[Fault]:
         """Return what keeps every instance from being started on it."""
@@ -126,6 +124,7 @@ def server_report(client: redis.Redis, *, vouched: str = "") -> ServerReport:
         maxmemory_policy=str(info.get("maxmemory_policy", "unknown")),
         append_only=bool(int(info.get("aof_enabled", 0))),
         fsync=_setting(client, "appendfsync") or "",
+        pauses_fsync=_setting(client, "no-appendfsync-on-rewrite") == "yes",
         snapshots=None if snapshots is None else bool(snapshots),
         is_replica=info.get("role") in {"slave", "replica"},
         replicas=int(info.get("connected_slaves", 0)),
@@ -138,7 +137,7 @@ def server_report(client: redis.Redis, *, vouched: str = "") -> ServerReport:
 def require_safe(client: redis.Redis, *, live: bool = False, vouched: str = "") -> ServerReport:
     """Return the report of a server that an instance may be started on.
 
-    A `live` one needs a server that either forgets nothing or tells what is on its disk: otherwise a crash of
+    A `live` one needs a server that forgets nothing, or at most its last second: otherwise a crash of
     it could take back a stop that was called clean. Raises `UnsafeServer`, `StateUnavailable`.
     """
     report = server_report(client, vouched=vouched)

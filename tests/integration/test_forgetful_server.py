@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,11 +10,11 @@ import pytest
 import redis
 
 from market.orders import Role
-from state import durability, keys, leases
+from state import durability, keys
 from state.cleanup_leases import CleanupLease
 from state.client_ids import ClientOrderId
 from state.due import CleanUp
-from state.durability import Keeps
+from state.durability import Keeps, NothingKept
 from state.instances import Phase
 from state.leases import AuthorizationRefused, LeaseLost, Refusal
 from tests.integration.state_bench import MARGIN_MS, NAME, WINDOW_MS, StateBench
@@ -26,15 +27,13 @@ class Disk:
     """The state server's disk in the hands of a test."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._monkeypatch = monkeypatch
         self.waits = 0
-        for module in (durability, leases):
-            monkeypatch.setattr(module, "wait_for_disk", self._wait)
-        self.answer: bool | redis.ResponseError = True
+        monkeypatch.setattr(durability, "wait_for_disk", self._wait)
+        self.answer: bool | NothingKept = True
 
     def _wait(self, _: redis.Redis, *, timeout_s: float = 0.0) -> bool:
         self.waits += 1
-        if isinstance(self.answer, redis.ResponseError):
+        if isinstance(self.answer, NothingKept):
             raise self.answer
         return self.answer
 
@@ -88,7 +87,8 @@ class TestTheDisk:
         bench.authorize(lease)
         with disk.hangs(), pytest.raises(AuthorizationRefused, match="disk"):
             bench.leases.authorize(lease, window_ms=WINDOW_MS, orders=[(1, Role.QUOTE)])
-        # It was written down all the same, so that somebody looks for it.
+        assert len(bench.instances.run_data(NAME, 7).intents) == 1
+        bench.leases.authorize(lease, window_ms=WINDOW_MS, orders=[(1, Role.QUOTE)])
         assert len(bench.instances.run_data(NAME, 7).intents) == 2
 
     def test_no_run_is_called_clean_before_its_stop_is_on_disk(self, bench: StateBench, disk: Disk) -> None:
@@ -115,9 +115,9 @@ class TestTheDisk:
         self, bench: StateBench, disk: Disk, caplog: pytest.LogCaptureFixture
     ) -> None:
         bench.stop()
-        disk.answer = redis.ResponseError("WAITAOF cannot be used when appendonly is disabled")
+        disk.answer = NothingKept("it writes no append-only file")
         assert bench.finish(bench.claim_cleanup(), clean=True) == "stopped"
-        assert "may take this back: stop" in caplog.text
+        assert "crash of the state server may take this back: stop" in caplog.text
 
     def test_a_server_that_loses_nothing_is_not_waited_for(self, faithful: StateBench, disk: Disk) -> None:
         lease = faithful.claim()
@@ -231,3 +231,41 @@ class TestItsRestart:
         faithful.clock.restart_server()
         assert isinstance(faithful.try_claim_cleanup(), Refusal)
         faithful.cleanup_leases.renew(cleanup)
+
+
+class TestWaiting:
+    """`wait_for_disk` against a server that tells what a test wants."""
+
+    @pytest.fixture
+    def told(self, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> dict[str, int | str]:
+        told: dict[str, int | str] = {"aof_enabled": 1, "aof_pending_bio_fsync": 0}
+        monkeypatch.setattr(redis_client, "info", lambda _: told)
+        return told
+
+    @pytest.mark.parametrize(
+        "trouble",
+        [{"aof_pending_bio_fsync": 1}, {"aof_buffer_length": 12}, {"aof_last_write_status": "err"}],
+    )
+    def test_a_disk_that_is_not_done_is_not_believed(
+        self, redis_client: redis.Redis, told: dict[str, int | str], trouble: dict[str, int | str]
+    ) -> None:
+        told |= trouble
+        assert not durability.wait_for_disk(redis_client, timeout_s=1.5)
+
+    def test_an_idle_disk_is_believed_once_a_second_is_over(
+        self, redis_client: redis.Redis, told: dict[str, int | str]
+    ) -> None:
+        assert told
+        began_s = time.monotonic()
+        assert durability.wait_for_disk(redis_client)
+        assert time.monotonic() - began_s >= durability.HANDED_OVER_S
+
+    def test_where_nothing_is_written_nothing_is_waited_for(
+        self, redis_client: redis.Redis, told: dict[str, int | str]
+    ) -> None:
+        told["aof_enabled"] = 0
+        with pytest.raises(NothingKept):
+            durability.wait_for_disk(redis_client)
+
+    def test_the_real_server_is_waited_for(self, redis_client: redis.Redis) -> None:
+        assert durability.wait_for_disk(redis_client)

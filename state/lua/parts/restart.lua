@@ -15,6 +15,17 @@ local function generations_skipped(generations)
   return tonumber(redis.call('HGET', generations, 'skipped') or '0')
 end
 
+-- Have the disk waited for, unless all levels are known: what may have been lost is guessed from those that are.
+local function await_new_levels(record, generations, keeps, now)
+  if keeps ~= 'everysec' then return nil end
+  local what = nil
+  for i = 4, #ARGV do
+    if redis.call('HSETNX', generations, ARGV[i], 0) == 1 then what = 'levels ' .. now end
+  end
+  if what then redis.call('HSET', record, 'unsaved', what) end
+  return what
+end
+
 -- Put back what may be missing. Returns the fence behind which nothing of the lost second can still arrive.
 local function restore(record, intents, generations, now)
   local r = redis.call('HMGET', record, 'fence', 'reach', 'committed_at', 'started_at')
