@@ -59,6 +59,8 @@ class StackOptions:
     fresh: bool = False
     #: Start our own Valkey; otherwise `BROKER_URL` of `environ` is used.
     server: bool = True
+    #: Its ``appendfsync``.
+    server_fsync: str = "always"
     simulator: bool = True
     #: More arguments for `python -m simulator`.
     simulator_arguments: tuple[str, ...] = ()
@@ -190,7 +192,12 @@ class Stack:
         minimal = {
             name: value for name, value in self.options.environ.items() if name in ("PATH", "LANG", "TZ")
         }
-        self.server = ValkeyServer(self.data_dir / "valkey", environ=minimal, log_dir=self.log_dir)
+        self.server = ValkeyServer(
+            self.data_dir / "valkey",
+            environ=minimal,
+            log_dir=self.log_dir,
+            fsync=self.options.server_fsync,
+        )
         self.broker_url = self.server.url
         self._start(self.server.process)
         self.server.wait_ready()

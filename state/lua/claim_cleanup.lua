@@ -14,7 +14,11 @@ if r[1] ~= 'stopping' and r[1] ~= 'failed' then return {'stale', 'phase'} end
 if r[2] ~= ARGV[2] then return {'stale', 'epoch'} end
 local restarted = is_another_server(r[10], r[11])
 if r[3] and tonumber(r[4]) > now and not restarted then return {'busy'} end
-if restarted then restore(KEYS[1], KEYS[4], KEYS[5], now) end
+if restarted then
+  restore(KEYS[1], KEYS[4], KEYS[5], now)
+  -- The end of an iteration may be lost, and nothing more is authorised under its lease: the fence is enough.
+  redis.call('HDEL', KEYS[1], 'lease_token', 'lease_until', 'lease_kind', 'running_task_id')
+end
 local attempt = redis.call('HINCRBY', KEYS[1], 'attempts', 1)
 local cleanup_until = now + tonumber(ARGV[4])
 redis.call('HSET', KEYS[1], 'cleanup_token', ARGV[3], 'cleanup_until', cleanup_until, 'resends', 0)

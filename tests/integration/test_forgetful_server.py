@@ -210,6 +210,12 @@ class TestItsRestart:
         assert bench.cleanup_leases.renew(lease).fence_ms == fence_ms
         assert bench.finish(lease, clean=True) == "early"
 
+    def test_a_cleanup_does_not_wait_for_an_iteration_whose_end_is_lost(self, bench: StateBench) -> None:
+        bench.claim()
+        bench.stop()
+        bench.clock.restart_server()
+        assert bench.cleanup_leases.renew(bench.claim_cleanup()).lease_until_ms == 0
+
     def test_a_forced_start_keeps_clear_of_it_too(self, bench: StateBench) -> None:
         bench.stop()
         bench.finish(bench.claim_cleanup(), clean=False, attempts_until_failed=1)
