@@ -59,6 +59,9 @@ def _one(guard: GuardProcess) -> Finding:
         text = f"{text}; silent now: {', '.join(guard.silent)}"
         advice = "start workers, or stop these instances: their orders are cancelled"
         return Finding(check="guard", level=Level.WARN, text=text, advice=advice)
+    if guard.unwatchable:
+        text = f"{text}; cannot watch {', '.join(guard.unwatchable)}: no configuration that it can read"
+        return Finding(check="guard", level=Level.WARN, text=text, advice="the guard's log says more")
     return Finding(check="guard", level=Level.OK, text=text)
 
 

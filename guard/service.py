@@ -19,7 +19,7 @@ from guard.watched import CannotWatch, Watched, watched
 from state.client_ids import slot_owner
 from state.guards import GuardProcess, Guards
 from state.heartbeats import Heartbeat, Heartbeats, Reading
-from state.instances import Instances, Phase
+from state.instances import Instances, Phase, StopPolicy
 from state.scripts import Scripts
 
 log = structlog.get_logger(__name__)
@@ -138,8 +138,7 @@ class GuardService:
     def _forget(self, name: str) -> None:
         self._watched.pop(name, None)
         self._unwatchable.pop(name, None)
-        with self._lock:
-            self._stops_owed.pop(name, None)
+        self._settle(name)
 
     def _watch(self, beat: Heartbeat) -> None:
         name, known = beat.instance_id, self._watched.get(beat.instance_id)
@@ -179,6 +178,7 @@ class GuardService:
                 name=self._options.name,
                 after_s=self._options.rules.after_s,
                 watched=len(self._watched),
+                unwatchable=tuple(sorted(self._unwatchable)),
                 silent=tuple(sorted(silent)),
                 accounts={account: guard.standing for account, guard in self._accounts.items()},
                 seen_at_ms=reading.now_ms,
@@ -187,16 +187,22 @@ class GuardService:
 
     def _stop(self, name: str, epoch: int) -> None:
         beat, one = self._beats.get(name), self._watched.get(name)
-        if beat is None or one is None:
+        if beat is None:
+            return
+        if beat.pulse.epoch != epoch:
+            self._settle(name)
             return
         result = self._instances.request_stop(
             name,
             by=f"guard {self._options.name}",
             reason=f"no sign of life for {self._options.rules.after_s:g} s, its orders were cancelled",
-            policy=one.stop_policy,
+            policy=one.stop_policy if one else StopPolicy(),
             epoch=epoch,
         )
         log.warning("guard stopped", instance=name, epoch=epoch, result=result.result)
+        self._settle(name)
+
+    def _settle(self, name: str) -> None:
         with self._lock:
             self._stops_owed.pop(name, None)
 

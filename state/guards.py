@@ -25,6 +25,8 @@ class GuardProcess:
     after_s: float
     #: Instances it watches.
     watched: int
+    #: Instances whose stored configuration does not say how to reach their account.
+    unwatchable: tuple[str, ...] = ()
     #: Instances it acts for at the moment.
     silent: tuple[str, ...]
     #: The accounts of those, with how each stands: `READY`, or why it cannot act there.
@@ -44,6 +46,7 @@ class Guards:
         beat = {
             "after_s": process.after_s,
             "watched": process.watched,
+            "unwatchable": list(process.unwatchable),
             "silent": list(process.silent),
             "accounts": dict(process.accounts),
             "at_ms": process.seen_at_ms,
@@ -63,6 +66,7 @@ class Guards:
                 name=name,
                 after_s=float(beat["after_s"]),
                 watched=int(beat["watched"]),
+                unwatchable=tuple(beat["unwatchable"]),
                 silent=tuple(beat["silent"]),
                 accounts=beat["accounts"],
                 seen_at_ms=int(beat["at_ms"]),

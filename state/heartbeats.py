@@ -96,14 +96,20 @@ class Heartbeats:
         pipeline.hgetall(keys.WORKERS)
         for name in ordered:
             pipeline.hmget(keys.record(name), FIELDS)
-        (seconds, microseconds), workers, *rows = pipeline.execute()
+        # A key of the wrong type is one damaged record, not a server out of reach.
+        time, workers, *rows = pipeline.execute(raise_on_error=False)
+        if isinstance(time, Exception):
+            raise time
+        seconds, microseconds = time
         beats = {}
         for name, row in zip(ordered, rows, strict=True):
-            beat = _heartbeat(name, row)
+            beat = None if isinstance(row, Exception) else _heartbeat(name, row)
             if beat is not None:
                 beats[name] = beat
         return Reading(
-            now_ms=int(seconds) * 1000 + int(microseconds) // 1000, beats=beats, workers=_newest(workers)
+            now_ms=int(seconds) * 1000 + int(microseconds) // 1000,
+            beats=beats,
+            workers={} if isinstance(workers, Exception) else _newest(workers),
         )
 
     def config_json(self, instance_id: str) -> str:

@@ -164,6 +164,7 @@ def test_with_the_state_server_dead_too_the_guard_acts_from_what_it_remembers(
     assert_goes_on_and_stops_clean(world, slots)
 
 
+@pytest.mark.slow
 def test_a_guard_that_was_started_after_the_state_server_died_acts_from_its_file(
     world: World, guard: GuardProcess
 ) -> None:
@@ -179,6 +180,7 @@ def test_a_guard_that_was_started_after_the_state_server_died_acts_from_its_file
     assert_goes_on_and_stops_clean(world, slots)
 
 
+@pytest.mark.slow
 def test_nobody_is_acted_for_while_workers_live_however_long_the_interval(
     world: World, guard: GuardProcess
 ) -> None:
@@ -203,6 +205,7 @@ def test_nobody_is_acted_for_while_workers_live_however_long_the_interval(
     assert world.stop("guard_long_01").is_clean
 
 
+@pytest.mark.slow
 def test_an_instance_with_a_long_interval_is_not_forgotten_when_its_workers_die(
     world: World, guard: GuardProcess
 ) -> None:
@@ -214,6 +217,7 @@ def test_an_instance_with_a_long_interval_is_not_forgotten_when_its_workers_die(
     wait_until_gone(world, {"guard_long_02": world.slot("guard_long_02")}, time.monotonic())
 
 
+@pytest.mark.slow
 def test_an_exchange_that_is_down_meanwhile_is_asked_until_it_is_back(
     world: World, guard: GuardProcess
 ) -> None:
@@ -231,6 +235,7 @@ def test_an_exchange_that_is_down_meanwhile_is_asked_until_it_is_back(
     assert_goes_on_and_stops_clean(world, slots)
 
 
+@pytest.mark.slow
 def test_with_the_action_stop_the_run_is_stopped_and_its_cleanup_proves_it(
     world: World, tmp_path: Path
 ) -> None:
@@ -250,6 +255,7 @@ def test_with_the_action_stop_the_run_is_stopped_and_its_cleanup_proves_it(
         guard.close()
 
 
+@pytest.mark.slow
 def test_a_fleet_that_comes_back_in_time_is_left_alone(world: World, guard: GuardProcess) -> None:
     slots = run_watched(world, guard, "guard_back_01")
     kill_working(world)

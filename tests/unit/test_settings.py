@@ -93,11 +93,17 @@ def test_a_bad_value_is_refused_by_name_with_what_is_allowed(name: str, value: s
             "CLEANBOOK_VISIBILITY_TIMEOUT_S",
             id="redelivered while it runs",
         ),
+        pytest.param({"CLEANBOOK_GUARD_AFTER_S": "9"}, "CLEANBOOK_GUARD_AFTER_S", id="guard in a hurry"),
     ],
 )
 def test_values_that_contradict_each_other_are_refused(environ: dict[str, str], blamed: str) -> None:
     with pytest.raises(SettingsError, match=f"^{blamed} is .* must be longer than"):
         load(environ)
+
+
+def test_the_guards_patience_grows_with_the_leases() -> None:
+    assert load({}).guard_after_s == 30
+    assert load({"CLEANBOOK_LEASE_MS": "40000"}).guard_after_s == 83
 
 
 def test_a_misspelt_variable_is_refused_with_a_proposal() -> None:
