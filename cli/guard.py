@@ -16,6 +16,8 @@ from settings import GUARD_ACTIONS, environment, load
 
 #: A supervisor may be asked to wait two seconds for the end.
 END_S = 1.8
+#: Of one question to the state server: what takes longer is tried again in the next round.
+LOOK_S = 2.0
 
 
 @click.command(epilog=EPILOG)
@@ -47,7 +49,7 @@ def guard(after: str | None, action: str | None, debug: bool) -> ExitCode:
     from guard.service import GuardOptions, GuardService
     from guard.watched import Watched, credentials
     from logs import configure
-    from state.connection import connect
+    from state.connection import connect_impatiently
 
     given = {"CLEANBOOK_GUARD_AFTER_S": after, "CLEANBOOK_GUARD_ACTION": action}
     settings = load({**environment(), **{name: value for name, value in given.items() if value is not None}})
@@ -65,7 +67,7 @@ def guard(after: str | None, action: str | None, debug: bool) -> ExitCode:
             stops=settings.guard_action == "stop",
             simulator_url=settings.simulator_url,
         ),
-        connect(settings.state_url),
+        connect_impatiently(settings.state_url, timeout_s=LOOK_S),
         Memory(settings.run_dir / "guard.json", settings.state_url),
         open_venue=open_venue,
     )

@@ -256,7 +256,8 @@ class AccountGuard:
         window_ms = target.watched.window_ms + self._rules.fence_margin_ms
         youngest_ms = max(order.created_at_ms for order in orders)
         is_new = youngest_ms > now_ms - target.lost_for_s * 1000 + window_ms + CLOCK_SLACK_MS
-        if is_new and now_ms - youngest_ms < self._rules.after_s * 1000:
+        # One that is said to come from the future shows a clock that is wrong, and nothing else.
+        if is_new and -CLOCK_SLACK_MS < now_ms - youngest_ms < self._rules.after_s * 1000:
             self._say(
                 f"{target.watched.instance_id} still places orders: this guard is cut off from the state "
                 "server, and leaves them for now"

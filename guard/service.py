@@ -102,18 +102,20 @@ class GuardService:
 
     def round(self) -> None:
         """Look once, and tell the accounts' threads who is silent."""
-        begun_s = time.monotonic()
+        self._look()
+        self._distribute(time.monotonic())
+
+    def _look(self) -> None:
         try:
             reading = self._heartbeats.read(self._watched)
             self._take_in(reading)
         except redis.RedisError as error:
             with self._lock:
-                self._vigil.lost(begun_s)
+                self._vigil.lost(time.monotonic())
             self._note("state server out of reach", error)
         else:
             self._write(reading)
         self._memory.save(self._remembered())
-        self._distribute(time.monotonic())
 
     def _note(self, trouble: str, error: Exception | None = None) -> None:
         """Say what is wrong with the state server, once for each trouble."""
@@ -186,12 +188,8 @@ class GuardService:
         )
 
     def _stop(self, name: str, epoch: int) -> None:
-        beat, one = self._beats.get(name), self._watched.get(name)
-        if beat is None:
-            return
-        if beat.pulse.epoch != epoch:
-            self._settle(name)
-            return
+        """Ask for the stop of that run and of no other."""
+        one = self._watched.get(name)
         result = self._instances.request_stop(
             name,
             by=f"guard {self._options.name}",
@@ -260,6 +258,7 @@ class GuardService:
         """Look at one instance, right before its orders are cancelled. For the accounts' threads."""
         with self._lock:
             if self._vigil.lost_since_s is not None:
+                self._vigil.lost(time.monotonic())
                 return name in self._vigil.silent(time.monotonic())
         one = self._watched.get(name)
         if one is None:
@@ -294,6 +293,9 @@ class GuardService:
             guard.end()
         for guard in self._accounts.values():
             guard.join(JOIN_S)
+        if self._vigil.lost_since_s is None:
+            # What was stopped in the last second is not remembered as running.
+            self._look()
         try:
             self._guards.forget(self._options.name)
         except redis.RedisError as error:

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from state.heartbeats import QUEUE_OF, Heartbeat, Pulse, Reading
 
+#: Longer between two looks, and the guard itself was frozen: a look takes less, time-outs included.
+LONGEST_GAP_S = 10.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class Silence:
@@ -31,8 +34,8 @@ class _Seen:
 class Vigil:
     """Compares readings. All moments are seconds of the guard's own monotonic clock.
 
-    Only what was watched counts: nobody is silent before `after_s` of watching, so that a guard that starts
-    beside the workers waits for them, and a clock that jumps makes nobody silent.
+    Only what was watched counts: nobody is silent before `after_s` of watching. So a guard that starts beside
+    the workers waits for them, and neither a clock that jumps nor a guard that was frozen makes anybody silent.
     """
 
     def __init__(self, after_s: float) -> None:
@@ -41,7 +44,7 @@ class Vigil:
         #: By queue: the newest heartbeat of its workers (ms), and when it was seen to change.
         self._workers: dict[str, tuple[int, float]] = {}
         self._lost_s: float | None = None
-        self._began_s: float | None = None
+        self._looked_s: float | None = None
 
     @property
     def lost_since_s(self) -> float | None:
@@ -55,6 +58,7 @@ class Vigil:
 
     def observe(self, reading: Reading, names: Collection[str], now_s: float) -> None:
         """Take in a reading, of which `names` are of interest."""
+        self._leave_out_what_was_not_watched(now_s)
         self._lost_s = None
         self._note_workers(reading.workers, now_s)
         for name in names:
@@ -64,10 +68,11 @@ class Vigil:
             elif name in self._seen:
                 self._seen[name].is_missing = True
 
-    def lost(self, since_s: float) -> None:
-        """Note that the state server could not be read by an attempt that began at `since_s`."""
+    def lost(self, now_s: float) -> None:
+        """Note that the state server could not be read."""
+        self._leave_out_what_was_not_watched(now_s)
         if self._lost_s is None:
-            self._lost_s = since_s
+            self._lost_s = now_s
 
     def forget_all_but(self, names: Collection[str]) -> None:
         """Watch the others no more."""
@@ -77,6 +82,18 @@ class Vigil:
         """Return who is silent for `after_s` or longer."""
         found = {name: self._silence(seen, now_s) for name, seen in self._seen.items()}
         return {name: silence for name, silence in found.items() if silence.lasts_s >= self._after_s}
+
+    def _leave_out_what_was_not_watched(self, now_s: float) -> None:
+        gap_s = 0.0 if self._looked_s is None else now_s - self._looked_s
+        self._looked_s = now_s
+        if gap_s <= LONGEST_GAP_S:
+            return
+        for seen in self._seen.values():
+            seen.sign_s += gap_s
+            seen.idle_s += gap_s
+        self._workers = {queue: (at_ms, s + gap_s) for queue, (at_ms, s) in self._workers.items()}
+        if self._lost_s is not None:
+            self._lost_s += gap_s
 
     def _note_workers(self, workers: Mapping[str, int], now_s: float) -> None:
         for queue in set(QUEUE_OF.values()):

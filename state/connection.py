@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 #: An answer that takes longer is given up on.
 SOCKET_TIMEOUT_S = 5.0
@@ -18,6 +20,17 @@ class StateUnavailable(StateError):
 
 class UnsafeServer(StateError):
     """Raised when the state server may forget what it must not, so that trading must not start."""
+
+
+def connect_impatiently(url: str, *, timeout_s: float) -> redis.Redis:
+    """Return a client for `url` that tries each call once: for those who watch whether it answers."""
+    return redis.Redis.from_url(
+        url,
+        decode_responses=True,
+        socket_connect_timeout=timeout_s,
+        socket_timeout=timeout_s,
+        retry=Retry(NoBackoff(), 0),
+    )
 
 
 def connect(url: str) -> redis.Redis:

@@ -19,6 +19,7 @@ from guard.watched import Watched
 from market.orders import Side
 from runner.config import InstanceConfig
 from state import keys
+from state.connection import connect
 from state.events import Events
 from state.guards import READY, Guards
 from state.heartbeats import Heartbeats
@@ -217,11 +218,43 @@ def test_a_server_that_came_back_empty_leaves_the_orders_to_the_guard(run: Trade
 
 def test_a_run_that_was_stopped_is_not_watched_any_more(run: Trader, guarded: Guarded) -> None:
     guarded.service.round()
-    run.bench.stop(StopPolicy(cancel_orders=False))
-    run.bench.clean_up()
+    run.bench.stop_and_clean_up()
     assert run.bench.phase is Phase.STOPPED
+    run.venue.rest(order("9"))
+    guarded.watch_for(2 * AFTER_S)
+    assert list(run.venue.resting) == ["9"]
+
+
+def test_a_stop_that_keeps_orders_keeps_them_from_the_guard_too(run: Trader, guarded: Guarded) -> None:
+    guarded.service.round()
+    run.bench.stop(StopPolicy(cancel_orders=False))
     guarded.watch_for(2 * AFTER_S)
     assert len(run.venue.resting) == 2
+
+
+def test_an_instance_that_the_list_of_all_has_lost_is_read_all_the_same(
+    run: Trader, guarded: Guarded
+) -> None:
+    guarded.service.round()
+    run.bench.client.delete(keys.INSTANCES)
+    end_s = time.monotonic() + 3 * AFTER_S
+    while time.monotonic() < end_s:
+        run.run()
+        guarded.service.round()
+        time.sleep(AFTER_S / 5)
+    assert guarded.events("guard_acted") == []
+
+
+def test_a_guard_that_never_saw_the_state_server_acts_from_its_file(
+    run: Trader, guarded: Guarded, tmp_path: Path
+) -> None:
+    guarded.service.round()
+    with connect("redis://127.0.0.1:1/0") as nobody:
+        alone = Guarded(nobody, run.venue, tmp_path)
+        begun_s = time.monotonic()
+        alone.rounds_until(lambda: not run.venue.resting)
+        assert time.monotonic() - begun_s >= AFTER_S
+        alone.service._close()
 
 
 def test_a_stop_that_is_owed_survives_the_guard(run: Trader, tmp_path: Path) -> None:

@@ -180,7 +180,10 @@ def test_another_key_is_proven_while_all_are_alive() -> None:
     assert bench.proven
 
 
-@pytest.mark.parametrize(("age_s", "is_left"), [(1.0, True), (AFTER_S - 1, True), (AFTER_S + 1, False)])
+@pytest.mark.parametrize(
+    ("age_s", "is_left"),
+    [(-60.0, False), (-1.0, True), (1.0, True), (AFTER_S - 1, True), (AFTER_S + 1, False)],
+)
 def test_a_run_that_still_places_orders_is_left_alone_by_a_guard_that_is_cut_off(
     bench: AccountBench, age_s: float, is_left: bool
 ) -> None:

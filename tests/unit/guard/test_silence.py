@@ -45,7 +45,7 @@ def test_an_overdue_instance_whose_pulse_stands_still_is_silent_after_the_time_a
     ],
 )
 def test_any_work_is_a_sign_of_life(sign: dict[str, int]) -> None:
-    vigil, now_s = vigil_of(later(0), later(20, **sign))
+    vigil, now_s = vigil_of(later(0), later(10), later(20, **sign))
     assert vigil.silent(now_s + AFTER_S - 0.1) == {}
     assert NAME in vigil.silent(now_s + AFTER_S)
 
@@ -75,8 +75,8 @@ def test_a_long_interval_without_workers_is_silence() -> None:
 
 def test_a_worker_that_took_itself_off_the_list_does_not_beat() -> None:
     gone = [reading(beat(due_at_ms=NOW_MS + 3_600_000), workers={}) for _ in range(4)]
-    vigil, now_s = vigil_of(reading(beat(due_at_ms=NOW_MS + 3_600_000)), *gone)
-    assert NAME in vigil.silent(now_s)
+    vigil, _ = vigil_of(reading(beat(due_at_ms=NOW_MS + 3_600_000)), *gone)
+    assert NAME in vigil.silent(START_S + AFTER_S)
 
 
 def test_a_stop_needs_workers_of_the_queue_of_cleanups() -> None:
@@ -110,8 +110,8 @@ def test_a_state_server_out_of_reach_makes_all_silent_those_remembered_too() -> 
     vigil.remember([NAME, "other"], START_S - 1_000)
     vigil.observe(later(0), [NAME], START_S)
     vigil.remember(["file_only"], START_S)
-    vigil.lost(START_S + 1)
-    vigil.lost(START_S + 20)
+    for step in range(4):
+        vigil.lost(START_S + 1 + step * 5)
     assert "file_only" not in vigil.silent(START_S + AFTER_S - 1)
     silent = vigil.silent(START_S + 1 + AFTER_S)
     assert set(silent) == {NAME, "other", "file_only"}
@@ -120,10 +120,24 @@ def test_a_state_server_out_of_reach_makes_all_silent_those_remembered_too() -> 
 
 def test_an_outage_that_ended_in_time_is_forgiven_to_those_who_show_life() -> None:
     vigil, now_s = vigil_of(later(0))
-    vigil.lost(now_s + 1)
+    for step in range(6):
+        vigil.lost(now_s + 1 + step * 5)
     vigil.observe(later(29, seq=6), [NAME], now_s + 29)
     assert vigil.lost_since_s is None
     assert vigil.silent(now_s + 29 + AFTER_S - 0.1) == {}
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_guard_that_was_frozen_counts_nothing_of_that(lost: bool) -> None:
+    vigil, now_s = vigil_of(later(0), later(10))
+    if lost:
+        vigil.lost(now_s + 1)
+        vigil.lost(now_s + 600)
+    else:
+        vigil.observe(later(610), [NAME], now_s + 600)
+    watched_before_s = 11 if lost else 10
+    assert vigil.silent(now_s + 600 + AFTER_S - watched_before_s - 0.1) == {}
+    assert NAME in vigil.silent(now_s + 600 + AFTER_S - watched_before_s)
 
 
 def test_a_record_that_has_vanished_shows_no_life() -> None:
