@@ -35,7 +35,7 @@ class Vigil:
     """Compares readings. All moments are seconds of the guard's own monotonic clock.
 
     Only what was watched counts: nobody is silent before `after_s` of watching. So a guard that starts beside
-    the workers waits for them, and neither a clock that jumps nor a guard that was frozen makes anybody silent.
+    the workers waits for them, and neither a clock that jumps nor a guard that froze makes anybody silent.
     """
 
     def __init__(self, after_s: float) -> None:
