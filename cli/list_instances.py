@@ -5,10 +5,12 @@ from __future__ import annotations
 import click
 
 from cli.exit_codes import EPILOG, ExitCode
+from cli.forcing import what_failed
 from cli.inventory import Entry, entries
 from cli.options import debug_option, json_option, output_for
 from cli.output import Cell, Output, seconds
 from cli.session import open_session, unserved
+from state.instances import Phase, Record
 
 COLUMNS = (
     *("INSTANCE", "STATE", "STRATEGY", "SYMBOL", "MODE", "RUN", "ITERATION", "NEXT", "ERRORS"),
@@ -70,8 +72,15 @@ def _row(entry: Entry) -> list[str | Cell]:
         next_iteration(entry),
         Cell(text=str(record.errors), style="bad" if record.errors else "") if record else "-",
         Cell(text=entry.config, style="" if entry.config == "ok" else "warn"),
-        " ".join(record.last_error.split())[:ERROR_LENGTH] if record and record.errors else "",
+        _trouble(record) if record else "",
     ]
+
+
+def _trouble(record: Record) -> str | Cell:
+    """Return what is wrong with an instance now: a stop that failed before anything else."""
+    if record.phase is Phase.FAILED:
+        return Cell(text=what_failed(record)[: 2 * ERROR_LENGTH], style="bad")
+    return " ".join(record.last_error.split())[:ERROR_LENGTH] if record.errors else ""
 
 
 def next_iteration(entry: Entry) -> str:

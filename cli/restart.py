@@ -49,7 +49,7 @@ def restart(names: tuple[str, ...], timeout_s: float, reason: str, as_json: bool
             show_stop(output, stop)
     code = exit_code(stops)
     clean = [stop.instance_id for stop in stops if exit_code([stop]) is ExitCode.DONE]
-    reports = start_instances(open_full_context(session.settings, debug=debug), clean, force=False, wait=True)
+    reports = start_instances(open_full_context(session.settings, debug=debug), clean, wait=True)
     show_starts(output, reports)
     code = max(code, *(report.code for report in reports)) if reports else code
     if as_json:

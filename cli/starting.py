@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,15 +12,16 @@ import redis
 
 from cli.errors import explain
 from cli.exit_codes import ExitCode
+from cli.forcing import ids_shown, what_failed
 from cli.inventory import committed_at_ms
 from cli.output import Output
-from cli.receipts import left_ids
 from cli.session import who
 from exchanges.errors import ExchangeError
 from runner.config_errors import ConfigError
 from runner.lifecycle import StartRefused, start_instance
 from state.connection import StateError, StateUnavailable
-from state.instances import StartResult
+from state.instances import UNKNOWN_LEFT, Phase, StartResult
+from state.stop_story import AcceptedLeft
 
 if TYPE_CHECKING:
     from runner.context import Context
@@ -36,14 +37,14 @@ class StartReport:
 
     instance_id: str
     #: ``running``, ``started`` (no iteration seen yet), ``already_running``, ``stopping``, ``failed``,
-    #: ``cleaning``, or ``refused``.
+    #: ``cleaning``, ``changed``, or ``refused``.
     result: str
     code: ExitCode
     #: 0 when nothing was started.
     epoch: int = 0
     message: str = ""
     warnings: tuple[str, ...] = ()
-    #: Own orders that a failed run left; None when nobody knows.
+    #: Own orders that a failed or unfinished stop left; None when nobody knows.
     order_ids_left: tuple[str, ...] | None = ()
 
     def as_json(self) -> dict[str, Any]:
@@ -60,22 +61,24 @@ class StartReport:
 
 
 def start_instances(
-    context: Context, names: Sequence[str], *, force: bool, wait: bool
+    context: Context, names: Sequence[str], *, wait: bool, accept: Mapping[str, AcceptedLeft] | None = None
 ) -> tuple[StartReport, ...]:
     """Start every instance that can be, then wait for their first iterations together.
 
+    `accept` has what failed runs may have left, by instance; others are not started over theirs.
+
     Raises `redis.RedisError` and `StateUnavailable` when the state server is away.
     """
-    by = who()
-    reports = [_start(context, name, by=by, force=force) for name in dict.fromkeys(names)]
+    by, accepted = who(), accept or {}
+    reports = [_start(context, name, by=by, accept=accepted.get(name)) for name in dict.fromkeys(names)]
     if wait:
         reports = _first_iterations(context, reports)
     return tuple(reports)
 
 
-def _start(context: Context, name: str, *, by: str, force: bool) -> StartReport:
+def _start(context: Context, name: str, *, by: str, accept: AcceptedLeft | None) -> StartReport:
     try:
-        started = start_instance(context, name, by=by, force=force)
+        started = start_instance(context, name, by=by, accept=accept)
     except (StateUnavailable, redis.RedisError):
         raise
     except (ConfigError, ExchangeError, StartRefused, StateError) as error:
@@ -99,26 +102,35 @@ def _report(context: Context, name: str, result: StartResult) -> StartReport:
         return StartReport(
             instance_id=name, result="already_running", code=ExitCode.DONE, epoch=epoch, message=message
         )
-    if result.result == "failed":
-        record = context.instances.read(name)
-        left = left_ids(record.outcome) if record else None
-        what = (
-            "nobody knows which orders are left"
-            if left is None
-            else f"orders left: {', '.join(left) or 'none'}"
-        )
+    record = context.instances.read(name)
+    if record is None or record.phase not in {Phase.FAILED, Phase.STOPPING}:
+        # Else it has ended, or begun, since it was refused.
+        message = f"run {epoch} was being stopped; try again"
         return StartReport(
-            instance_id=name,
-            result="failed",
-            code=ExitCode.NOT_CLEAN,
-            epoch=epoch,
-            order_ids_left=left,
-            message=f"run {epoch} never became clean ({what}); clean up first: manage.py cleanup {name}, "
-            "or leave that as it is: start --force",
+            instance_id=name, result=result.result, code=ExitCode.FAILED, epoch=epoch, message=message
         )
-    message = f"run {epoch} is being stopped; wait for it: manage.py stop {name}"
+    order_ids = None if record.left == UNKNOWN_LEFT else tuple(filter(None, record.left.split(",")))
+    has_failed = record.phase is Phase.FAILED
     return StartReport(
-        instance_id=name, result=result.result, code=ExitCode.FAILED, epoch=epoch, message=message
+        instance_id=name,
+        result=result.result,
+        code=ExitCode.NOT_CLEAN if has_failed else ExitCode.FAILED,
+        epoch=epoch,
+        order_ids_left=order_ids,
+        message=f"{what_failed(record)}; {_what_to_do(name, result.result, ids_shown(record.left))}",
+    )
+
+
+def _what_to_do(name: str, result: str, shown: str) -> str:
+    if result == "stopping":
+        return f"wait for it: manage.py stop {name}"
+    if result == "changed":
+        return "that is not what was accepted, so nothing was started"
+    if result == "cleaning":
+        return f"a cleanup attempt is under way; follow it: manage.py stop {name}"
+    return (
+        f"cleanups go on, follow them: manage.py stop {name}; or start over what is left as it is: "
+        f"manage.py start {name} --force --accept-orders {shown}"
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from cli.exit_codes import EPILOG, ExitCode
+from cli.forcing import what_failed
 from cli.inventory import Entry, committed_at_ms, entries
 from cli.list_instances import STATE_STYLES, next_iteration, show_table
 from cli.names import require_known
@@ -88,11 +89,11 @@ def _show(output: Output, session: Session, entry: Entry) -> None:
     books = read_books(session, entry.record) if entry.record else None
     for name, text, style in summary_lines(books) if books else ():
         output.line(f"  {name:<22}{text}", style)
-    outcome = receipt_in(entry.record.outcome) if entry.record else None
-    if outcome is not None:
-        word = "clean" if outcome.is_clean else f"NOT clean ({outcome.result})"
-        output.line(f"  last cleanup: run {outcome.epoch}, {word}", "good" if outcome.is_clean else "bad")
-        for name, text, style in proof_lines(outcome):
+    receipt = receipt_in(entry.record.outcome) if entry.record else None
+    if receipt is not None:
+        word = "clean" if receipt.is_clean else f"NOT clean ({receipt.result})"
+        output.line(f"  last stop: run {receipt.epoch}, {word}", "good" if receipt.is_clean else "bad")
+        for name, text, style in proof_lines(receipt):
             output.line(f"    {name:<22}{text}", style)
 
 
@@ -122,7 +123,13 @@ def _record_lines(entry: Entry, record: Record) -> Iterator[tuple[str, str, str]
         reason = f": {record.stop_reason}" if record.stop_reason else ""
         yield "stop requested", f"{iso(record.stop_requested_at_ms)} by {record.stop_by}{reason}", ""
     if record.phase in (Phase.STOPPING, Phase.FAILED):
+        yield "not clean", what_failed(record), "bad"
         yield "cleanup attempts", str(record.attempts), "warn"
-        yield "what to do", f"manage.py stop {entry.instance_id} follows it", "warn"
+        name = entry.instance_id
+        yield (
+            "what to do",
+            f"manage.py stop {name} follows it, manage.py receipt {name} has its story",
+            "warn",
+        )
     if record.stopped_at_ms is not None and record.phase is Phase.STOPPED:
         yield "stopped", str(iso(record.stopped_at_ms)), ""

@@ -106,11 +106,8 @@ class Evidence:
     def looked_up(self, client_order_id: int, order_id: str) -> None:
         """Note what the exchange says of such an order: its id, or empty when it is not open."""
         asked = self._unanswered.get(client_order_id)
-        # One that a list has shown may have been cancelled before it was asked for.
-        order_id = order_id or self._seen.get(client_order_id, "")
         if asked is not None:
-            fate = RequestFate.RESTED if order_id else RequestFate.NOT_OPEN
-            self._unanswered[client_order_id] = asked.model_copy(update={"fate": fate, "order_id": order_id})
+            self._unanswered[client_order_id] = _rested(asked, order_id)
 
     def interrupted(self, at_ms: int) -> None:
         """Note that the iteration in flight is cut short now."""
@@ -172,7 +169,7 @@ class Evidence:
             orders_kept=self.kept,
             fence_ms=max(self.fence_ms, earlier.fence_ms if earlier else 0),
             had_unresolved=self.had_unresolved or bool(earlier and earlier.had_unresolved),
-            unanswered=_unanswered_by_now(earlier, self._unanswered),
+            unanswered=_unanswered_by_now(earlier, self._unanswered, self._seen),
             position_before=position[0],
             position_after=position[1],
             position_of=position[2],
@@ -231,9 +228,20 @@ def _joined(first: tuple[str, ...], more: Mapping[str, object]) -> tuple[str, ..
     return tuple(dict.fromkeys((*first, *more)))
 
 
-def _unanswered_by_now(earlier: Receipt | None, now: Mapping[int, Unanswered]) -> tuple[Unanswered, ...]:
+def _rested(each: Unanswered, order_id: str) -> Unanswered:
+    fate = RequestFate.RESTED if order_id else RequestFate.NOT_OPEN
+    return each.model_copy(update={"fate": fate, "order_id": order_id})
+
+
+def _unanswered_by_now(
+    earlier: Receipt | None, now: Mapping[int, Unanswered], listed: Mapping[int, str]
+) -> tuple[Unanswered, ...]:
+    """Return what became of each; `listed` are client order ids of orders that a list has shown."""
     known = {each.client_order_id: each for each in earlier.unanswered} if earlier else {}
-    for client_order_id, each in now.items():
+    for client_order_id, asked in now.items():
+        # A list may show what nobody can be asked about, or what was cancelled before it was asked about.
+        order_id = asked.order_id or listed.get(client_order_id, "")
+        each = _rested(asked, order_id) if order_id else asked
         # What an earlier attempt was told stands: it may have cancelled the order since.
         before = known.get(client_order_id)
         if before is None or (each.fate is not RequestFate.UNKNOWN and before.fate is not RequestFate.RESTED):

@@ -15,6 +15,7 @@ from state.client_ids import allocate_slot
 from state.durability import Keeps
 from state.instances import Phase, Record, StartResult, StopPolicy
 from state.server import require_safe
+from state.stop_story import AcceptedLeft
 
 
 class StartRefused(Exception):
@@ -29,8 +30,12 @@ class Started:
     warnings: tuple[str, ...]
 
 
-def start_instance(context: Context, instance_id: str, *, by: str, force: bool = False) -> Started:
+def start_instance(
+    context: Context, instance_id: str, *, by: str, accept: AcceptedLeft | None = None
+) -> Started:
     """Begin a run of `instance_id`, or say what stands in the way.
+
+    With `accept` also after a run that failed to become clean, as long as it has left just that.
 
     Raises `ConfigError` (bad or missing configuration, keys that are not set), `StateUnavailable`,
     `UnsafeServer`, `ExchangeError` (the exchange does not answer or refuses the keys) and
@@ -46,7 +51,7 @@ def start_instance(context: Context, instance_id: str, *, by: str, force: bool =
             f"{report.why_unsure}; CONFIG SET appendonly yes and CONFIG SET appendfsync always"
         )
     record = context.instances.read(instance_id)
-    if record is not None and record.phase is not Phase.STOPPED and not force:
+    if record is not None and record.phase is not Phase.STOPPED and accept is None:
         return Started(
             result=StartResult(result=str(record.phase), epoch=record.epoch), warnings=tuple(warnings)
         )
@@ -63,7 +68,7 @@ def start_instance(context: Context, instance_id: str, *, by: str, force: bool =
         slot=slot,
         account=account,
         by=by,
-        force=force,
+        accept=accept,
         keeps=report.keeps,
         reach_ms=loaded.window_ms + settings.fence_margin_ms,
     )

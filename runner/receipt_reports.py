@@ -5,8 +5,9 @@ from __future__ import annotations
 import structlog
 
 from ledger.bookings import ReceiptBooking
-from runner.receipt import OpenOrderSeen, Receipt, Result
-from state.cleanup_leases import UNKNOWN_LEFT
+from runner.receipt import Acceptance, OpenOrderSeen, Receipt, Result, read_receipt
+from state.instances import UNKNOWN_LEFT, Record
+from state.stop_story import AcceptedLeft
 
 log = structlog.get_logger(__name__)
 
@@ -44,6 +45,26 @@ def receipt_booking(receipt: Receipt) -> str:
         attempts=receipt.attempt_count,
         receipt=receipt.model_dump_json(),
     ).model_dump_json()
+
+
+def accept_left(record: Record, *, by: str, now_ms: int) -> AcceptedLeft:
+    """Return that `by` accepts what the failed run in `record` has left, with the receipt that says so."""
+    order_ids = (
+        None if record.left == UNKNOWN_LEFT else tuple(name for name in record.left.split(",") if name)
+    )
+    booking = ""
+    try:
+        receipt = read_receipt(record.outcome)
+    except ValueError:
+        pass  # a newer version's: the event of the start says what was accepted all the same
+    else:
+        accepted = Acceptance(by=by, order_ids=order_ids)
+        booking = receipt_booking(
+            receipt.model_copy(
+                update={"accepted": accepted, "updated_at_ms": now_ms, "account": record.account}
+            )
+        )
+    return AcceptedLeft(epoch=record.epoch, left=record.left, booking=booking)
 
 
 def what_is_left(receipt: Receipt) -> str:

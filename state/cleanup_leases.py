@@ -12,13 +12,11 @@ from market.orders import Role
 from state import keys
 from state.bookings import MOST_WAITING
 from state.durability import save
-from state.instances import Phase, StopPolicy
+from state.instances import UNKNOWN_LEFT, Phase, StopPolicy
 from state.leases import Granted, LeaseLost, Refusal, granted, intents_json, order_fields, saved_first
 from state.scripts import Reply, Scripts
 from state.stop_story import FlightAtStop, StopAsked, flight_from_json, requests_from_json
 
-#: What stands for ids of own orders left when nobody knows them.
-UNKNOWN_LEFT = "?"
 #: Longer than any stop.
 NEVER_MS = 10**12
 

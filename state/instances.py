@@ -6,17 +6,24 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import redis
 
 from state import keys
+from state.bookings import MOST_WAITING
 from state.client_ids import client_order_ids
 from state.durability import Keeps, save
 from state.scripts import Scripts
 
 #: The longest window that an exchange of ours allows, and a second.
 LONGEST_REACH_MS = 61_000
+
+if TYPE_CHECKING:
+    from state.stop_story import AcceptedLeft
+
+#: What stands for the ids of own orders left when nobody knows them.
+UNKNOWN_LEFT = "?"
 
 
 class Phase(StrEnum):
@@ -71,7 +78,8 @@ class StopPolicy:
 class StartResult:
     """Answer of `start`: `started`, or what stood in the way."""
 
-    #: ``started``, ``running``, ``stopping``, ``failed`` or ``cleaning``.
+    #: ``started``, ``running``, ``stopping``, ``failed``, ``cleaning`` (a cleanup of it works just now) or
+    #: ``changed`` (it has left something else than what was accepted).
     result: str
     epoch: int
 
@@ -118,6 +126,10 @@ class Record:
     outcome: str
     lease_until_ms: int
     fence_ms: int
+    #: Ids of own orders that the last cleanup left, sorted, comma separated; `UNKNOWN_LEFT`: nobody knows.
+    left: str
+    #: End of a live cleanup lease; 0 for none, or past when it is over.
+    cleanup_until_ms: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,14 +165,15 @@ class Instances:
         slot: int,
         account: str,
         by: str,
-        force: bool = False,
+        accept: AcceptedLeft | None = None,
         keeps: Keeps = Keeps.UNSURE,
         reach_ms: int = LONGEST_REACH_MS,
     ) -> StartResult:
         """Begin a run: epoch + 1, tick 0. The next sweep publishes its first iteration at once.
 
-        `keeps` is what the state server keeps when it crashes. `reach_ms` is how long after its permission a
-        request of this run may be accepted; so long nothing is placed after such a crash.
+        With `accept` also from failed, as long as the run has left just that. `keeps` is what the state
+        server keeps when it crashes. `reach_ms` is how long after its permission a request of this run may be
+        accepted; so long nothing is placed after such a crash.
         """
         result, epoch, *_ = self._scripts.call(
             "start",
@@ -174,6 +187,7 @@ class Instances:
                 keys.WAKE,
                 keys.INSTANCES,
                 keys.intents(instance_id),
+                keys.BOOKINGS,
             ],
             [
                 instance_id,
@@ -181,10 +195,12 @@ class Instances:
                 config_json,
                 slot,
                 account,
-                "1" if force else "0",
+                f"{accept.epoch}:{accept.left}" if accept else "",
                 by,
                 keeps,
                 reach_ms,
+                MOST_WAITING,
+                accept.booking if accept else "",
             ],
         )
         return StartResult(result=str(result), epoch=int(epoch))
@@ -270,7 +286,7 @@ RECORD_FIELDS = [
         "stopped_at",
     ),
     *("stop_by", "stop_reason", "errors", "last_error", "slot", "account", "config_version", "attempts"),
-    *("outcome", "lease_until", "fence"),
+    *("outcome", "lease_until", "fence", "left", "cleanup_until"),
 ]
 
 
@@ -306,4 +322,6 @@ def _record(instance_id: str, values: Sequence[str | None]) -> Record | None:
         outcome=fields.get("outcome", ""),
         lease_until_ms=int(fields.get("lease_until", 0)),
         fence_ms=int(fields.get("fence", 0)),
+        left=fields.get("left", UNKNOWN_LEFT),
+        cleanup_until_ms=int(fields.get("cleanup_until", 0)),
     )

@@ -32,6 +32,17 @@ class FlightAtStop:
     lease_until_ms: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class AcceptedLeft:
+    """What somebody was shown of a failed run, and accepts: a new run may begin beside it."""
+
+    epoch: int
+    #: Ids of the own orders left as the record has them (`Record.left`).
+    left: str
+    #: The receipt of the failed run that says so, for the ledger (JSON); empty: none.
+    booking: str = ""
+
+
 def requests_from_json(lines: str) -> tuple[StopAsked, ...]:
     """Return the requests that the scripts wrote, one a line, the first one first; those that can be read."""
     return tuple(asked for asked in map(_request, lines.split("\n") if lines else ()) if asked)

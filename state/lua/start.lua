@@ -1,19 +1,27 @@
 -- Begin a run of an instance.
--- KEYS: 1 record, 2 stop key, 3 config, 4 released list, 5 due set, 6 events, 7 wake list, 8 instances, 9 intents
--- ARGV: 1 instance, 2 config version, 3 config JSON, 4 slot, 5 account, 6 force ('1' also from failed), 7 who,
---   8 what the state server keeps (as in state/durability.py), 9 how long after its permission a request may arrive, ms
--- Returns {'started', epoch, now}; else {phase as it is, epoch}, or {'cleaning', epoch} while a cleanup of a
---   failed instance runs: then nothing has changed.
+-- KEYS: 1 record, 2 stop key, 3 config, 4 released list, 5 due set, 6 events, 7 wake list, 8 instances, 9 intents,
+--   10 bookings
+-- ARGV: 1 instance, 2 config version, 3 config JSON, 4 slot, 5 account, 6 what a failed run may have left
+--   ('': nothing; else its epoch, a colon, and the ids of its own orders left as somebody was shown them), 7 who,
+--   8 what the state server keeps (as in state/durability.py), 9 how long after its permission a request may arrive, ms,
+--   10 most bookings that wait, 11 booking of the failed run's receipt ('': none)
+-- Returns {'started', epoch, now}; else {phase as it is, epoch}, {'cleaning', epoch} while a cleanup of a failed
+--   instance runs, or {'changed', epoch} where it has left something else by now: then nothing has changed.
 -- include parts/restart.lua
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local phase = redis.call('HGET', KEYS[1], 'phase') or 'stopped'
 local epoch = tonumber(redis.call('HGET', KEYS[1], 'epoch') or '0')
-if phase ~= 'stopped' and not (phase == 'failed' and ARGV[6] == '1') then
+if phase ~= 'stopped' and not (phase == 'failed' and ARGV[6] ~= '') then
   return {phase, epoch}
 end
 local cleanup_until = tonumber(redis.call('HGET', KEYS[1], 'cleanup_until') or '0')
 if phase == 'failed' and cleanup_until > now then return {'cleaning', epoch} end
+if phase == 'failed' then
+  -- Whoever accepts what is left has seen it: not more, and not of another run.
+  if ARGV[6] ~= epoch .. ':' .. (redis.call('HGET', KEYS[1], 'left') or '?') then return {'changed', epoch} end
+  if ARGV[11] ~= '' then redis.call('XADD', KEYS[10], 'MAXLEN', '~', ARGV[10], '*', 'booking', ARGV[11]) end
+end
 epoch = epoch + 1
 local last = redis.call('HMGET', KEYS[1], 'keeps', 'server', 'fence')
 if phase == 'failed' and is_another_server(last[1], last[2]) then
@@ -32,7 +40,8 @@ redis.call('SET', KEYS[3], ARGV[3])
 redis.call('SADD', KEYS[8], ARGV[1])
 redis.call('ZADD', KEYS[5], now, ARGV[1])
 redis.call('XADD', KEYS[6], 'MAXLEN', '~', 100000, '*', 'event', 'started', 'instance', ARGV[1], 'epoch', epoch,
-  'at_ms', now, 'by', ARGV[7], 'config_version', ARGV[2], 'account', ARGV[5])
+  'at_ms', now, 'by', ARGV[7], 'config_version', ARGV[2], 'account', ARGV[5],
+  'accepted', phase == 'failed' and ARGV[6] or '')
 redis.call('LPUSH', KEYS[7], ARGV[1])
 redis.call('LTRIM', KEYS[7], 0, 999)
 return {'started', epoch, now}

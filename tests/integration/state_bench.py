@@ -12,6 +12,7 @@ from state.durability import Keeps
 from state.events import Events
 from state.instances import Instances, Record, StopPolicy
 from state.leases import Committed, Granted, Lease, Leases, Refusal
+from state.stop_story import AcceptedLeft
 from tests.store_clock import StoreClock
 
 NAME = "mm_01"
@@ -73,7 +74,7 @@ class StateBench:
             slot=7,
             account="acc",
             by="test",
-            force=force,
+            accept=AcceptedLeft(epoch=self.record.epoch, left=self.record.left) if force else None,
             keeps=self.keeps,
             reach_ms=WINDOW_MS + MARGIN_MS,
         )

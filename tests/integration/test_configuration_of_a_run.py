@@ -36,7 +36,6 @@ def start(context: Context, config: InstanceConfig) -> str:
         slot=SLOT,
         account=ACCOUNT,
         by="test",
-        force=True,
     )
     return version
 

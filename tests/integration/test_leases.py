@@ -7,8 +7,10 @@ from collections.abc import Callable
 import pytest
 
 from state import keys
+from state.bookings import BookingQueue
 from state.instances import Phase
 from state.leases import EARLY_MS, AuthorizationRefused, Committed, LeaseLost, Refusal
+from state.stop_story import AcceptedLeft
 from tests.integration.state_bench import GRACE_MS, INTERVAL_MS, LEASE_MS, NAME, StateBench
 from tests.store_clock import START_MS
 
@@ -249,3 +251,37 @@ def test_each_operation_says_when_a_sweep_has_to_look_again(
 ) -> None:
     do(bench)
     assert bench.due_score() == START_MS + score_ms
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        AcceptedLeft(epoch=1, left="41"),
+        AcceptedLeft(epoch=1, left="?"),
+        AcceptedLeft(epoch=1, left=""),
+        AcceptedLeft(epoch=2, left="41,42"),
+    ],
+)
+def test_a_forced_start_over_anything_but_what_is_left_changes_nothing(
+    bench: StateBench, accept: AcceptedLeft
+) -> None:
+    bench.stop()
+    bench.finish(bench.claim_cleanup(), clean=False, attempts_until_failed=1)
+    bench.client.hset(keys.record(NAME), "left", "41,42")
+    before = bench.record
+    result = bench.instances.start(
+        NAME, config_version="v2", config_json="{}", slot=7, account="acc", by="test", accept=accept
+    )
+    assert (result.result, result.started, result.epoch) == ("changed", False, 1)
+    assert bench.record == before
+
+
+def test_a_forced_start_tells_the_ledger_in_the_same_step(bench: StateBench) -> None:
+    bench.stop()
+    bench.finish(bench.claim_cleanup(), clean=False, attempts_until_failed=1)
+    accept = AcceptedLeft(epoch=1, left="?", booking='{"kind": "receipt"}')
+    bench.instances.start(
+        NAME, config_version="v2", config_json="{}", slot=7, account="acc", by="test", accept=accept
+    )
+    assert bench.record.epoch == 2
+    assert [waiting.text for waiting in BookingQueue(bench.client).oldest(9)] == ['{"kind": "receipt"}']

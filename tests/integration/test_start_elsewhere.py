@@ -17,6 +17,7 @@ from runner.lifecycle import StartRefused, start_instance
 from settings import load
 from state.cleanup_leases import CleanupLease
 from state.instances import Phase, StopPolicy
+from state.stop_story import AcceptedLeft
 from tests import factories
 from tests.factories import INSTANCE_ID
 from tests.fake_venue import FakeVenue, OneVenue
@@ -39,7 +40,9 @@ class Bench:
 
     def start(self, *, force: bool = False) -> bool:
         """Start it, and tell whether it was."""
-        return start_instance(self.context, INSTANCE_ID, by="test", force=force).result.started
+        record = self.context.instances.read(INSTANCE_ID)
+        accept = AcceptedLeft(epoch=record.epoch, left=record.left) if force and record else None
+        return start_instance(self.context, INSTANCE_ID, by="test", accept=accept).result.started
 
     def stop(self, policy: StopPolicy) -> int:
         """Close the gate; return the epoch."""

@@ -14,10 +14,12 @@ import redis
 
 from cli.main import run
 from runner.receipt import Attempt, OpenOrderSeen, OrderList, Receipt, Result
+from runner.receipt_reports import left_text
 from state.cleanup_leases import CleanupLease, CleanupLeases
 from state.events import Events
 from state.instances import Instances, Record
 from state.leases import Leases
+from state.stop_story import AcceptedLeft
 
 FILE: dict[str, Any] = {
     "metadata": {
@@ -91,10 +93,15 @@ class Bench:
             slot=1,
             account="backpack-simulated:test",
             by="test",
-            force=force,
+            accept=self.accept(instance_id) if force else None,
         )
         assert result.started
         return result.epoch
+
+    def accept(self, instance_id: str) -> AcceptedLeft:
+        """Accept whatever a failed run has left."""
+        record = self.record(instance_id)
+        return AcceptedLeft(epoch=record.epoch, left=record.left)
 
     def record(self, instance_id: str) -> Record:
         """Return the record, which must exist."""
@@ -124,6 +131,7 @@ class Bench:
             outcome_json=outcome.model_dump_json(),
             retry_after_ms=10,
             attempts_until_failed=until,
+            left=left_text(outcome),
         )
 
     def clean_up(self, instance_id: str, *, cancelled: tuple[str, ...] = (), by: str = "worker test") -> None:

@@ -87,7 +87,9 @@ def test_status_shows_the_proof_of_the_last_stop(bench: Bench) -> None:
 
     assert f"{NAME}: failed" in told
     assert "by somebody: lunch" in told
-    assert "last cleanup: run 1, NOT clean (orders_left)" in told
+    assert "last stop: run 1, NOT clean (orders_left)" in told
+    assert "run 1 never became clean (orders_left); own orders left: 41" in told
+    assert "own orders left: 41" in bench.run("list").out
     assert "1: 41" in told
     assert f"manage.py stop {NAME} follows it" in told
 

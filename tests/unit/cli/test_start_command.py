@@ -8,6 +8,7 @@ from runner.context import Context
 from runner.lifecycle import Started, StartRefused
 from state.instances import Phase, StartResult, StopPolicy
 from state.leases import Lease
+from state.stop_story import AcceptedLeft
 from tests.unit.cli.command_line import Bench
 
 NAME = "bp_sol_01"
@@ -25,11 +26,13 @@ def iterate_once(bench: Bench, instance_id: str) -> None:
 def exchange_is_fine(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Start without asking an exchange; iterations follow at once where a worker lives."""
 
-    def start_instance(_context: Context, instance_id: str, *, by: str, force: bool = False) -> Started:
+    def start_instance(
+        _context: Context, instance_id: str, *, by: str, accept: AcceptedLeft | None = None
+    ) -> Started:
         if instance_id == "refused":
             raise StartRefused("refused: this version cannot run it")
         result = bench.instances.start(
-            instance_id, config_version="v", config_json="{}", slot=1, account="a", by=by, force=force
+            instance_id, config_version="v", config_json="{}", slot=1, account="a", by=by, accept=accept
         )
         if result.started and bench.client.hlen("cleanbook:workers"):
             iterate_once(bench, instance_id)
@@ -83,7 +86,7 @@ def test_starting_during_a_stop_says_wait(bench: Bench) -> None:
     ran = bench.run("start", NAME)
 
     assert ran.code == 1
-    assert "is being stopped; wait for it" in ran.out
+    assert "run 1 is being stopped, and no cleanup attempt has reported yet; wait for it" in ran.out
 
 
 @pytest.mark.usefixtures("exchange_is_fine")
@@ -95,8 +98,8 @@ def test_a_failed_run_is_not_started_over_what_it_left(bench: Bench) -> None:
     ran = bench.run("start", NAME)
 
     assert ran.code == 3
-    assert "orders left: 41, 42" in ran.out
-    assert "--force" in ran.out
+    assert "run 1 never became clean (orders_left); own orders left: 41, 42" in ran.out
+    assert f"manage.py start {NAME} --force --accept-orders 41,42" in ran.out
     assert bench.record(NAME).phase is Phase.FAILED
 
 
@@ -104,9 +107,9 @@ def test_a_failed_run_is_not_started_over_what_it_left(bench: Bench) -> None:
 def test_force_starts_after_a_failed_run(bench: Bench) -> None:
     bench.start(NAME)
     bench.instances.request_stop(NAME, by="test", reason="", policy=StopPolicy())
-    bench.finish(bench.claim(NAME), left=("41",), until=1)
+    bench.finish(bench.claim(NAME), left=("42", "41"), until=1)
 
-    assert bench.run("start", NAME, "--force").code == 0
+    assert bench.run("start", NAME, "--force", "--accept-orders", "42, 41").code == 0
     assert (bench.record(NAME).phase, bench.record(NAME).epoch) == (Phase.RUNNING, 2)
 
 
@@ -196,4 +199,4 @@ def test_a_start_result_that_needs_words_has_them(bench: Bench, monkeypatch: pyt
     ran = bench.run("start", NAME)
 
     assert ran.code == 1
-    assert "run 3 is being stopped" in ran.out
+    assert "run 3 was being stopped; try again" in ran.out

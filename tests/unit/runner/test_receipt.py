@@ -286,3 +286,16 @@ def test_a_reason_may_have_any_character() -> None:
         ensure_ascii=False,
     )
     assert [each.reason for each in requests_from_json(f"{line}\n{line}")] == ["x\u2028y\nz"] * 2
+
+
+def test_an_order_that_a_list_shows_has_rested_though_nobody_could_be_asked_about_it() -> None:
+    found = evidence()
+    found.unanswered({1: T0, 2: T0})
+    found.looked_up(1, "")
+    found.list_read((seen("7"),), T0 + 1)
+    found.list_read((), T0 + 2)
+    fates = {
+        each.client_order_id: (each.fate, each.order_id)
+        for each in found.receipt(Result.CLEAN, "").unanswered
+    }
+    assert fates == {1: (RequestFate.RESTED, "7"), 2: (RequestFate.UNKNOWN, "")}

@@ -16,6 +16,7 @@ from state.due import Due
 from state.instances import TRANSITIONS, Instances, Phase, StopPolicy
 from state.leases import AuthorizationRefused, Lease, LeaseLost, Leases
 from state.scripts import Scripts
+from state.stop_story import AcceptedLeft
 from tests.store_clock import StoreClock
 
 NAME = "mm_01"
@@ -57,8 +58,10 @@ class World:
 
     def start(self, *, force: bool = False) -> None:
         """Begin a run."""
+        record = self.instances.read(NAME)
+        accept = AcceptedLeft(epoch=record.epoch, left=record.left) if force and record else None
         self.instances.start(
-            NAME, config_version="v", config_json="{}", slot=1, account="a", by="test", force=force
+            NAME, config_version="v", config_json="{}", slot=1, account="a", by="test", accept=accept
         )
 
     def forced_start(self) -> None:

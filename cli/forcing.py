@@ -1,0 +1,120 @@
+"""`start --force`: nobody starts over orders that a failed run has left without having been shown them."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from cli.errors import CliError
+from cli.exit_codes import ExitCode
+from cli.output import Output
+from cli.receipts import receipt_in
+from state.instances import UNKNOWN_LEFT, Phase, Record
+
+if TYPE_CHECKING:
+    from runner.context import Context
+    from state.stop_story import AcceptedLeft
+
+#: What stands for the ids in ``--accept-orders`` where nobody knows them, and where there are none.
+UNKNOWN, NONE = "unknown", "none"
+#: How long a cleanup attempt under way is waited for: it ends by itself well before.
+ATTEMPT_S = 40.0
+LOOK_EVERY_S = 0.1
+
+
+def ids_shown(left: str) -> str:
+    """Return `Record.left` as people read it and ``--accept-orders`` takes it."""
+    return UNKNOWN if left == UNKNOWN_LEFT else left or NONE
+
+
+def what_failed(record: Record) -> str:
+    """Return in words how the last stop of an instance stands, and what it has left."""
+    receipt = receipt_in(record.outcome)
+    result = f" ({receipt.result})" if receipt else ""
+    if record.phase is Phase.STOPPING and not record.outcome:
+        return f"run {record.epoch} is being stopped, and no cleanup attempt has reported yet"
+    state = (
+        "is being stopped and is not clean yet" if record.phase is Phase.STOPPING else "never became clean"
+    )
+    if record.left == UNKNOWN_LEFT:
+        left = "own orders left: unknown, the exchange could not be asked"
+    else:
+        left = f"own orders left: {ids_shown(record.left).replace(',', ', ')}"
+    return f"run {record.epoch} {state}{result}; {left}"
+
+
+def accept_what_is_left(
+    context: Context, names: Sequence[str], output: Output, *, by: str, accepted: str | None
+) -> dict[str, AcceptedLeft]:
+    """Return what may be started over, by instance; those that have not failed need nothing.
+
+    `accepted` is the value of ``--accept-orders``; without it a person is asked. Raises `CliError` where what
+    is left was not accepted; nothing has changed then.
+    """
+    if accepted is not None and len(names) != 1:
+        raise click.UsageError("--accept-orders is about one instance; start the others without it")
+    found = [_settled(context, name, output) for name in dict.fromkeys(names)]
+    failed = [record for record in found if record is not None and record.phase is Phase.FAILED]
+    for record in failed:
+        if accepted is not None:
+            _compare(record, accepted)
+        else:
+            _ask(record, output)
+    from runner.receipt_reports import accept_left
+
+    now_ms = context.instances.now_ms()
+    return {record.instance_id: accept_left(record, by=by, now_ms=now_ms) for record in failed}
+
+
+def _settled(context: Context, name: str, output: Output) -> Record | None:
+    """Return the record once no cleanup attempt works on a failed run: over one nothing can be started."""
+    deadline_s = time.monotonic() + ATTEMPT_S
+    told = False
+    while True:
+        record = context.instances.read(name)
+        if record is None or record.phase is not Phase.FAILED or time.monotonic() > deadline_s:
+            return record
+        if record.cleanup_until_ms <= context.instances.now_ms():
+            return record
+        if not told:
+            output.say(f"{name}: waiting for the cleanup attempt that is under way")
+            told = True
+        threading.Event().wait(LOOK_EVERY_S)
+
+
+def _compare(record: Record, accepted: str) -> None:
+    ids = sorted(part.strip() for part in accepted.split(",") if part.strip())
+    if not ids:
+        raise click.UsageError(f"--accept-orders takes ids, {UNKNOWN} or {NONE}")
+    if ",".join(ids) != ids_shown(record.left):
+        raise CliError(
+            f"{record.instance_id}: {what_failed(record)}. That is not what --accept-orders says, "
+            f"so nothing was started; to accept it: {_command(record)}",
+            ExitCode.NOT_CLEAN,
+        )
+
+
+def _ask(record: Record, output: Output) -> None:
+    shown = ids_shown(record.left)
+    if output.as_json or not sys.stdin.isatty():
+        raise CliError(
+            f"{record.instance_id}: {what_failed(record)}. A new run is started over that only where it is "
+            f"accepted by name: {_command(record)}",
+            ExitCode.NOT_CLEAN,
+        )
+    output.say(f"{record.instance_id}: {what_failed(record)}", "bad")
+    output.say("the new run cancels what it can see of them before it places anything; nobody vouches for it")
+    answer = shown if shown in {UNKNOWN, NONE} else str(len(shown.split(",")))
+    what = f"{answer!r}" if shown in {UNKNOWN, NONE} else "how many orders are left"
+    typed = str(click.prompt(f"type {what} to start all the same", err=True, default="", show_default=False))
+    if typed.strip() != answer:
+        raise CliError(f"{record.instance_id}: not accepted; nothing was started", ExitCode.NOT_CLEAN)
+
+
+def _command(record: Record) -> str:
+    return f"manage.py start {record.instance_id} --force --accept-orders {ids_shown(record.left)}"
