@@ -22,7 +22,7 @@ SOAK_SEED ?= 1
 # make test PYTEST_ARGS="-k stop -x"
 PYTEST_ARGS ?=
 
-.PHONY: help env env-dev demo test test-slow test-chaos chaos soak lint types imports check lock clean
+.PHONY: help env env-dev demo test test-slow test-chaos chaos soak lint types imports check audit lock clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,9 +61,13 @@ imports: $(VENV)/.stamp-dev ## the import rules between the folders
 
 check: lint types imports test ## everything that CI runs
 
+audit: $(VENV)/.stamp-audit ## look the locked packages up among known vulnerabilities (AUDIT_ARGS=--strict)
+	@$(VENV)/audit/bin/python .ci/audit.py $(AUDIT_ARGS)
+
 lock: ## write requirements*.lock anew from requirements*.in (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes requirements.in -o requirements.lock
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes requirements-dev.in -o requirements-dev.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes requirements-audit.in -o requirements-audit.lock
 
 clean: ## remove .venv, caches and .run, but for the ledger in it
 	if [ -d .run ]; then find .run -mindepth 1 -maxdepth 1 ! -name 'ledger.sqlite*' -exec rm -rf {} +; fi
@@ -99,3 +103,9 @@ $(VENV)/.stamp-dev: requirements-dev.lock | $(VENV)/pyvenv.cfg
 	@echo "Installing from $< (about a minute)"
 	@$(PIP) install --require-hashes --no-deps -r $<
 	@touch $@ $(VENV)/.stamp-run
+
+# Of its own: the auditor brings its own pip, and nothing of it is needed elsewhere.
+$(VENV)/.stamp-audit: requirements-audit.lock | $(VENV)/pyvenv.cfg
+	@$(BIN)/python -m venv --clear $(VENV)/audit
+	@$(VENV)/audit/bin/python -m pip --quiet --quiet --disable-pip-version-check install --require-hashes --no-deps -r $<
+	@touch $@

@@ -16,6 +16,7 @@ from cli.stack import stack
 
 ROOT = Path(__file__).parents[2]
 LOCKS = ("requirements.lock", "requirements-dev.lock")
+AUDIT_LOCK = "requirements-audit.lock"
 #: Written in pieces, so that this file does not contain them.
 REGISTRY_HOSTS = tuple(
     ".".join(parts)
@@ -71,7 +72,7 @@ def test_no_file_holds_a_private_key_or_a_token() -> None:
     assert [str(path) for path, text in texts() if secret.search(text)] == []
 
 
-@pytest.mark.parametrize("lock", LOCKS)
+@pytest.mark.parametrize("lock", [*LOCKS, AUDIT_LOCK])
 def test_every_package_of_a_lock_is_pinned_with_a_hash(lock: str) -> None:
     text = (ROOT / lock).read_text()
     packages = re.split(r"\n(?=[A-Za-z0-9])", re.sub(r"^\s*#.*\n", "", text, flags=re.MULTILINE))
