@@ -60,8 +60,8 @@ def main(arguments: Sequence[str]) -> int:
     report, said = run_pip_audit()
     verdict = judge(report, read_ignored(IGNORED_FILE), datetime.fromtimestamp(time.time(), UTC).date())
     sys.stdout.write("".join(f"{line}\n" for line in verdict.lines))
-    if not verdict.audited:
-        sys.stdout.write(f"{said.strip().splitlines()[-1][:200] if said.strip() else ''}\n")
+    if report is None and said.strip():
+        sys.stdout.write(f"  {said.strip().splitlines()[-1][:200]}\n")
     return verdict.exit_code(strict="--strict" in arguments)
 
 
