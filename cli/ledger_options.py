@@ -17,6 +17,8 @@ from market.orders import Role
 F = TypeVar("F", bound=Callable[..., Any])
 
 DEFAULT_LIMIT = 50
+#: Databases take no number beyond 2^63.
+LARGEST_NUMBER = 10**12
 
 LEDGER_EPILOG = (
     f"{EPILOG}     a ledger that is away loses nothing: bookings wait for it; for a state\n"
@@ -38,7 +40,7 @@ def limit_option(function: F) -> F:
     """Add ``--limit``."""
     return click.option(
         "--limit",
-        type=click.IntRange(min=1),
+        type=click.IntRange(min=1, max=LARGEST_NUMBER),
         default=DEFAULT_LIMIT,
         show_default=True,
         metavar="N",
@@ -49,7 +51,11 @@ def limit_option(function: F) -> F:
 def run_option(function: F) -> F:
     """Add ``--run``, given to the command as `epoch`."""
     return click.option(
-        "--run", "epoch", type=click.IntRange(min=1), metavar="N", help="Of this run of the instance only."
+        "--run",
+        "epoch",
+        type=click.IntRange(min=1, max=LARGEST_NUMBER),
+        metavar="N",
+        help="Of this run of the instance only.",
     )(function)
 
 

@@ -8,6 +8,7 @@ import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from io import TextIOWrapper
 from pathlib import Path
 from typing import NoReturn
 
@@ -189,6 +190,7 @@ def main() -> NoReturn:
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code. Errors become one line, never a traceback without --debug."""
     program = Path(sys.argv[0]).name or "manage.py"
+    _print_anything()
     try:
         code = group.main(args=list(arguments), prog_name=program, standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -206,6 +208,13 @@ def run(arguments: Sequence[str]) -> int:
         failure = explain(error)
         return _tell(arguments, error, failure.message, failure.code)
     return code if isinstance(code, int) else ExitCode.DONE
+
+
+def _print_anything() -> None:
+    """Let no character stop a message: bytes of an argument that are no text, a terminal without UTF-8."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _tell(arguments: Sequence[str], error: BaseException, message: str, code: ExitCode) -> ExitCode:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from cli.exit_codes import EPILOG, ExitCode
-from cli.options import debug_option, json_option, output_for
+from cli.options import Seconds, debug_option, json_option, output_for
 from settings import load
 
 
@@ -34,7 +34,7 @@ def up(flower: bool, leave_running: bool, debug: bool) -> ExitCode:
 @click.command(epilog=EPILOG)
 @click.option(
     "--seconds",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Seconds(),
     default=30.0,
     show_default=True,
     help="How long the instance runs; Ctrl-C ends it early.",
@@ -46,7 +46,7 @@ def up(flower: bool, leave_running: bool, debug: bool) -> ExitCode:
 )
 @click.option(
     "--speed",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Seconds(),
     default=1.0,
     show_default=True,
     help="How many times faster the tape runs.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn
 
 from runner.config_errors import ConfigError, Problem
@@ -37,7 +37,7 @@ def parse_json(text: str, source: str) -> dict[str, Any]:
     try:
         content = json.loads(
             text,
-            parse_float=Decimal,
+            parse_float=_decimal,
             parse_constant=_refuse_constant,
             object_pairs_hook=_object,
         )
@@ -68,6 +68,13 @@ def _object(pairs: list[tuple[str, Any]]) -> _Object:
         names = [name for name, _ in pairs]
         result.repeated = tuple(name for name in result if names.count(name) > 1)
     return result
+
+
+def _decimal(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except InvalidOperation:  # an exponent that not even decimals have
+        raise ValueError(f"{text[:40]} {ABSURD}") from None
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -23,7 +23,7 @@ class Waiting:
     """A booking in the queue."""
 
     stream_id: str
-    #: JSON.
+    #: JSON; empty where the entry is damaged.
     text: str
 
 
@@ -46,7 +46,9 @@ class BookingQueue:
     def oldest(self, count: int) -> tuple[Waiting, ...]:
         """Return the oldest entries, at most `count`."""
         entries = cast("list[tuple[str, dict[str, str]]]", self._client.xrange(keys.BOOKINGS, count=count))
-        return tuple(Waiting(stream_id=stream_id, text=fields["booking"]) for stream_id, fields in entries)
+        return tuple(
+            Waiting(stream_id=stream_id, text=fields.get("booking", "")) for stream_id, fields in entries
+        )
 
     def done(self, entries: Sequence[Waiting]) -> None:
         """Take entries off the queue."""

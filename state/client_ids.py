@@ -26,6 +26,10 @@ class NoSlotLeft(StateError):
     """Raised when an account has no free slot for another instance."""
 
 
+class IntentUnreadable(StateError):
+    """Raised when an order that was written down before it was sent cannot be read any more."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ClientOrderId:
     """The parts of a client order id of ours; `ValueError` for one that would spill into another."""
@@ -83,12 +87,20 @@ def intent_field(client_order_id: int) -> str:
 
 
 def client_order_ids(slot: int, intents: Sequence[str]) -> dict[int, int]:
-    """Return client order id to time, ms, from the intents' fields and values, one after the other."""
+    """Return client order id to time, ms, from the intents' fields and values, one after the other.
+
+    Raises `IntentUnreadable`.
+    """
     found = {}
     for name, at_ms in zip(intents[::2], intents[1::2], strict=True):
-        level, role, generation = (int(part) for part in name.split(":"))
-        parts = ClientOrderId(slot=slot, level=level, role=Role(role), generation=generation)
-        found[parts.encode()] = int(at_ms)
+        try:
+            level, role, generation = (int(part) for part in name.split(":"))
+            parts = ClientOrderId(slot=slot, level=level, role=Role(role), generation=generation)
+            found[parts.encode()] = int(at_ms)
+        except ValueError as error:
+            raise IntentUnreadable(
+                f"an intent is damaged, {name[:40]!r} at {at_ms[:40]!r}: {error}"
+            ) from error
     return found
 
 

@@ -38,6 +38,8 @@ def connect(url: str) -> redis.Redis:
     return redis.Redis.from_url(
         url,
         decode_responses=True,
+        # What is no text is then damaged, which its reader tells, instead of an error of every command.
+        encoding_errors="replace",
         socket_connect_timeout=2.0,
         socket_timeout=SOCKET_TIMEOUT_S,
         health_check_interval=30,

@@ -11,6 +11,10 @@ import redis
 
 from state import keys
 
+#: What reading JSON of another version, or a damaged one, raises.
+UNREADABLE = (ValueError, TypeError, KeyError, AttributeError)
+#: Of a time or an epoch.
+MOST_DIGITS = 18
 #: What every event in the stream says.
 COMMON_FIELDS = frozenset({"event", "instance", "epoch", "at_ms"})
 
@@ -127,18 +131,29 @@ class Events:
         found = cast("dict[str, str]", self._client.hgetall(keys.WORKERS))
         workers = []
         for name, text in sorted(found.items()):
-            beat = json.loads(text)
-            if now_ms - int(beat["at_ms"]) <= within_ms:
-                workers.append(Worker(name=name, queues=tuple(beat["queues"]), seen_at_ms=int(beat["at_ms"])))
+            try:
+                beat = json.loads(text)
+                worker = Worker(
+                    name=name, queues=tuple(map(str, beat["queues"])), seen_at_ms=int(beat["at_ms"])
+                )
+            except UNREADABLE:
+                continue  # Another version's, or damaged: nobody whose life can be told.
+            if now_ms - worker.seen_at_ms <= within_ms:
+                workers.append(worker)
         return tuple(workers)
 
 
 def _event(stream_id: str, fields: Mapping[str, str]) -> Event:
     return Event(
         stream_id=stream_id,
-        event=fields["event"],
+        event=fields.get("event", ""),
         instance_id=fields.get("instance", ""),
-        epoch=int(fields.get("epoch", 0)),
-        at_ms=int(fields.get("at_ms", 0)),
+        epoch=_whole(fields.get("epoch", "")),
+        at_ms=_whole(fields.get("at_ms", "")),
         fields=fields,
     )
+
+
+def _whole(text: str) -> int:
+    """Return a number of an event; 0 for none: an event that is damaged must not hold up those behind it."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS else 0

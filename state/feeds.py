@@ -10,6 +10,7 @@ from typing import cast
 import redis
 
 from state import keys
+from state.events import UNREADABLE
 from state.scripts import Scripts
 
 #: A holder that says nothing for so long loses its accounts to another.
@@ -64,17 +65,8 @@ class Feeds:
     def processes(self, *, now_ms: int, within_ms: int = LEASE_MS) -> tuple[FeedProcess, ...]:
         """Return the feed processes whose last heartbeat is younger than `within_ms`."""
         found = cast("dict[str, str]", self._client.hgetall(keys.FEEDS))
-        beats = ((name, json.loads(text)) for name, text in sorted(found.items()))
-        return tuple(
-            FeedProcess(
-                name=name,
-                accounts=beat["accounts"],
-                seen_at_ms=int(beat["at_ms"]),
-                cannot_open=tuple(beat["cannot_open"]),
-            )
-            for name, beat in beats
-            if now_ms - int(beat["at_ms"]) <= within_ms
-        )
+        beats = (_process(name, text) for name, text in sorted(found.items()))
+        return tuple(beat for beat in beats if beat is not None and now_ms - beat.seen_at_ms <= within_ms)
 
     def cursor(self, account: str, history: str) -> int | None:
         """Return until when a history of an account has been read, exchange time, ms; None: never."""
@@ -84,3 +76,17 @@ class Feeds:
     def move_cursor(self, account: str, history: str, at_ms: int) -> None:
         """Note until when a history of an account has been read."""
         self._client.hset(keys.feed_cursor(account), history, at_ms)
+
+
+def _process(name: str, text: str) -> FeedProcess | None:
+    """Return what a heartbeat says, None for another version's or a damaged one."""
+    try:
+        beat = json.loads(text)
+        return FeedProcess(
+            name=name,
+            accounts={str(account): str(standing) for account, standing in beat["accounts"].items()},
+            seen_at_ms=int(beat["at_ms"]),
+            cannot_open=tuple(map(str, beat["cannot_open"])),
+        )
+    except UNREADABLE:
+        return None

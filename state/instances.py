@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -13,6 +14,7 @@ import redis
 from state import keys
 from state.bookings import MOST_WAITING
 from state.client_ids import client_order_ids
+from state.connection import StateError
 from state.durability import Keeps, save
 from state.scripts import Scripts
 
@@ -39,6 +41,9 @@ class Phase(StrEnum):
     FAILED = "failed"
 
 
+#: Numbers in a record: times in ms, counts.
+_WHOLE = re.compile(r"-?[0-9]{1,18}")
+
 #: Every legal change of phase and the operation that makes it; the scripts know no other.
 TRANSITIONS: Mapping[tuple[Phase, Phase], str] = {
     (Phase.STOPPED, Phase.RUNNING): "start",
@@ -51,6 +56,10 @@ TRANSITIONS: Mapping[tuple[Phase, Phase], str] = {
     (Phase.STOPPING, Phase.FAILED): "finish",
     (Phase.FAILED, Phase.STOPPED): "finish",
 }
+
+
+class RecordUnreadable(StateError, ValueError):
+    """Raised when a record is damaged, or of a version that this one does not know."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,8 +79,15 @@ class StopPolicy:
 
     @classmethod
     def from_json(cls, text: str) -> StopPolicy:
-        """Return the policy that `to_json` wrote; the default for an empty text."""
-        return cls(**json.loads(text)) if text else cls()
+        """Return the policy that `to_json` wrote; the default for an empty text.
+
+        And for one that is damaged: a stop has to go on, and cancels then.
+        """
+        try:
+            policy = cls(**json.loads(text)) if text else cls()
+        except (ValueError, TypeError, RecursionError):
+            return cls()
+        return policy if all(isinstance(value, bool) for value in asdict(policy).values()) else cls()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,7 +241,10 @@ class Instances:
         return what is None or save(self._client, self._scripts, instance_id, str(what))
 
     def read(self, instance_id: str) -> Record | None:
-        """Return the record, or None when the instance was never started. Changes nothing."""
+        """Return the record, or None when the instance was never started. Changes nothing.
+
+        Raises `RecordUnreadable`.
+        """
         values = cast("list[str | None]", self._client.hmget(keys.record(instance_id), RECORD_FIELDS))
         return _record(instance_id, values)
 
@@ -233,7 +252,7 @@ class Instances:
         """Return the record of every instance ever started, by id.
 
         A record that cannot be read, a newer version's perhaps, is told to `unreadable` and left out; without
-        that its `ValueError` is raised.
+        that its `RecordUnreadable` is raised.
         """
         names = sorted(cast("set[str]", self._client.smembers(keys.INSTANCES)))
         pipeline = self._client.pipeline(transaction=False)
@@ -297,15 +316,26 @@ def _record(instance_id: str, values: Sequence[str | None]) -> Record | None:
     if not fields:
         return None
 
-    def time_or_none(name: str) -> int | None:
-        return int(fields[name]) if name in fields else None
+    def number(name: str) -> int:
+        text = fields.get(name, "0")
+        if not _WHOLE.fullmatch(text):
+            raise RecordUnreadable(f"{instance_id}: {name} is {text[:40]!r} in its record, no whole number")
+        return int(text)
 
+    def time_or_none(name: str) -> int | None:
+        return number(name) if name in fields else None
+
+    phase = fields.get("phase", "stopped")
+    if phase not in list(Phase):
+        raise RecordUnreadable(
+            f"{instance_id}: phase is {phase[:40]!r} in its record, none of this version's"
+        )
     return Record(
         instance_id=instance_id,
-        phase=Phase(fields.get("phase", "stopped")),
-        epoch=int(fields.get("epoch", 0)),
-        tick=int(fields.get("tick", 0)),
-        seq=int(fields.get("seq", 0)),
+        phase=Phase(phase),
+        epoch=number("epoch"),
+        tick=number("tick"),
+        seq=number("seq"),
         due_at_ms=time_or_none("due"),
         started_at_ms=time_or_none("started_at"),
         committed_at_ms=time_or_none("committed_at"),
@@ -313,15 +343,15 @@ def _record(instance_id: str, values: Sequence[str | None]) -> Record | None:
         stopped_at_ms=time_or_none("stopped_at"),
         stop_by=fields.get("stop_by", ""),
         stop_reason=fields.get("stop_reason", ""),
-        errors=int(fields.get("errors", 0)),
+        errors=number("errors"),
         last_error=fields.get("last_error", ""),
-        slot=int(fields.get("slot", 0)),
+        slot=number("slot"),
         account=fields.get("account", ""),
         config_version=fields.get("config_version", ""),
-        attempts=int(fields.get("attempts", 0)),
+        attempts=number("attempts"),
         outcome=fields.get("outcome", ""),
-        lease_until_ms=int(fields.get("lease_until", 0)),
-        fence_ms=int(fields.get("fence", 0)),
+        lease_until_ms=number("lease_until"),
+        fence_ms=number("fence"),
         left=fields.get("left", UNKNOWN_LEFT),
-        cleanup_until_ms=int(fields.get("cleanup_until", 0)),
+        cleanup_until_ms=number("cleanup_until"),
     )

@@ -12,10 +12,13 @@ import redis
 
 from market.book import BookLevel, OrderBook
 from state import keys
+from state.events import UNREADABLE
 from state.scripts import Scripts
 
 #: A book that is older by the exchange's time replaces a newer one only when nobody renewed that for so long.
 SET_BACK_AFTER_MS = 5_000
+#: No price and no quantity is larger.
+MOST = Decimal(10) ** 21
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,16 +54,19 @@ class MarketData:
             self._client.delete(*(keys.market(venue, symbol) for symbol in symbols))
 
     def read(self, venue: str, symbol: str) -> StreamedBook | None:
-        """Return the newest book of a market, however old; None when no feed has seen it."""
+        """Return the newest book of a market, however old; None where no feed saw one, or it is damaged."""
         found = self._client.hmget(keys.market(venue, symbol), "changed_at", "received_at", "book")
         changed_at, received_at, text = cast("list[str | None]", found)
         if changed_at is None or received_at is None or text is None:
             return None
-        bids, asks = (_levels(side) for side in json.loads(text))
-        return StreamedBook(
-            book=OrderBook(symbol=symbol, bids=bids, asks=asks, updated_at_ms=int(changed_at)),
-            received_at_ms=int(received_at),
-        )
+        try:
+            bids, asks = (_levels(side) for side in json.loads(text))
+            return StreamedBook(
+                book=OrderBook(symbol=symbol, bids=bids, asks=asks, updated_at_ms=int(changed_at)),
+                received_at_ms=int(received_at),
+            )
+        except (*UNREADABLE, ArithmeticError, RecursionError):
+            return None  # Whoever needs it asks the exchange.
 
 
 def _wire(levels: Sequence[BookLevel]) -> list[list[str]]:
@@ -68,4 +74,7 @@ def _wire(levels: Sequence[BookLevel]) -> list[list[str]]:
 
 
 def _levels(wire: list[list[str]]) -> tuple[BookLevel, ...]:
-    return tuple(BookLevel(price=Decimal(price), quantity=Decimal(quantity)) for price, quantity in wire)
+    levels = tuple(BookLevel(price=Decimal(price), quantity=Decimal(quantity)) for price, quantity in wire)
+    if not all(0 < level.price < MOST and 0 < level.quantity < MOST for level in levels):
+        raise ValueError("no book")
+    return levels

@@ -71,10 +71,21 @@ class OwnFills:
         return epoch, started_at_ms
 
     def seen(self, instance_id: str, *, since_ms: int) -> tuple[Fill, ...]:
-        """Return the fills told since then (state server's time), of earlier runs too, oldest first."""
+        """Return the fills told since then (state server's time), of earlier runs too, oldest first.
+
+        One that cannot be read is passed over: the exchange's history shows it a little later.
+        """
         found = self._client.xrange(keys.own_fills(instance_id), min=since_ms)
         entries = cast("list[tuple[str, dict[str, str]]]", found)
-        return tuple(_FILL.validate_json(fields["fill"]) for _, fields in entries)
+        fills = (_read(fields.get("fill", "")) for _, fields in entries)
+        return tuple(fill for fill in fills if fill is not None)
+
+
+def _read(text: str) -> Fill | None:
+    try:
+        return _FILL.validate_json(text)
+    except ValueError:
+        return None
 
 
 def _wake_keys(instance_id: str) -> list[str]:

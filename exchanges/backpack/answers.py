@@ -13,6 +13,9 @@ from exchanges.errors import ExchangeError, OutcomeUnknown, Unavailable
 
 T = TypeVar("T")
 
+#: Rows of a history; a header with more digits tells nothing.
+TOTAL_DIGITS = 12
+
 
 def ask(client: BackpackClient, request: Request) -> Response:
     """Send `request` and return the answer when it is HTTP 200, or, for writes, 202 ("accepted").
@@ -62,6 +65,6 @@ def is_last_page(answer: Response, *, seen: int, rows: int, page_rows: int) -> b
     By the header ``X-Total`` where there is one; without it a page that is not full is the last.
     """
     total = answer.headers.get("x-total", "")
-    if total.isdecimal():
+    if total.isascii() and total.isdecimal() and len(total) <= TOTAL_DIGITS:
         return rows == 0 or seen >= int(total)
     return rows < page_rows

@@ -148,8 +148,19 @@ class BackpackClient:
         ).prepare()
 
 
+class _Session(requests.Session):
+    """A session that looks at no redirect: the library reads its target even of one it must not follow, and
+    a target that is none raises what is no error of the library's own.
+    """
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        """Return no target."""
+        del resp
+        return None
+
+
 def _new_session(pool_size: int) -> requests.Session:
-    session = requests.Session()
+    session = _Session()
     # Proxies and .netrc of the environment must not see signed requests.
     session.trust_env = False
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))

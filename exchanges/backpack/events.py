@@ -12,7 +12,7 @@ from decimal import Decimal
 from functools import lru_cache
 
 from exchanges.backpack import parse
-from exchanges.backpack.rows import Row, load_json
+from exchanges.backpack.rows import Row, UnreadableAnswer, load_json, time_of
 from exchanges.stream import (
     BookChange,
     OrderEvent,
@@ -47,7 +47,7 @@ def event(message: bytes) -> StreamEvent | None:
     row = Row(load_json(message))
     if row.has("error"):
         error = row.row("error")
-        return StreamRefused(code=error.integer("code"), message=error.text_or_none("message") or "")
+        return StreamRefused(code=error.integer("code"), message=error.words("message"))
     stream = row.text_or_none("stream")
     if stream is None:
         return _ignored("a message without a stream")
@@ -66,10 +66,13 @@ def book_change(row: Row) -> BookChange:
         tuple(BookLevel(price=price, quantity=quantity) for price, quantity in row.levels(side))
         for side in ("b", "a")
     )
+    first, last = row.integer("U"), row.integer("u")
+    if first > last:
+        raise UnreadableAnswer(f"changes from number {first} to {last}")
     return BookChange(
         symbol=row.text("s"),
-        first_update_id=row.integer("U"),
-        last_update_id=row.integer("u"),
+        first_update_id=first,
+        last_update_id=last,
         bids=bids,
         asks=asks,
         at_ms=_at_ms(row),
@@ -91,7 +94,7 @@ def mark_price(row: Row) -> Pulse:
     ``{"e":"markPrice","E":1791043257142632,"T":1791043257142284,"s":"BTC_USDC_PERP","p":"84827.2",
     "i":"84856.2","f":"0.0000125","n":1791046800000}``
     """
-    return Pulse(symbol=row.text("s"), at_ms=_at_ms(row), mark_price=row.decimal_or_none("p"))
+    return Pulse(symbol=row.text("s"), at_ms=_at_ms(row), mark_price=row.price_or_none("p"))
 
 
 def order_update(row: Row) -> OrderUpdate | None:
@@ -109,15 +112,14 @@ def order_update(row: Row) -> OrderUpdate | None:
     if kind not in ORDER_EVENTS:
         return _ignored(f"order event {kind}")
     what = ORDER_EVENTS[kind]
-    executed = row.decimal_or_none("z") or Decimal(0)
-    quantity = row.decimal_or_none("q")
+    executed = row.amount_or_none("z") or Decimal(0)
     order = OpenOrder(
-        order_id=row.text("i"),
+        order_id=row.identifier("i"),
         client_order_id=row.integer_or_none("c"),
         symbol=row.text("s"),
         side=parse.side(row.text("S")),
-        price=row.decimal_or_none("p"),
-        quantity=executed if quantity is None else quantity,
+        price=row.price_or_none("p"),
+        quantity=parse.whole_quantity(row.amount_or_none("q"), executed),
         executed_quantity=executed,
         status=parse.status(row.text("X")),
         created_at_ms=_at_ms(row),
@@ -126,7 +128,7 @@ def order_update(row: Row) -> OrderUpdate | None:
         symbol=order.symbol,
         order=order,
         event=what,
-        reason=row.text_or_none("R") or "",
+        reason=row.words("R"),
         at_ms=order.created_at_ms,
         fill=_fill(row, order) if what is OrderEvent.FILLED else None,
     )
@@ -141,28 +143,28 @@ READERS: dict[str, Callable[[Row], StreamEvent | None]] = {
 
 
 def _fill(row: Row, order: OpenOrder) -> Fill | None:
-    trade_id = row.text_or_none("t")
-    if trade_id is None:
+    if not row.has("t"):
         # The history gives such a fill an id of its own. Told here under another one, it would count twice.
         return None
+    is_system = row.text_or_none("O") not in {None, "USER"}
     return Fill(
-        trade_id=trade_id,
+        trade_id=row.identifier("t"),
         order_id=order.order_id,
         client_order_id=order.client_order_id,
         symbol=order.symbol,
         side=order.side,
-        price=row.decimal("L"),
-        quantity=row.decimal("l"),
+        price=parse.fill_price(row, "L", is_system=is_system),
+        quantity=row.amount("l"),
         fee=row.decimal("n"),
         fee_asset=row.text("N"),
         is_maker=row.flag("m"),
         filled_at_ms=order.created_at_ms,
-        is_system=row.text_or_none("O") not in {None, "USER"},
+        is_system=is_system,
     )
 
 
 def _at_ms(row: Row) -> int:
-    return row.integer("T" if row.has("T") else "E") // 1000
+    return time_of(row.integer("T" if row.has("T") else "E") // 1000)
 
 
 def _kind(stream: str) -> str:

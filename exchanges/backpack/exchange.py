@@ -66,7 +66,10 @@ class BackpackExchange:
 
     def instrument(self, symbol: str) -> Instrument:
         """Return the rules of `symbol`; `Refused` when there is none, or it is neither spot nor perpetual."""
-        return answers.read(parse.instrument, self._public("/api/v1/market", {"symbol": symbol}))
+        found = answers.read(parse.instrument, self._public("/api/v1/market", {"symbol": symbol}))
+        if found.symbol != symbol:
+            raise Unavailable(f"the exchange answered for {found.symbol} when asked for {symbol}")
+        return found
 
     def order_book(self, symbol: str) -> OrderBook:
         """Return the best `DEPTH_LEVELS` levels of each side."""

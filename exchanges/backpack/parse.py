@@ -6,7 +6,7 @@ import logging
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from exchanges.backpack.rows import Row, UnreadableAnswer, excerpt, load_json, load_rows
+from exchanges.backpack.rows import Row, UnreadableAnswer, excerpt, load_json, load_rows, time_of
 from exchanges.errors import Refused
 from market.book import BookLevel, OrderBook
 from market.instrument import Instrument, MarketType
@@ -29,12 +29,14 @@ STATUSES = {
 MARKET_TYPES = {"SPOT": MarketType.SPOT, "PERP": MarketType.PERP, "IPERP": MarketType.PERP}
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+#: Of the exchange's clock in ms: 2001 to 2286. A time in another unit must not pass for one in ms.
+TIME_DIGITS = 13
 
 
 def server_time_ms(body: bytes) -> int:
     """Return the time from `/time`, whose whole body is ``1793500000123`` (ms)."""
     text = body.strip()
-    if not text.isdigit():
+    if not text.isdigit() or len(text) != TIME_DIGITS:
         raise UnreadableAnswer(f"no time: {excerpt(body)}")
     return int(text)
 
@@ -56,12 +58,12 @@ def instrument(body: bytes) -> Instrument:
         market_type=MARKET_TYPES[market_type],
         base_asset=row.text("baseSymbol"),
         quote_asset=row.text("quoteSymbol"),
-        tick_size=price.decimal("tickSize"),
-        step_size=quantity.decimal("stepSize"),
-        min_quantity=quantity.decimal("minQuantity"),
-        max_quantity=quantity.decimal_or_none("maxQuantity"),
-        min_price=price.decimal_or_none("minPrice"),
-        max_price=price.decimal_or_none("maxPrice"),
+        tick_size=price.above_zero("tickSize"),
+        step_size=quantity.above_zero("stepSize"),
+        min_quantity=quantity.amount("minQuantity"),
+        max_quantity=quantity.amount_or_none("maxQuantity"),
+        min_price=price.amount_or_none("minPrice"),
+        max_price=price.amount_or_none("maxPrice"),
     )
 
 
@@ -84,7 +86,7 @@ def order_book(symbol: str, body: bytes) -> OrderBook:
         symbol=symbol,
         bids=tuple(reversed(bids)),
         asks=tuple(asks),
-        updated_at_ms=row.integer("timestamp") // 1000,
+        updated_at_ms=time_of(row.integer("timestamp") // 1000),
     )
 
 
@@ -102,20 +104,33 @@ def order(row: Row) -> OpenOrder:
 
     A market order has no price, and by quote amount no quantity either: then the executed one stands in.
     """
-    executed = row.decimal_or_none("executedQuantity") or Decimal(0)
-    quantity = row.decimal_or_none("quantity")
+    executed = row.amount_or_none("executedQuantity") or Decimal(0)
+    quantity = whole_quantity(row.amount_or_none("quantity"), executed)
     created_at = row.text("createdAt")
     return OpenOrder(
-        order_id=row.text("id"),
+        order_id=row.identifier("id"),
         client_order_id=row.integer_or_none("clientId"),
         symbol=row.text("symbol"),
         side=side(row.text("side")),
-        price=row.decimal_or_none("price"),
-        quantity=executed if quantity is None else quantity,
+        price=row.price_or_none("price"),
+        quantity=quantity,
         executed_quantity=executed,
         status=status(row.text("status")),
-        created_at_ms=int(created_at) if created_at.isdecimal() else time_ms(created_at),
+        created_at_ms=time_of(row.integer("createdAt")) if created_at.isdecimal() else time_ms(created_at),
     )
+
+
+def whole_quantity(quantity: Decimal | None, executed: Decimal) -> Decimal:
+    """Return an order's quantity; what was executed stands in where there is none.
+
+    Raises:
+        UnreadableAnswer: more was executed than there was.
+    """
+    if quantity is None:
+        return executed
+    if executed > quantity:
+        raise UnreadableAnswer(f"{executed} executed of an order of {quantity}")
+    return quantity
 
 
 def orders(body: bytes) -> tuple[OpenOrder, ...]:
@@ -149,10 +164,9 @@ def executed_at_end(order_id: str, body: bytes) -> Decimal | None:
         row = Row(load_json(body))
         if row.text("id") != order_id or status(row.text("status")).is_open:
             return None
-        executed = row.decimal_or_none("executedQuantity")
+        return row.amount_or_none("executedQuantity")
     except UnreadableAnswer:
         return None
-    return executed if executed is not None and executed >= 0 else None
 
 
 def expired_by_post_only(row: Row) -> bool:
@@ -215,21 +229,30 @@ def fills(body: bytes) -> list[Fill]:
     return [
         Fill(
             # Fills that the system makes may have no trade id.
-            trade_id=row.text_or_none("tradeId") or f"{row.text('orderId')}@{row.text('timestamp')}",
-            order_id=row.text("orderId"),
+            trade_id=(
+                row.identifier("tradeId")
+                if row.has("tradeId")
+                else f"{row.identifier('orderId')}@{row.text('timestamp')}"
+            ),
+            order_id=row.identifier("orderId"),
             client_order_id=row.integer_or_none("clientId"),
             symbol=row.text("symbol"),
             side=side(row.text("side")),
-            price=row.decimal("price"),
-            quantity=row.decimal("quantity"),
+            price=fill_price(row, "price", is_system=row.has("systemOrderType")),
+            quantity=row.amount("quantity"),
             fee=row.decimal("fee"),
             fee_asset=row.text("feeSymbol"),
             is_maker=row.flag("isMaker"),
             filled_at_ms=time_ms(row.text("timestamp")),
-            is_system=row.text_or_none("systemOrderType") is not None,
+            is_system=row.has("systemOrderType"),
         )
         for row in load_rows(body)
     ]
+
+
+def fill_price(row: Row, name: str, *, is_system: bool) -> Decimal:
+    """Return the price of a fill; only what the exchange does of its own accord may have none."""
+    return row.amount(name) if is_system else row.above_zero(name)
 
 
 def funding_payments(body: bytes) -> list[FundingPayment]:
@@ -257,15 +280,15 @@ def time_ms(text: str) -> int:
         raise UnreadableAnswer(f"no time: {text!r}") from error
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return (moment - EPOCH) // timedelta(milliseconds=1)
+    return time_of((moment - EPOCH) // timedelta(milliseconds=1))
 
 
 def _position(row: Row) -> Position:
     return Position(
         symbol=row.text("symbol"),
         net_quantity=row.decimal("netQuantity"),
-        entry_price=row.decimal("entryPrice") if row.decimal("netQuantity") else None,
-        mark_price=row.decimal_or_none("markPrice"),
+        entry_price=row.amount("entryPrice") if row.decimal("netQuantity") else None,
+        mark_price=row.price_or_none("markPrice"),
         unrealized_pnl=row.decimal_or_none("pnlUnrealized") or Decimal(0),
     )
 

@@ -42,6 +42,8 @@ ERRORS: tuple[tuple[str, str, type[Refused]], ...] = (
     ("", r"client ?(order ?)?id.*(already|in use|exists|duplicate)", DuplicateClientOrderId),
     ("", r"duplicate.*client ?(order ?)?id", DuplicateClientOrderId),
 )
+#: The exchange counts by the minute.
+LONGEST_RETRY_AFTER_S = 60.0
 #: Codes that do not say whether something happened.
 DOUBTFUL_CODES = frozenset({"SERVER_ERROR", "TIMEOUT"})
 
@@ -66,7 +68,9 @@ def is_doubtful(body: bytes) -> bool:
 
 def rate_limited(retry_after: str | None) -> RateLimited:
     """Return the error for HTTP 429; `retry_after` is the header of that name, not seen so far."""
-    wait_s = float(retry_after) if retry_after and retry_after.isdecimal() else 1.0
+    is_told = retry_after is not None and retry_after.isascii() and retry_after.isdecimal()
+    # Not whatever comes: 400 digits are infinite.
+    wait_s = min(float(retry_after), LONGEST_RETRY_AFTER_S) if retry_after and is_told else 1.0
     return RateLimited("the exchange says: too many requests", retry_after_s=wait_s)
 
 
@@ -78,7 +82,7 @@ def batch_item_error(row: Row) -> ExchangeError | None:
     """
     if row.text("operation") == "Ok":
         return None
-    code, message = row.text_or_none("code") or "", row.text_or_none("message") or ""
+    code, message = row.words("code"), row.words("message")
     if code in DOUBTFUL_CODES:
         return OutcomeUnknown(f"the exchange says {code}: ask for the client order id")
     if code == "TOO_MANY_REQUESTS":
@@ -89,7 +93,7 @@ def batch_item_error(row: Row) -> ExchangeError | None:
 def _code_and_message(body: bytes) -> tuple[str, str]:
     try:
         row = Row(load_json(body))
-        return row.text_or_none("code") or "", row.text_or_none("message") or ""
+        return row.words("code"), row.words("message")
     except UnreadableAnswer:
         return "", excerpt(body)
 
