@@ -253,7 +253,10 @@ def kept_attempts(attempts: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
 
 def read_receipt(text: str) -> Receipt:
     """Return the receipt in `text`, also one that the version before receipts wrote. Raises `ValueError`."""
-    value = json.loads(text)
+    try:
+        value = json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply for a receipt") from None
     if isinstance(value, dict) and "version" not in value:
         return _from_first_layout(_FirstLayout.model_validate(value))
     return Receipt.model_validate(value)

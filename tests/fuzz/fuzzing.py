@@ -40,11 +40,14 @@ def fuzz(examples: int, *, divisor: int = 1) -> Callable[[F], F]:
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Raw:
     """JSON, or what passes for it, that is written down as it is."""
 
     text: str
+
+    def __repr__(self) -> str:
+        return f"Raw({self.text[:60]!r}, {len(self.text)} characters)"
 
 
 #: Numbers at which something may break: written as JSON numbers, and as texts.
@@ -88,7 +91,7 @@ NUMBERS = (
 )
 TEXTS = ("", " ", "\x00", "\ud800", "é", "a,b", "a:b", "{}", "../x", "%s", "true", "null", "Bid", "x" * 5000)
 NESTED: tuple[Any, ...] = (
-    Raw("[" * 100_000),
+    Raw("[" * 5_000),
     Raw("[" * 500 + "]" * 500),
     [],
     {},
@@ -188,7 +191,7 @@ OTHER_BODIES = (
     b"\xef\xbb\xbf{}",
     b'{"code":"SERVER_ERROR","message":"\xed\xa0\x80"}',
     b'{"id":"\xe9"}',
-    b"[" * 100_000,
+    b"[" * 5_000,
     b"\x00" * 20,
 )
 

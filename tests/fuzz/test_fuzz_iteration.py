@@ -33,7 +33,7 @@ from runner.config import InstanceConfig
 from runner.context import Context, open_context
 from runner.iteration import run_iteration
 from runner.loaded import LoadedInstance, from_config, parse_books
-from runner.outcome import Outcome
+from runner.receipt import Receipt
 from settings import Settings
 from state import keys
 from state.client_ids import decode
@@ -102,7 +102,7 @@ class Run:
         self.context.client.hset(keys.record(self.name), mapping={"due": now_ms, "woken": now_ms})
         run_iteration(self.context, self.name, epoch=1, tick=None, own_task_id="task")
 
-    def stop(self) -> Outcome:
+    def stop(self) -> Receipt:
         """Stop it and clean up, as often as it takes."""
         self.context.instances.request_stop(self.name, by="test", reason="tested", policy=StopPolicy())
         for _ in range(4):

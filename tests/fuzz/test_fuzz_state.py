@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from runner.books import Books
 from runner.loaded import parse_books
-from runner.outcome import Outcome, Result
+from runner.receipt import Asked, Receipt, Result, read_receipt
 from state import keys
 from state.bookings import BookingQueue
 from state.client_ids import ClientOrderId, client_order_ids, decode, intent_field, owns
@@ -44,21 +44,26 @@ def some_books() -> Books:
 
 BOOKS = json.loads(some_books().model_dump_json())
 POLICY = json.loads(StopPolicy().to_json())
-OUTCOME = json.loads(
-    Outcome(
-        result=Result.CLEAN,
-        instance_id=INSTANCE_ID,
-        epoch=1,
-        attempt=1,
-        by="x",
-        reason="",
-        steps=(),
-        cancelled_order_ids=(),
-        last_lists=(),
-        orders_left=(),
-        fence_ms=0,
-        had_unresolved=False,
-    ).model_dump_json()
+RECEIPT = Receipt(
+    result=Result.CLEAN,
+    instance_id=INSTANCE_ID,
+    epoch=1,
+    account="acc",
+    symbol=SYMBOL,
+    slot=SLOT,
+    config_version="v",
+    started_at_ms=1,
+    updated_at_ms=1,
+    asked=(Asked(by="x", reason="y", at_ms=1, policy=StopPolicy()),),
+    policy=StopPolicy(),
+    in_flight=None,
+    attempts=(),
+    attempt_count=1,
+    cancelled_order_ids=("1",),
+    last_lists=(),
+    orders_left=(),
+    fence_ms=0,
+    had_unresolved=False,
 )
 
 
@@ -109,6 +114,16 @@ def test_books_are_read_or_an_error_of_ours(document: Any) -> None:
         assert order.quantity.is_finite()
         assert order.executed.is_finite()
     assert Books.model_validate_json(books.model_dump_json()) == books
+
+
+@fuzz(60)
+@given(text=spoiled(json.loads(RECEIPT.model_dump_json())).map(lambda body: body.decode("utf-8", "replace")))
+def test_a_receipt_is_read_or_refused(text: str) -> None:
+    try:
+        receipt = read_receipt(text)
+    except ValueError:
+        return
+    assert read_receipt(receipt.model_dump_json()) == receipt
 
 
 @fuzz(60)
