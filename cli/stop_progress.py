@@ -33,6 +33,7 @@ STEPS = {
     "fence_passed": "fence passed",
     "orders_cancelled": "orders cancelled",
     "held_up": "held up",
+    "handed_over": "handed over",
     "unwound": "unwound",
     "position": "position closed",
     "verified": "verified",

@@ -14,6 +14,7 @@ from exchanges.registry import Venue
 from runner.access import require_account
 from runner.closing import ClosingOrders
 from runner.context import Context
+from runner.ending import CutShort, IsEnding, never
 from runner.evidence import Evidence
 from runner.flatten import Flattener
 from runner.loaded import LoadedInstance, StateUnreadable, load_running
@@ -35,6 +36,8 @@ LONGEST_RETRY_MS = 5_000
 ATTEMPTS_UNTIL_FAILED = 3
 #: An attempt that ends not clean this long after the stop was asked for makes it failed, whichever it is.
 FAILED_AFTER_MS = 15_000
+#: Time that a cleanup in good order has to get done once its worker shuts down; most take a tenth of it.
+ENDING_GRACE_S = 1.0
 
 Interrupt = Callable[[str], None]
 
@@ -50,11 +53,13 @@ def run_cleanup(
     epoch: int,
     by: str,
     interrupt: Interrupt | None = None,
+    is_ending: IsEnding = never,
 ) -> Receipt | None:
     """Clean up run `epoch` and record its receipt; None when it is not ours to do (any more).
 
     `interrupt` cuts short a running iteration, given its task id. An outcome that is not clean has
-    been scheduled for another attempt when this returns.
+    been scheduled for another attempt when this returns. Once `is_ending` it has a second to get done;
+    then another worker takes over at once.
     """
     lease = context.cleanup_leases.claim(instance_id, epoch=epoch, by=by)
     if isinstance(lease, Refusal):
@@ -62,9 +67,12 @@ def run_cleanup(
             "cleanup not claimed", instance=instance_id, epoch=epoch, why=lease.reason, detail=lease.detail
         )
         return None
-    cleanup = Cleanup(context, lease, by=by, interrupt=interrupt)
+    cleanup = Cleanup(context, lease, by=by, interrupt=interrupt, is_ending=is_ending)
     try:
         return cleanup.run()
+    except CutShort:
+        cleanup.hand_over()
+        return None
     except LeaseLost as lost:
         log.warning("cleanup lease lost", instance=instance_id, epoch=epoch, why=str(lost))
         return None
@@ -74,11 +82,20 @@ class Cleanup:
     """One attempt to make an instance clean, under one cleanup lease."""
 
     def __init__(
-        self, context: Context, lease: CleanupLease, *, by: str, interrupt: Interrupt | None
+        self,
+        context: Context,
+        lease: CleanupLease,
+        *,
+        by: str,
+        interrupt: Interrupt | None,
+        is_ending: IsEnding,
     ) -> None:
         self._context = context
         self._lease = lease
         self._interrupt = interrupt
+        self._is_ending = is_ending
+        #: When it was first seen that the worker shuts down; None: it does not.
+        self._ending_since_s: float | None = None
         self._deadline_s = time.monotonic() + context.settings.cleanup_soft_limit_s * 0.8
         self._evidence = Evidence(lease, by=by, tell=self._tell)
         self._problem = ""
@@ -86,13 +103,13 @@ class Cleanup:
         self._books: LastBooks | None = None
 
     def run(self) -> Receipt:
-        """Clean up, record the receipt, and return it. Raises `LeaseLost`."""
+        """Clean up, record the receipt, and return it. Raises `LeaseLost` or `CutShort`."""
         result, problem, instance = Result.UNVERIFIED, "", None
         try:
             instance = load_running(self._context, self._lease.instance_id, self._lease.config_version)
             result = self._clean(instance)
             problem = self._problem
-        except LeaseLost:
+        except (LeaseLost, CutShort):
             raise
         except OutOfTime:
             result, problem = self._evidence.what_is_left(), "out of time; another attempt follows"
@@ -235,12 +252,34 @@ class Cleanup:
         self._step("fence_passed")
 
     def renew(self, *, settled: bool = False) -> InFlight:
-        """Prolong the lease and learn what is in flight. Raises `LeaseLost` or `OutOfTime`."""
+        """Prolong the lease and learn what is in flight. Raises `LeaseLost`, `OutOfTime` or `CutShort`."""
+        self._end_if_asked()
         if time.monotonic() > self._deadline_s:
             raise OutOfTime
         in_flight = self._context.cleanup_leases.renew(self._lease, settled=settled)
         self._evidence.flight_ended(in_flight)
         return in_flight
+
+    def _end_if_asked(self) -> None:
+        now_s = time.monotonic()
+        if self._ending_since_s is None and self._is_ending():
+            self._ending_since_s = now_s
+        if self._ending_since_s is None:
+            return
+        # What is held up takes longer than anybody waits for a worker's end.
+        if self._evidence.is_held_up or now_s >= self._ending_since_s + ENDING_GRACE_S:
+            raise CutShort
+
+    def hand_over(self) -> None:
+        """Let another worker take over at once, as it would later if this one had died."""
+        self._step("handed_over", "its worker shuts down")
+        receipt = self._evidence.receipt(
+            self._evidence.what_is_left(), "its worker shut down; another takes over at once"
+        )
+        released = self._context.cleanup_leases.release(
+            self._lease, receipt_json=receipt.model_dump_json()
+        )
+        log.info("cleanup handed over", instance=self._lease.instance_id, in_time=released)
 
     def pause(self, seconds: float) -> None:
         """Wait a moment that is known to be shorter than the lease."""

@@ -78,6 +78,11 @@ class Evidence:
             self._steps.append(noted)
         self._tell(noted)
 
+    @property
+    def is_held_up(self) -> bool:
+        """Tell whether anything has held this attempt up."""
+        return self._trouble != ""
+
     def is_news(self, trouble: str) -> bool:
         """Tell whether this is another trouble than the last one, and remember it."""
         is_news, self._trouble = trouble != self._trouble, trouble

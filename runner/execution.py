@@ -130,11 +130,12 @@ class Executor:
             if isinstance(result.error, OutcomeUnknown):
                 unanswered.append(order)
                 continue
-            del self.report.unresolved[order.client_order_id]
             if result.error is not None:
                 self._note_refusal(order, result.error)
             elif result.order is not None:
                 self.report.accepted.append(result.order)
+            # Last: an interruption in between leaves it noted twice, never not at all.
+            del self.report.unresolved[order.client_order_id]
         # Afterwards: it asks the exchange, and an interruption there must not lose the answers that came.
         for order in unanswered:
             self._resolve(order, authorization)
@@ -155,8 +156,8 @@ class Executor:
             why = "not on the book yet" if found is None else "another order has its id"
             log.warning("placement unresolved", client_order_id=order.client_order_id, error=why)
             return
-        del self.report.unresolved[order.client_order_id]
         self.report.accepted.append(found)
+        del self.report.unresolved[order.client_order_id]
 
     def _note_refusal(self, order: NewOrder, error: ExchangeError) -> None:
         self.report.refused.append(f"{order.side} {order.quantity} @ {order.price}: {error}")

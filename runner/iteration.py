@@ -17,6 +17,7 @@ from runner.bookings import Teller
 from runner.books import Books
 from runner.context import Context
 from runner.daily import advance_daily
+from runner.ending import CutShort, IsEnding, never
 from runner.execution import ExecutionReport, Executor
 from runner.gathering import Gathered, gather
 from runner.known_orders import own_order
@@ -50,6 +51,9 @@ class _Work:
     error: str = ""
     stop_reason: str = ""
     unwind: bool = False
+    is_ending: IsEnding = never
+    #: True: its worker shuts down, and what is left to do is for another.
+    is_cut_short: bool = False
     #: Where the order book came from.
     source: Source = Source.NONE
 
@@ -75,18 +79,28 @@ class _Work:
 
 
 def run_iteration(
-    context: Context, instance_id: str, *, epoch: int, tick: int | None, own_task_id: str
+    context: Context,
+    instance_id: str,
+    *,
+    epoch: int,
+    tick: int | None,
+    own_task_id: str,
+    is_ending: IsEnding = never,
 ) -> tuple[Iteration, ...]:
     """Run one iteration if it may run, and return the messages to publish afterwards.
 
-    A message that is late, doubled or of an old run claims nothing and changes nothing.
+    A message that is late, doubled or of an old run claims nothing and changes nothing. Once `is_ending`
+    nothing is begun or authorised any more: the request that is open gets its answer, what is known is
+    committed, and another iteration follows at once.
     """
+    if is_ending():
+        return (Iteration(instance_id=instance_id, epoch=epoch, tick=tick, task_id=own_task_id),)
     asked_at_s = time.monotonic()
     lease = context.leases.claim(instance_id, epoch=epoch, tick=tick, task_id=own_task_id)
     if isinstance(lease, Refusal):
         return _refused(context, instance_id, epoch, tick, lease)
     reading = StoreClockReading(store_ms=lease.claimed_at_ms, monotonic_s=asked_at_s)
-    work = _Work()
+    work = _Work(is_ending=is_ending)
     try:
         work.instance = load_running(context, lease.instance_id, lease.config_version)
         _work(context, lease, work.instance, reading, work)
@@ -94,6 +108,8 @@ def run_iteration(
         log.info(
             "iteration ended by the gate", instance=instance_id, epoch=epoch, seq=lease.seq, why=str(ended)
         )
+    except CutShort:
+        work.is_cut_short = True
     except Exception as error:
         work.error = f"{type(error).__name__}: {error}"
         log.error(
@@ -127,7 +143,7 @@ def _work(
     )
     # Also kept when gathering fails half-way: what was learned by then is true.
     work.standing = standing
-    executor = _executor(context, lease, instance, venue, reading, work.report)
+    executor = _executor(context, lease, instance, venue, reading, work)
     try:
         gathered = gather(
             context, instance, venue, standing, with_balances=instance.limits.min_balance is not None
@@ -139,6 +155,8 @@ def _work(
         if not isinstance(error, NoMarketData):
             raise  # counted as ever: keys that are refused must lead to a stop, not to silence
         return
+    if work.is_ending():
+        raise CutShort
     work.source = gathered.source
     work.daily_json, work.stop_reason = advance_daily(lease, instance.limits, gathered.snapshot)
     if work.stop_reason:
@@ -202,9 +220,11 @@ def _executor(
     instance: LoadedInstance,
     venue: Venue,
     reading: StoreClockReading,
-    report: ExecutionReport,
+    work: _Work,
 ) -> Executor:
     def authorize(orders: Sequence[tuple[int, Role]]) -> Granted:
+        if work.is_ending():
+            raise CutShort
         return context.leases.authorize(lease, window_ms=instance.window_ms, orders=orders)
 
     return Executor(
@@ -213,7 +233,7 @@ def _executor(
         window_ms=instance.window_ms,
         authorize=authorize,
         signing_time_ms=lambda authorised_at_ms: venue.clock.signing_time_ms(authorised_at_ms, reading),
-        report=report,
+        report=work.report,
     )
 
 
@@ -221,6 +241,9 @@ def _end(context: Context, lease: Lease, work: _Work) -> tuple[Iteration, ...]:
     report, books, standing = work.report, work.close_books(lease), work.standing
     if work.error and lease.errors + 1 >= _most_errors(context, work.instance):
         work.stop_reason = f"{lease.errors + 1} iterations failed in a row, the last with {work.error}"
+    if work.is_cut_short:
+        # While the lease is held: the commit answers with a wake-up to publish.
+        context.own_fills.wake(lease.instance_id)
     try:
         committed = context.leases.commit(
             lease,
@@ -254,6 +277,7 @@ def _end(context: Context, lease: Lease, work: _Work) -> tuple[Iteration, ...]:
         unresolved=len(report.unresolved),
         book=str(work.source),
         failed=bool(work.error),
+        cut_short=work.is_cut_short,
     )
     return _next(context, lease, committed) if committed.running else ()
 

@@ -231,6 +231,18 @@ class CleanupLeases:
             arguments,
         )
 
+    def release(self, lease: CleanupLease, *, receipt_json: str) -> bool:
+        """Give the lease back unfinished, for a sweep to publish the cleanup at once; tell if it was ours.
+
+        `receipt_json` has what the attempt saw and did; it does not count as one that failed.
+        """
+        reply = self._scripts.call(
+            "release_cleanup",
+            [keys.record(lease.instance_id), keys.DUE, keys.WAKE],
+            [lease.instance_id, lease.token, receipt_json],
+        )
+        return reply[0] == "released"
+
     def complete_books(
         self,
         lease: CleanupLease,

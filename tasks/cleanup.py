@@ -6,16 +6,19 @@ from celery import Task
 
 from runner.cleanup import run_cleanup
 from tasks.celery import app, context
+from tasks.ending import ending_safely
 from tasks.publishing import CeleryPublisher
 
 
 @app.task(name="tasks.cleanup", bind=True)
 def cleanup(self: Task, instance_id: str, epoch: int) -> None:
     """Clean up a stopped run; an attempt that is not clean is repeated by the sweep."""
-    run_cleanup(
-        context(),
-        instance_id,
-        epoch=epoch,
-        by=f"worker {self.request.hostname}",
-        interrupt=CeleryPublisher(app).interrupt,
-    )
+    with ending_safely() as is_ending:
+        run_cleanup(
+            context(),
+            instance_id,
+            epoch=epoch,
+            by=f"worker {self.request.hostname}",
+            interrupt=CeleryPublisher(app).interrupt,
+            is_ending=is_ending,
+        )

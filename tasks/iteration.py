@@ -7,6 +7,7 @@ from celery import Task
 
 from runner.iteration import run_iteration
 from tasks.celery import app, context
+from tasks.ending import ending_safely
 from tasks.publishing import BROKER_ERRORS, CeleryPublisher
 
 log = structlog.get_logger(__name__)
@@ -16,10 +17,16 @@ log = structlog.get_logger(__name__)
 def iterate(self: Task, instance_id: str, epoch: int, tick: int | None) -> None:
     """Run one iteration and publish what follows it."""
     publisher = CeleryPublisher(app)
-    for message in run_iteration(
-        context(), instance_id, epoch=epoch, tick=tick, own_task_id=str(self.request.id)
-    ):
-        try:
-            publisher.publish_iteration(message)
-        except BROKER_ERRORS as error:
-            log.warning("publishing failed, the sweep repeats it", instance=instance_id, error=str(error))
+    with ending_safely() as is_ending:
+        for message in run_iteration(
+            context(),
+            instance_id,
+            epoch=epoch,
+            tick=tick,
+            own_task_id=str(self.request.id),
+            is_ending=is_ending,
+        ):
+            try:
+                publisher.publish_iteration(message)
+            except BROKER_ERRORS as error:
+                log.warning("publishing failed, the sweep repeats it", instance=instance_id, error=str(error))

@@ -5,7 +5,14 @@ from __future__ import annotations
 import gc
 from typing import Any
 
-from celery.signals import setup_logging, task_postrun, task_prerun, worker_ready, worker_shutdown
+from celery.signals import (
+    setup_logging,
+    task_postrun,
+    task_prerun,
+    worker_ready,
+    worker_shutdown,
+    worker_shutting_down,
+)
 
 from logs import configure
 from settings import load
@@ -31,6 +38,13 @@ def _worker_ready(sender: Any, **_: Any) -> None:
     sweeper = Sweeper(sender.hostname, tuple(str(name) for name in sender.app.amqp.queues.consume_from))
     sweeper.start()
     _sweepers.append(sweeper)
+
+
+@worker_shutting_down.connect
+def _worker_shutting_down(**_: Any) -> None:
+    # Inside a signal handler, so it only asks: from now on the others sweep, and this worker serves no queue.
+    for sweeper in _sweepers:
+        sweeper.end()
 
 
 @worker_shutdown.connect

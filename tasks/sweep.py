@@ -36,9 +36,13 @@ class Sweeper:
         """Begin sweeping."""
         self._thread.start()
 
+    def end(self) -> None:
+        """Let the thread end and take the worker off the list, without waiting for it."""
+        self._ended.set()
+
     def stop(self) -> None:
         """End the thread and take the worker off the list."""
-        self._ended.set()
+        self.end()
         self._thread.join(timeout=2)
 
     def _run(self) -> None:

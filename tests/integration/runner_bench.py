@@ -12,6 +12,7 @@ from market.orders import OpenOrder, Role
 from runner import loaded
 from runner.cleanup import Interrupt, run_cleanup
 from runner.context import Context, open_context
+from runner.ending import IsEnding, never
 from runner.iteration import run_iteration
 from runner.loaded import LoadedInstance
 from runner.publisher import Iteration
@@ -41,6 +42,8 @@ class RunnerBench:
         self.client: redis.Redis = context.client
         self.clients.append(context.client)
         monkeypatch.setitem(loaded._known, INSTANCE_ID, (VERSION, instance))
+        #: Whether the worker shuts down.
+        self.is_ending: IsEnding = never
         self.start()
 
     def start(self) -> None:
@@ -80,7 +83,14 @@ class RunnerBench:
 
     def deliver(self, tick: int | None, *, epoch: int = 1) -> tuple[Iteration, ...]:
         """Deliver one message as it comes."""
-        return run_iteration(self.context, INSTANCE_ID, epoch=epoch, tick=tick, own_task_id="task")
+        return run_iteration(
+            self.context,
+            INSTANCE_ID,
+            epoch=epoch,
+            tick=tick,
+            own_task_id="task",
+            is_ending=self.is_ending,
+        )
 
     def claim(self) -> Lease:
         """Put an iteration of somebody else in flight."""
@@ -132,7 +142,9 @@ class RunnerBench:
 
     def clean_up(self, interrupt: Interrupt | None = None) -> Receipt | None:
         """Run one attempt."""
-        return run_cleanup(self.context, INSTANCE_ID, epoch=1, by="test", interrupt=interrupt)
+        return run_cleanup(
+            self.context, INSTANCE_ID, epoch=1, by="test", interrupt=interrupt, is_ending=self.is_ending
+        )
 
     def stop_and_clean_up(self, policy: StopPolicy | None = None) -> Receipt:
         """Close the gate, run one attempt, and return its outcome."""

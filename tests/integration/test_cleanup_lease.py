@@ -7,6 +7,7 @@ import json
 import pytest
 
 from state import keys
+from state.due import CleanUp
 from state.instances import Phase, StopPolicy
 from state.leases import AuthorizationRefused, LeaseLost, Refusal
 from tests.integration.state_bench import (
@@ -244,3 +245,38 @@ def test_a_permission_that_was_left_over_closes_nothing_of_a_running_instance(be
     bench.client.hset(keys.record(NAME), "phase", "running")
     with pytest.raises(AuthorizationRefused, match="phase"):
         bench.close(lease)
+
+
+def test_a_cleanup_that_is_given_back_is_published_at_once_and_does_not_count(bench: StateBench) -> None:
+    bench.stop()
+    bench.sweep()
+    first = bench.claim_cleanup()
+    assert bench.cleanup_leases.release(first, receipt_json="{}")
+    work = bench.sweep()
+    assert isinstance(work, CleanUp)
+    second = bench.claim_cleanup()
+    assert (second.attempt, second.policy) == (1, first.policy)
+    # What comes late from the one that gave up changes nothing.
+    assert not bench.cleanup_leases.release(first, receipt_json="{}")
+    with pytest.raises(LeaseLost):
+        bench.cleanup_leases.renew(first)
+    bench.cleanup_leases.renew(second)
+
+
+def test_a_cleanup_that_is_given_back_leaves_the_fence_of_what_it_sent(bench: StateBench) -> None:
+    bench.stop()
+    first = bench.claim_cleanup()
+    bench.close(first)
+    fence_ms = START_MS + WINDOW_MS + MARGIN_MS
+    bench.cleanup_leases.release(first, receipt_json="{}")
+    second = bench.claim_cleanup()
+    # Nobody is left who could say that its request was answered.
+    assert bench.cleanup_leases.renew(second, settled=True).fence_ms == fence_ms
+
+
+def test_a_cleanup_lease_that_is_over_cannot_be_given_back(bench: StateBench) -> None:
+    bench.stop()
+    first = bench.claim_cleanup()
+    bench.clock.advance(CLEANUP_LEASE_MS)
+    assert not bench.cleanup_leases.release(first, receipt_json="{}")
+    assert bench.claim_cleanup().attempt == 2

@@ -1,0 +1,202 @@
+"""A worker is asked to end while it iterates: the iteration ends where it is safe, others go on at once."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from tests.acceptance.simulated_exchange import FILLS, PLACE_BATCH, fault
+from tests.acceptance.workers import WAYS, Worker, second_worker, who_iterates
+from tests.acceptance.world import World, assert_one_chain, eventually, holds_for, tell
+
+pytestmark = pytest.mark.acceptance
+
+#: How long a request stays open: time enough to find out who has sent it.
+OPEN_MS = 2_500
+#: Much longer than a test waits: what follows sooner follows because somebody was told.
+LONG_INTERVAL = "60"
+#: A sweep publishes what is a second overdue; handed over, nothing is as late as that.
+PROMPT_MS = 700
+
+
+@pytest.fixture
+def workers(world: World) -> Iterator[tuple[Worker, Worker]]:
+    """Two workers for iterations."""
+    with second_worker(world, "iterate") as other:
+        first = Worker(world, world.stack.processes["iterate"])
+        first.wait_ready()
+        yield first, other
+
+
+def trace_of(world: World, instance_id: str, event: str) -> list[dict[str, str]]:
+    """Return the claims or commits of an instance."""
+    return [dict(entry) for entry in world.context.events.trace(instance_id) if entry["event"] == event]
+
+
+def claims_ms(world: World, instance_id: str) -> list[int]:
+    """Return when the iterations of an instance began, ms."""
+    return [int(entry["at_ms"]) for entry in trace_of(world, instance_id, "claimed")]
+
+
+def wait_for_claims(world: World, instance_id: str, count: int) -> list[int]:
+    """Return when the iterations of an instance began, once there are `count`."""
+
+    def enough() -> list[int] | None:
+        found = claims_ms(world, instance_id)
+        return found if len(found) >= count else None
+
+    return eventually(enough, what=f"iteration {count} of {instance_id}")
+
+
+def wait_for_commit(world: World, instance_id: str) -> dict[str, str]:
+    """Return the first commit of an instance."""
+    return eventually(lambda: trace_of(world, instance_id, "committed"), what="the first commit")[0]
+
+
+def begin_placing(
+    world: World, name: str, workers: tuple[Worker, Worker], interval: str, window_ms: int = 10_000
+) -> tuple[Worker, str]:
+    """Start an instance and return who runs its first iteration, whose placement is open for a while."""
+    world.configure(name, exchange={"default_window": window_ms}, interval=interval)
+    world.exchange.set_faults(fault(PLACE_BATCH, "latency", latency_ms=OPEN_MS))
+    world.start(name)
+    world.wait_for_request(PLACE_BATCH)
+    return who_iterates(world, name, workers)
+
+
+def end(world: World, worker: Worker, task_id: str, way: str) -> None:
+    """End in one of the ways; requests that are not open yet are answered as usual."""
+    WAYS[way][0](worker, task_id)
+    world.exchange.clear_faults()
+
+
+def wait_until_over(worker: Worker, way: str) -> None:
+    """Check that a worker that has to end does, in time, and that no work of a child got lost."""
+    if WAYS[way][1]:
+        tell(f"{way}: {worker.hostname} was gone {worker.wait_ended():.1f} s later")
+    assert "WorkerLostError" not in worker.log
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_placement_that_is_open_gets_its_answer_and_is_in_the_books(
+    world: World, workers: tuple[Worker, Worker], way: str
+) -> None:
+    name = f"open_{list(WAYS).index(way)}"
+    worker, task_id = begin_placing(world, name, workers, "4")
+    asked_at_ms = world.context.instances.now_ms()
+    end(world, worker, task_id, way)
+    slot = world.slot(name)
+    assert world.exchange.accepted(slot) == [], "too late: the placement was answered already"
+    committed = wait_for_commit(world, name)
+    assert (committed["resolved"], committed["failed"]) == ("1", "0")
+    assert int(committed["at_ms"]) - asked_at_ms <= OPEN_MS + 500
+    # The journal is the witness: what was accepted is what the books have.
+    accepted = {entry.order_id for entry in world.exchange.accepted(slot)}
+    books = json.loads(world.context.instances.run_data(name, slot).books_json)
+    assert accepted
+    assert set(books["orders"]) == accepted
+    first_ms, second_ms, *_ = wait_for_claims(world, name, 2)
+    late_ms = second_ms - first_ms - 4_000
+    tell(f"{way}: the next iteration was {late_ms} ms late")
+    assert late_ms < PROMPT_MS, "the next iteration waited for a sweep"
+    wait_until_over(worker, way)
+    assert world.stop(name).is_clean
+    assert_one_chain(world.context.events.trace(name), lease_ms=world.context.settings.lease_ms)
+    assert world.exchange.open_order_ids(slot=slot) == set()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_an_iteration_that_has_sent_nothing_yet_sends_nothing_and_another_follows_at_once(
+    world: World, workers: tuple[Worker, Worker], way: str
+) -> None:
+    name = f"early_{list(WAYS).index(way)}"
+    world.configure(name, interval=LONG_INTERVAL)
+    world.exchange.set_faults(fault(FILLS, "latency", latency_ms=OPEN_MS))
+    world.start(name)
+    wait_for_claims(world, name, 1)
+    worker, task_id = who_iterates(world, name, workers)
+    end(world, worker, task_id, way)
+    assert trace_of(world, name, "committed") == [], "too late: the iteration has ended already"
+    committed_ms = int(wait_for_commit(world, name)["at_ms"])
+    _, second_ms, *_ = wait_for_claims(world, name, 2)
+    tell(f"{way}: another iteration began {second_ms - committed_ms} ms after the one that was cut short")
+    assert second_ms - committed_ms < PROMPT_MS
+    world.wait_for_orders(name)
+    placed = world.exchange.accepted(world.slot(name))
+    assert min(entry.at_ms for entry in placed) >= second_ms, "placed by an iteration that was to end"
+    wait_until_over(worker, way)
+    assert world.stop(name).is_clean
+
+
+def test_what_waits_in_a_worker_that_ends_is_on_time_elsewhere_while_its_last_task_still_runs(
+    world: World, workers: tuple[Worker, Worker]
+) -> None:
+    waiting = [world.configure(f"waits_{number}", interval="2", max_orders=1) for number in range(10)]
+    for name in waiting:
+        world.start(name)
+        world.wait_for_orders(name, 2)
+    worker, task_id = begin_placing(world, "slow_01", workers, LONG_INTERVAL)
+    asked_at_ms = world.context.instances.now_ms()
+    end(world, worker, task_id, "SIGTERM to the main process")
+    wait_for_commit(world, "slow_01")
+    ended_at_ms = world.context.instances.now_ms()
+    worker.wait_ended()
+    late_ms = []
+    for name in waiting:
+        known = len([at_ms for at_ms in claims_ms(world, name) if at_ms <= ended_at_ms])
+        began_ms = wait_for_claims(world, name, known + 2)
+        gaps = [after - before for before, after in itertools.pairwise(began_ms) if after > asked_at_ms]
+        late_ms.append(max(gaps) - 2_000)
+    tell(
+        f"a shutdown of {ended_at_ms - asked_at_ms} ms: those that waited were {max(late_ms)} ms late at most"
+    )
+    assert max(late_ms) < PROMPT_MS, "somebody waited for a sweep"
+    for name in (*waiting, "slow_01"):
+        assert world.stop(name).is_clean
+
+
+def test_an_idle_child_that_is_asked_to_end_ends(workers: tuple[Worker, Worker]) -> None:
+    _, worker = workers
+    idle = set(worker.children())
+    assert len(idle) == 2
+    for child in idle:
+        os.kill(child, signal.SIGTERM)
+    eventually(lambda: len(set(worker.children()) - idle) == 2, what="children in their places")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_asking_twice_shortens_nothing(
+    world: World, workers: tuple[Worker, Worker], number: signal.Signals
+) -> None:
+    name = f"twice_{number.name.lower()}"
+    worker, _ = begin_placing(world, name, workers, "4")
+    world.exchange.clear_faults()
+    for _ in range(2):
+        worker.signal_group(number)
+        # Until the first has been heeded.
+        holds_for(lambda: trace_of(world, name, "committed") == [], 0.4, what="the open placement")
+    committed = wait_for_commit(world, name)
+    assert (committed["resolved"], committed["failed"]) == ("1", "0")
+    tell(f"{number.name} twice: gone {worker.wait_ended():.1f} s later")
+    assert "WorkerLostError" not in worker.log
+    assert world.stop(name).is_clean
+
+
+def test_the_orders_of_a_placement_that_a_cold_shutdown_cut_are_found(
+    world: World, workers: tuple[Worker, Worker]
+) -> None:
+    worker, _ = begin_placing(world, "cold_01", workers, "1", window_ms=3_000)
+    slot = world.slot("cold_01")
+    worker.signal_group(signal.SIGQUIT)
+    world.exchange.clear_faults()
+    tell(f"SIGQUIT: gone {worker.wait_ended():.1f} s later")
+    wait_for_claims(world, "cold_01", 4)
+    assert len(world.exchange.accepted(slot)) == 6, "nobody was to send them again"
+    assert world.stop("cold_01").is_clean
+    assert world.exchange.open_order_ids(slot=slot) == set()
+    assert_one_chain(world.context.events.trace("cold_01"), lease_ms=world.context.settings.lease_ms)

@@ -1,0 +1,141 @@
+"""Workers beside those of the stack, and the signals that end them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from celery import Celery
+
+from cli.stack.processes import ManagedProcess
+from state import keys
+from tests.acceptance.world import World, eventually
+
+#: Within this a worker that was asked to end has to be gone: what supervisors are told to wait.
+LONGEST_SHUTDOWN_S = 15.0
+
+
+class Worker:
+    """One worker process with its children, and what it has logged since a moment."""
+
+    def __init__(self, world: World, process: ManagedProcess) -> None:
+        self.world = world
+        self.process = process
+        self.pid = process.pid
+        self._logged = 0
+        self.note_log()
+
+    @property
+    def hostname(self) -> str:
+        """Return what Celery calls it."""
+        words = self.process.spec.command
+        name = words[words.index("-n") + 1]
+        return name.replace("%h", os.uname().nodename)
+
+    def note_log(self) -> None:
+        """Forget what it has logged so far."""
+        self._logged = self.process.log_file.stat().st_size if self.process.log_file.exists() else 0
+
+    @property
+    def log(self) -> str:
+        """Return what it has logged since."""
+        with self.process.log_file.open("rb") as file:
+            file.seek(self._logged)
+            return file.read().decode(errors="replace")
+
+    def children(self) -> list[int]:
+        """Return its pool's processes."""
+        with open(f"/proc/{self.process.pid}/task/{self.process.pid}/children") as file:
+            return [int(pid) for pid in file.read().split()]
+
+    def signal_group(self, number: int) -> None:
+        """Send a signal to the main process and its children, as a terminal does."""
+        assert self.pid is not None
+        os.killpg(self.pid, number)
+
+    @property
+    def has_ended(self) -> bool:
+        """Tell whether it is gone; a supervisor may have started another in its place."""
+        return self.process.pid != self.pid or not self.process.is_alive
+
+    def wait_ended(self) -> float:
+        """Return how long it takes from now until it is gone, s. Fails where a supervisor would kill it."""
+        began_s = time.monotonic()
+        eventually(lambda: self.has_ended, LONGEST_SHUTDOWN_S, what=f"the end of {self.hostname}")
+        return time.monotonic() - began_s
+
+    def wait_ready(self) -> None:
+        """Return once it is on the list of living workers."""
+
+        def is_listed() -> bool:
+            context = self.world.context
+            workers = context.events.workers(now_ms=context.instances.now_ms(), within_ms=2_500)
+            return self.hostname in {worker.name for worker in workers}
+
+        eventually(is_listed, what=f"{self.hostname} on the list of workers")
+
+
+@contextmanager
+def second_worker(world: World, queue: str) -> Iterator[Worker]:
+    """Run another worker of a queue, which ends with the block."""
+    spec = world.stack.processes[queue].spec
+    name = f"{queue}2"
+    command = tuple(word.replace(f"{queue}@", f"{name}@") for word in spec.command)
+    process = ManagedProcess(replace(spec, name=name, command=command), world.stack.log_dir)
+    process.start()
+    worker = Worker(world, process)
+    try:
+        worker.wait_ready()
+        yield worker
+    finally:
+        process.stop()
+
+
+def who_iterates(world: World, instance_id: str, workers: tuple[Worker, ...]) -> tuple[Worker, str]:
+    """Return the worker that runs an iteration of the instance now, and the task's id."""
+    with Celery(broker=world.stack.broker_url) as app:
+
+        def found() -> tuple[Worker, str] | None:
+            wanted = world.context.client.hget(keys.record(instance_id), "running_task_id")
+            active = app.control.inspect(timeout=0.3).active() or {}
+            for worker in workers:
+                if any(task["id"] == wanted for task in active.get(worker.hostname, ())):
+                    worker.note_log()
+                    return worker, str(wanted)
+            return None
+
+        return eventually(found, what=f"a worker that says it runs an iteration of {instance_id}")
+
+
+def term_main(worker: Worker, _: str) -> None:
+    """End it as Kubernetes does, and systemd with `KillMode=mixed`: SIGTERM to the main process."""
+    worker.process.send(signal.SIGTERM)
+
+
+def term_group(worker: Worker, _: str) -> None:
+    """End it as honcho does, and systemd by default: SIGTERM to every process."""
+    worker.signal_group(signal.SIGTERM)
+
+
+def ctrl_c(worker: Worker, _: str) -> None:
+    """Press Ctrl-C in its terminal: SIGINT to every process."""
+    worker.signal_group(signal.SIGINT)
+
+
+def terminate_task(worker: Worker, task_id: str) -> None:
+    """Press "Terminate" in Flower: SIGTERM to the child that runs the task."""
+    with Celery(broker=worker.world.stack.broker_url) as app:
+        app.control.revoke(task_id, terminate=True)
+
+
+#: Every way in which people and supervisors end work, and whether the worker ends too.
+WAYS = {
+    "SIGTERM to the main process": (term_main, True),
+    "SIGTERM to the group": (term_group, True),
+    "Ctrl-C": (ctrl_c, True),
+    "Terminate in Flower": (terminate_task, False),
+}
