@@ -61,6 +61,8 @@ class Account:
     name: str
     #: Base64 of the ED25519 public key.
     public_key: str
+    #: Further keys that open it.
+    more_keys: tuple[str, ...] = ()
     balances: dict[str, Decimal] = field(default_factory=dict)
     locked: dict[str, Decimal] = field(default_factory=dict)
     positions: dict[str, Position] = field(default_factory=dict)
@@ -132,8 +134,8 @@ class AccountsError(ValueError):
 def load(path: Path) -> dict[str, Account]:
     """Return the built-in accounts together with those of a JSON list of `{"name", "public_key", ...}`.
 
-    `balances` (by asset) and the fees (`spot_maker_bps`, `perp_taker_bps`, …) are optional; one that is named
-    like a built-in account changes that one. Raises `AccountsError`, `OSError`.
+    `more_keys` (further public keys), `balances` (by asset) and the fees (`spot_maker_bps`, …) are optional;
+    one that is named like a built-in account changes that one. Raises `AccountsError`, `OSError`.
     """
     accounts = built_in()
     try:
@@ -150,8 +152,10 @@ def _merge(accounts: dict[str, Account], item: dict[str, Any]) -> None:
         name=name, public_key=item["public_key"], balances=_balances(BALANCES), user_id=len(accounts) + 1
     )
     account.public_key = item.pop("public_key", account.public_key)
-    if len(base64.b64decode(account.public_key, validate=True)) != PUBLIC_KEY_BYTES:
-        raise ValueError(f"{name}: a public key is the base64 of {PUBLIC_KEY_BYTES} bytes")
+    account.more_keys = tuple(item.pop("more_keys", account.more_keys))
+    for key in (account.public_key, *account.more_keys):
+        if len(base64.b64decode(key, validate=True)) != PUBLIC_KEY_BYTES:
+            raise ValueError(f"{name}: a public key is the base64 of {PUBLIC_KEY_BYTES} bytes")
     if "balances" in item:
         account.balances = _balances(item.pop("balances"))
     for field_name, value in item.items():

@@ -51,11 +51,9 @@ class KeyRing:
 
     def __init__(self, accounts: Iterable[Account]) -> None:
         self._known = {
-            account.public_key: (
-                account,
-                Ed25519PublicKey.from_public_bytes(base64.b64decode(account.public_key)),
-            )
+            key: (account, Ed25519PublicKey.from_public_bytes(base64.b64decode(key)))
             for account in accounts
+            for key in (account.public_key, *account.more_keys)
         }
 
     def owner(self, public_key: str) -> Account | None:

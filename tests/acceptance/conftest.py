@@ -19,11 +19,16 @@ from tests.acceptance.command import Command, command_for, plain_environ
 from tests.acceptance.simulated_exchange import SimulatedExchange
 from tests.acceptance.world import World, eventually
 
+
+def public_key_of(secret: str) -> str:
+    """Return the public key of a secret, both base64."""
+    private = Ed25519PrivateKey.from_private_bytes(base64.b64decode(secret))
+    return base64.b64encode(private.public_key().public_bytes_raw()).decode()
+
+
 #: Stands for real money: the simulated exchange's account `other`, whose private key is 32 bytes of 0x02.
 LIVE_SECRET = base64.b64encode(bytes([2]) * 32).decode()
-LIVE_KEY = base64.b64encode(
-    Ed25519PrivateKey.from_private_bytes(bytes([2]) * 32).public_key().public_bytes_raw()
-).decode()
+LIVE_KEY = public_key_of(LIVE_SECRET)
 LIVE_KEYS = {"BACKPACK_KEY": LIVE_KEY, "BACKPACK_SECRET": LIVE_SECRET}
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import os
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +17,7 @@ from cli.stack.valkey import ServerNotFound
 from runner.context import open_context
 from state.instances import Phase
 from tests.acceptance.command import plain_environ
-from tests.acceptance.conftest import LIVE_KEYS, skip_or_fail
+from tests.acceptance.conftest import LIVE_KEYS, public_key_of, skip_or_fail
 from tests.acceptance.guarded import (
     ACTS_WITHIN_S,
     AFTER_S,
@@ -29,14 +33,21 @@ from tests.acceptance.world import World, eventually, holds_for, tell
 pytestmark = pytest.mark.acceptance
 
 
+#: A second key of the account that stands for real money.
+GUARDS_SECRET = base64.b64encode(bytes([3]) * 32).decode()
+GUARDS_KEYS = {"BACKPACK_KEY": public_key_of(GUARDS_SECRET), "BACKPACK_SECRET": GUARDS_SECRET}
+
+
 @pytest.fixture(scope="module")
 def fragile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """A stack that nobody supervises: what is killed stays dead until a test starts it."""
     config_dir = tmp_path_factory.mktemp("guarded-instances")
+    accounts = tmp_path_factory.mktemp("accounts") / "accounts.json"
+    accounts.write_text(json.dumps([{"name": "other", "more_keys": [GUARDS_KEYS["BACKPACK_KEY"]]}]))
     options = StackOptions(
         run_dir=tmp_path_factory.mktemp("guarded"),
         config_dir=config_dir,
-        simulator_arguments=("--flow", "still"),
+        simulator_arguments=("--flow", "still", "--accounts", str(accounts)),
         environ=plain_environ() | LIVE_KEYS | SHORT,
         supervise=False,
     )
@@ -264,4 +275,48 @@ def test_a_fleet_that_comes_back_in_time_is_left_alone(world: World, guard: Guar
     before = len(world.commits("guard_back_01"))
     eventually(lambda: len(world.commits("guard_back_01")) > before + 2, what="iterations go on")
     assert guard.lines("guard_acted") == []
+    assert_goes_on_and_stops_clean(world, slots)
+
+
+@pytest.mark.slow
+def test_a_guard_with_a_key_of_its_own_finds_out_that_it_opens_the_account(
+    world: World, tmp_path: Path
+) -> None:
+    instance_id, account = "guard_live_01", "other"
+    keys = {"api_key": "${BACKPACK_KEY}", "secret_key": "${BACKPACK_SECRET}"}
+    guard = GuardProcess(world=world, log_file=tmp_path / "own-key.log", more=GUARDS_KEYS)
+    guard.start()
+    try:
+        world.configure(
+            instance_id, exchange={**keys, "base_url": world.stack.simulator_url}, top={"live": True}
+        )
+        world.start(instance_id)
+        slot = world.slot(instance_id)
+        eventually(lambda: len(world.exchange.open_order_ids(account, slot=slot)) == 6, what="live orders")
+        guard.wait_for("another key opens the account, as its orders show")
+        kill_working(world)
+        kill_server(world)
+        killed_s = time.monotonic()
+        eventually(lambda: not world.exchange.open_order_ids(account, slot=slot), what="no order left")
+        assert time.monotonic() - killed_s <= AFTER_S + ACTS_WITHIN_S
+        _everything_up(world)
+        eventually(lambda: len(world.exchange.open_order_ids(account, slot=slot)) == 6, what="orders again")
+        assert world.stop(instance_id).is_clean
+    finally:
+        guard.close()
+    said = guard.log_file.read_text() + (world.stack.options.run_dir / "guard.json").read_text()
+    assert GUARDS_SECRET not in said
+
+
+@pytest.mark.slow
+def test_a_fleet_that_was_frozen_and_wakes_goes_on_clean(world: World, guard: GuardProcess) -> None:
+    slots = run_watched(world, guard, "guard_frozen_01")
+    groups = [world.stack.processes[name].pid or 0 for name in ("iterate", "cleanup")]
+    for group in groups:
+        os.killpg(group, signal.SIGSTOP)
+    try:
+        wait_until_gone(world, slots, time.monotonic())
+    finally:
+        for group in groups:
+            os.killpg(group, signal.SIGCONT)
     assert_goes_on_and_stops_clean(world, slots)

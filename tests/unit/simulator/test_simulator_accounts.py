@@ -42,10 +42,20 @@ def test_a_file_adds_accounts_and_changes_built_in_ones(tmp_path: Path) -> None:
         [{"public_key": KEY}],
         [{"name": "new"}],
         [{"name": "new", "public_key": "AAAA"}],
+        [{"name": "demo", "more_keys": ["AAAA"]}],
         [{"name": "demo", "fee": "1"}],
         [{"name": "demo", "balances": {"USDC": "much"}}],
     ],
-    ids=["json", "no list", "no name", "no key", "short key", "unknown field", "no number"],
+    ids=[
+        "json",
+        "no list",
+        "no name",
+        "no key",
+        "short key",
+        "short further key",
+        "unknown field",
+        "no number",
+    ],
 )
 def test_a_file_that_is_not_understood_is_named(tmp_path: Path, content: Any) -> None:
     path = write(tmp_path / "accounts.json", content)

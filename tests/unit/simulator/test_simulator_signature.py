@@ -13,7 +13,7 @@ from simulator.errors import Refusal
 from simulator.signature import KeyRing, signing_string
 
 VECTORS = json.loads((Path(__file__).parents[2] / "data" / "backpack_vectors.json").read_text())
-KEYS = KeyRing(accounts.built_in().values())
+KEYS = KeyRing(accounts.accounts.built_in().values())
 INSTRUCTIONS = {"V4": "orderExecute", "V5": "orderExecute", "V12": "subscribe"}
 
 
@@ -73,3 +73,10 @@ def test_the_third_party_signs_with_its_own_key() -> None:
     signature = base64.b64encode(key.sign(text.encode())).decode()
     given = headers(signature, **{"X-API-Key": public})
     assert KEYS.verify(given, "balanceQuery", {}).account.name == "other"
+
+
+def test_a_further_key_opens_the_same_account() -> None:
+    account = accounts.built_in()["demo"]
+    account.more_keys = (accounts.built_in()["other"].public_key,)
+    ring = KeyRing([account])
+    assert ring.owner(account.more_keys[0]) is ring.owner(account.public_key) is account
