@@ -243,8 +243,8 @@ def test_an_instance_that_the_list_of_all_has_lost_is_read_all_the_same(
         guarded.service.round()
         time.sleep(AFTER_S / 5)
     assert guarded.events("guard_acted") == []
-    (process,) = Guards(guarded.client).processes(now_ms=run.bench.context.instances.now_ms())
-    assert process.silent == ()
+    # It was looked at once, for the key, and not because anybody seemed silent.
+    assert len(run.venue.names("account_open_orders")) == 1
 
 
 def test_a_guard_that_never_saw_the_state_server_acts_from_its_file(

@@ -149,3 +149,10 @@ def test_who_is_not_watched_any_more_is_not_silent() -> None:
     vigil, now_s = vigil_of(later(0))
     vigil.forget_all_but([])
     assert vigil.silent(now_s + 1_000) == {}
+
+
+def test_a_sign_of_life_right_before_a_guard_froze_still_counts_after_it() -> None:
+    vigil, now_s = vigil_of(later(0), later(10, seq=6))
+    vigil.observe(later(610, seq=6), [NAME], now_s + 600)
+    assert vigil.silent(now_s + 600 + AFTER_S - 0.1) == {}
+    assert NAME in vigil.silent(now_s + 600 + AFTER_S)

@@ -13,7 +13,7 @@ from simulator.errors import Refusal
 from simulator.signature import KeyRing, signing_string
 
 VECTORS = json.loads((Path(__file__).parents[2] / "data" / "backpack_vectors.json").read_text())
-KEYS = KeyRing(accounts.accounts.built_in().values())
+KEYS = KeyRing(accounts.built_in().values())
 INSTRUCTIONS = {"V4": "orderExecute", "V5": "orderExecute", "V12": "subscribe"}
 
 
