@@ -130,6 +130,9 @@ def position_line(receipt: Receipt) -> Line:
     """Return what became of the position."""
     if not receipt.position_of:
         return "position", "left as it is", ""
+    if receipt.position_of == "left":
+        after = receipt.position_after or "not every fill could be counted"
+        return "position", f"of this run, left as it is: {receipt.position_before} -> {after}", ""
     done = "of this run, unwound" if receipt.position_of == "run" else "closed"
     return "position", f"{done}: {receipt.position_before} -> {receipt.position_after}", ""
 

@@ -20,7 +20,7 @@ from runner.flatten import Flattener
 from runner.loaded import LoadedInstance, StateUnreadable, load_running
 from runner.own_orders import LONGEST_PAUSE_S, OwnOrders
 from runner.receipt import OpenOrderSeen, Receipt, Result, Step
-from runner.receipt_reports import alert_text, left_text, log_receipt, receipt_bookings
+from runner.receipt_reports import alert_text, left_text, log_receipt, receipt_booking, receipt_bookings
 from runner.unwinding import Cleaner, Epilogue, LastBooks, TooLate
 from state.cleanup_leases import CleanupLease, InFlight
 from state.leases import LeaseLost, Refusal
@@ -117,7 +117,7 @@ class Cleanup:
             result, problem = self._evidence.what_is_left(), f"{type(error).__name__}: {error}"
         receipt = self._finish(result, problem)
         if instance is not None and receipt.is_clean and not receipt.orders_kept:
-            self._complete_books(instance)
+            return self._complete_books(instance, receipt)
         return receipt
 
     def _clean(self, instance: LoadedInstance) -> Result:
@@ -193,26 +193,35 @@ class Cleanup:
         self._books.note_cancelled(self._evidence.cancelled)
         return self._books
 
-    def _complete_books(self, instance: LoadedInstance) -> None:
-        """Count the fills that came last. The stop is over, and proven; nothing of it depends on this."""
+    def _complete_books(self, instance: LoadedInstance, receipt: Receipt) -> Receipt:
+        """Count the fills that came last, and return the receipt with the position that they lead to.
+
+        The stop is over, and proven; nothing of it depends on this.
+        """
+        completed = receipt
         try:
             venue = self._context.venues.of(instance.config, for_cleanup=True)
             closing = self._closing or ClosingOrders(self._context, self._lease, instance, venue)
             books = self._open_books(instance, venue, closing, Epilogue(self._evidence.fence_ms))
+            net_before, is_complete = books.standing.books.profit.net, False
             try:
                 with suppress(TooLate):
-                    books.settle()
+                    is_complete = books.settle()
             finally:
+                net = books.standing.books.profit.net
+                completed = receipt.with_net(net_before, net if is_complete else None)
                 # What is known by then, also when this is cut short.
                 self._context.cleanup_leases.complete_books(
                     self._lease,
                     books_json=books.standing.books.model_dump_json(),
                     daily_json=books.daily_json,
                     intents=books.standing.intents,
-                    bookings=books.bookings(),
+                    receipt_json=completed.model_dump_json(),
+                    bookings=[*books.bookings(), receipt_booking(completed)],
                 )
         except Exception as error:  # noqa: BLE001 - the outcome stands, whatever becomes of the books
             log.warning("books not completed", instance=self._lease.instance_id, why=str(error))
+        return completed
 
     def _wait_for_iteration(self) -> InFlight:
         """Wait until no iteration is in flight, woken by its end; cut it short when it takes long.

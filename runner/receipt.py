@@ -6,6 +6,7 @@ One receipt for each run that is stopped. Every cleanup attempt adds to it; the 
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from enum import StrEnum
 from typing import Literal
 
@@ -194,10 +195,12 @@ class Receipt(Model):
     had_unresolved: bool
     #: Those orders, each with what became of it.
     unanswered: tuple[Unanswered, ...] = ()
-    #: Net quantity, of what `position_of` says; None: not touched, or not known.
+    #: Net quantity, of what `position_of` says; None: not known (yet).
     position_before: str | None = None
     position_after: str | None = None
-    #: ``run`` (what this run made), ``account`` (the account's whole position), empty when it was left alone.
+    #: ``run``: what this run made, unwound. ``account``: the account's whole position, closed. ``left``: what
+    #: this run made, left as it is; counted once the stop was proven, with the fills that came last. Empty:
+    #: that was not counted.
     position_of: str = ""
     #: What stood in the way at last, empty when clean.
     problem: str = ""
@@ -238,6 +241,18 @@ class Receipt(Model):
     def verified_at_ms(self) -> int | None:
         """Return when it was proven clean, None while it is not."""
         return self.attempts[-1].ended_at_ms if self.is_clean and self.attempts else None
+
+    def with_net(self, before: Decimal, after: Decimal | None) -> Receipt:
+        """Return the receipt with what the run made in all, unless the stop was about the position.
+
+        `after` is None where not every fill could be counted.
+        """
+        if self.position_of not in {"", "left"}:
+            return self
+        texts = (str(before), None if after is None else str(after))
+        # A later state by its time, so that the ledger has it whatever is told first; the proof is no later.
+        update = {"position_before": texts[0], "position_after": texts[1], "position_of": "left"}
+        return self.model_copy(update={**update, "updated_at_ms": self.updated_at_ms + 1})
 
     def brief(self) -> Receipt:
         """Return the receipt with its last attempt alone: events are many, and each repeats the others."""

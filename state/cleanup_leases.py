@@ -250,13 +250,25 @@ class CleanupLeases:
         books_json: str,
         daily_json: str,
         intents: Mapping[int, int],
+        receipt_json: str = "",
         bookings: Sequence[str] = (),
     ) -> bool:
-        """Save the books of a run that has ended clean; tell whether no other run has begun since."""
+        """Save the books of a run that has ended clean; tell whether no other run has begun since.
+
+        `receipt_json` replaces the run's receipt, empty keeps it.
+        """
         reply = self._scripts.call(
             "complete_books",
             [keys.record(lease.instance_id), keys.intents(lease.instance_id), keys.BOOKINGS],
-            [lease.epoch, books_json, daily_json, intents_json(intents), MOST_WAITING, *bookings],
+            [
+                lease.epoch,
+                books_json,
+                daily_json,
+                intents_json(intents),
+                MOST_WAITING,
+                receipt_json,
+                *bookings,
+            ],
         )
         return reply[0] == "saved"
 

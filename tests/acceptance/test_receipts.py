@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 
 from ledger.receipts import receipts
@@ -38,8 +40,13 @@ def assert_times_are_ordered(receipt: Receipt) -> None:
     assert receipt.fence_ms <= lists[0]
 
 
-def assert_the_truth(world: World, instance_id: str, receipt: Receipt, *, line: int) -> None:
-    """Check a clean receipt against the journal, which was at `line` when the stop was asked for."""
+def assert_the_truth(
+    world: World, instance_id: str, receipt: Receipt, *, line: int, net: str | None = "0"
+) -> None:
+    """Check a clean receipt against the journal, which was at `line` when the stop was asked for.
+
+    `net` is what the run made by its books; None where the exchange does not let them be completed.
+    """
     record = world.record(instance_id)
     assert receipt.result is Result.CLEAN
     assert (receipt.instance_id, receipt.epoch, receipt.slot) == (instance_id, record.epoch, record.slot)
@@ -54,9 +61,18 @@ def assert_the_truth(world: World, instance_id: str, receipt: Receipt, *, line: 
     assert [
         entry for entry in world.exchange.accepted(record.slot) if entry.at_ms > receipt.verified_at_ms
     ] == []
+
+    def counted() -> Receipt | None:
+        kept = read_receipt(world.record(instance_id).outcome)
+        return kept if kept.position_of == "left" else None
+
+    # The fills that came last are counted once the stop is proven: nothing traded here.
+    last = eventually(counted, what="the last word on the position")
+    assert (last.position_before, last.position_after) == ("0", net)
+    assert last in (receipt, receipt.with_net(Decimal(0), None if net is None else Decimal(net)))
     with world.ledger() as ledger:
         (booked,) = receipts(ledger, instance_id=instance_id)
-    assert read_receipt(booked.receipt) == receipt
+    assert read_receipt(booked.receipt) == last
     assert (booked.result, booked.attempts) == ("clean", receipt.attempt_count)
 
 
@@ -89,7 +105,8 @@ def test_a_placement_whose_answer_was_lost_and_that_nobody_can_ask_about_for_lon
         fault(CANCEL_ONE, "error", status=503, count=4),
     )
     receipt = world.stop(instance_id)
-    assert_the_truth(world, instance_id, receipt, line=line)
+    # What cannot be asked for cannot be counted either.
+    assert_the_truth(world, instance_id, receipt, line=line, net=None)
     placed = {entry.order_id: entry.client_id for entry in world.exchange.accepted(receipt.slot)}
     assert len(placed) == 6
     # Cancels that were refused with an error did nothing: each one that counted was answered.

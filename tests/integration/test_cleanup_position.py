@@ -185,4 +185,4 @@ def test_a_flat_position_costs_no_order(bench: RunnerBench) -> None:
 def test_without_the_policy_the_position_stays(bench: RunnerBench) -> None:
     outcome = bench.stop_and_clean_up()
     assert outcome.is_clean
-    assert (bench.venue.names("position", "place"), outcome.position_before) == ([], None)
+    assert (bench.venue.names("position", "place"), outcome.position_of) == ([], "left")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 import redis
@@ -14,6 +15,7 @@ from cli.stack.valkey import ValkeyServer
 from exchanges.errors import OutcomeUnknown, Unavailable
 from ledger.bookings import ReceiptBooking, from_json
 from market.orders import CancelOutcome, Role
+from market.position import Fill
 from runner import cleanup
 from runner.cleanup import ATTEMPTS_UNTIL_FAILED, FAILED_AFTER_MS
 from runner.receipt import FlightEnd, Receipt, RequestFate, Result, read_receipt
@@ -88,9 +90,14 @@ def test_a_receipt_says_who_asked_where_and_when(bench: RunnerBench) -> None:
 
 def test_the_ledger_is_told_in_the_same_step(bench: RunnerBench) -> None:
     receipt = bench.stop_and_clean_up()
-    (booking,) = told(bench)
-    assert read_receipt(booking.receipt) == receipt
+    # Once with the proof, and once more with what the fills that came last make of the position.
+    booking, completed = told(bench)
+    assert read_receipt(completed.receipt) == receipt
     assert read_receipt(bench.record.outcome) == receipt
+    assert (receipt.position_of, receipt.position_before, receipt.position_after) == ("left", "0", "0")
+    proof = read_receipt(booking.receipt)
+    assert proof.with_net(Decimal(0), Decimal(0)) == receipt
+    assert proof.verified_at_ms == receipt.verified_at_ms
     assert (booking.account, booking.instance_id, booking.epoch) == (ACCOUNT, INSTANCE_ID, 1)
     assert (booking.result, booking.attempts, booking.symbol) == ("clean", 1, SYMBOL)
     assert (booking.started_at_ms, booking.requested_at_ms) == (
@@ -98,7 +105,7 @@ def test_the_ledger_is_told_in_the_same_step(bench: RunnerBench) -> None:
         receipt.requested_at_ms,
     )
     events = bench.context.events.of_instance(INSTANCE_ID)
-    assert read_receipt(events[-1].fields["outcome"]) == receipt
+    assert read_receipt(events[-1].fields["outcome"]) == proof
 
 
 def test_an_iteration_that_commits_after_the_stop_is_in_the_receipt(bench: RunnerBench) -> None:
@@ -215,7 +222,7 @@ def test_a_second_request_that_asks_for_more_is_in_the_receipt_and_one_that_does
     assert [asked.policy.cancel_orders for asked in receipt.asked] == [False, True]
     assert (receipt.policy, receipt.attempt_count) == (StopPolicy(), 2)
     assert (receipt.cancelled_order_ids, receipt.orders_kept) == (("5",), ())
-    assert [booking.attempts for booking in told(bench)] == [1, 2]
+    assert [booking.attempts for booking in told(bench)] == [1, 2, 2]
 
 
 def test_attempts_accumulate_also_over_one_that_died(make: Callable[..., RunnerBench]) -> None:
@@ -245,7 +252,7 @@ def test_attempts_accumulate_also_over_one_that_died(make: Callable[..., RunnerB
     assert receipt.cancelled_order_ids == ("1",)
     # That one died with it: cancelled by then, by nobody who said so.
     assert receipt.gone_order_ids == ("2",)
-    assert [read_receipt(booking.receipt) for booking in told(bench)] == [first, receipt]
+    assert [read_receipt(booking.receipt) for booking in told(bench)][::2] == [first, receipt]
 
 
 def test_orders_of_an_exclusive_symbol_are_told_too(make: Callable[..., RunnerBench]) -> None:
@@ -257,11 +264,8 @@ def test_orders_of_an_exclusive_symbol_are_told_too(make: Callable[..., RunnerBe
     assert (receipt.cancelled_order_ids, receipt.gone_order_ids) == ((), ("1", "2"))
 
 
-def test_failed_is_said_from_the_third_attempt_on_once_and_again_when_it_is_clean(
-    make: Callable[..., RunnerBench],
-) -> None:
-    bench = make(cleanup_soft_limit_s=0.05)
-    bench.venue.always["open_orders"] = Unavailable("down")
+def test_failed_is_said_from_the_third_attempt_on_once_and_again_when_it_is_clean(bench: RunnerBench) -> None:
+    bench.venue.always["open_orders"] = ValueError("not to be read")
     bench.stop()
     seen = []
     with structlog.testing.capture_logs() as lines:
@@ -283,11 +287,8 @@ def test_failed_is_said_from_the_third_attempt_on_once_and_again_when_it_is_clea
     assert (bench.phase, alerts(bench)) == (Phase.STOPPED, ["stop_failed", "stop_clean_at_last"])
 
 
-def test_a_stop_that_takes_long_is_called_failed_whichever_attempt_it_is(
-    make: Callable[..., RunnerBench],
-) -> None:
-    bench = make(cleanup_soft_limit_s=0.05)
-    bench.venue.always["open_orders"] = Unavailable("down")
+def test_a_stop_that_takes_long_is_called_failed_whichever_attempt_it_is(bench: RunnerBench) -> None:
+    bench.venue.always["open_orders"] = ValueError("not to be read")
     bench.stop()
     bench.set_field("stop_requested_at", bench.context.instances.now_ms() - FAILED_AFTER_MS)
     again(bench)
@@ -323,9 +324,8 @@ def test_a_stop_asked_for_by_the_version_before_is_cleaned_up_and_has_a_receipt(
     assert asked.at_ms == bench.record.stop_requested_at_ms
 
 
-def test_events_repeat_only_the_last_attempt_of_an_unclean_stop(make: Callable[..., RunnerBench]) -> None:
-    bench = make(cleanup_soft_limit_s=0.05)
-    bench.venue.always["open_orders"] = Unavailable("down")
+def test_events_repeat_only_the_last_attempt_of_an_unclean_stop(bench: RunnerBench) -> None:
+    bench.venue.always["open_orders"] = ValueError("not to be read")
     bench.stop_and_clean_up()
     receipt = again(bench)
     events = [event for event in bench.context.events.of_instance(INSTANCE_ID) if event.event == "finished"]
@@ -333,3 +333,36 @@ def test_events_repeat_only_the_last_attempt_of_an_unclean_stop(make: Callable[.
     assert [attempt.number for attempt in told_of.attempts] == [2]
     assert [attempt.number for attempt in receipt.attempts] == [1, 2]
     assert json.loads(bench.record.outcome)["attempt_count"] == 2
+
+
+def test_a_position_that_is_left_is_told_with_the_fills_that_came_last(bench: RunnerBench) -> None:
+    bench.rest_own(open_order("5"))
+    bench.venue.hit("5", "0.4")
+    receipt = bench.stop_and_clean_up()
+    assert (receipt.position_of, receipt.position_before, receipt.position_after) == ("left", "0", "0.4")
+    assert read_receipt(bench.record.outcome) == receipt
+
+
+def test_fills_that_cannot_be_had_leave_the_position_unknown_and_the_stop_clean(
+    bench: RunnerBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runner.unwinding.EPILOGUE_S", 0.1)
+    bench.venue.always["fills"] = Unavailable("down")
+    receipt = bench.stop_and_clean_up()
+    assert (receipt.is_clean, receipt.position_of, receipt.position_after) == (True, "left", None)
+    assert bench.phase is Phase.STOPPED
+
+
+def test_a_new_run_keeps_its_own_receipt_whatever_the_last_one_still_counts(bench: RunnerBench) -> None:
+    started: list[int] = []
+
+    def begin(_: str) -> tuple[Fill, ...]:
+        if not started:
+            bench.start()
+            started.append(bench.record.epoch)
+        return ()
+
+    bench.venue.always["fills"] = begin
+    receipt = bench.stop_and_clean_up()
+    assert (started, bench.record.outcome) == ([2], "")
+    assert read_receipt(told(bench)[-1].receipt) == receipt

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -299,3 +300,18 @@ def test_an_order_that_a_list_shows_has_rested_though_nobody_could_be_asked_abou
         for each in found.receipt(Result.CLEAN, "").unanswered
     }
     assert fates == {1: (RequestFate.RESTED, "7"), 2: (RequestFate.UNKNOWN, "")}
+
+
+def test_a_position_that_the_stop_was_about_is_not_told_in_another_way() -> None:
+    found = evidence()
+    found.position = ("3", "0", "account")
+    receipt = found.receipt(Result.CLEAN, "")
+    assert receipt.with_net(Decimal(1), Decimal(2)) == receipt
+
+
+def test_what_the_run_made_is_a_later_state_of_the_same_proof() -> None:
+    receipt = evidence().receipt(Result.CLEAN, "")
+    counted = receipt.with_net(Decimal("1.50"), None)
+    assert (counted.position_before, counted.position_after, counted.position_of) == ("1.50", None, "left")
+    assert counted.updated_at_ms > receipt.updated_at_ms
+    assert counted.verified_at_ms == receipt.verified_at_ms
