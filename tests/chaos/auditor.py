@@ -8,6 +8,8 @@
 (f) every stop ends clean within the bound after its request, or after the end of the fault it met
 (g) the ledger has the journal's fills, all of them, once, and no others; and each clean receipt
 
+(h) where everything is dead but the guard, no own order is left when its time has come
+
 The exchange and the state server run on one machine, so that all times are of one clock.
 """
 
@@ -16,7 +18,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tests.chaos.evidence import (
     OWN_ACCOUNT,
@@ -28,9 +30,14 @@ from tests.chaos.evidence import (
     journal_fills,
     own_orders,
 )
+from tests.chaos.plant import GUARD_AFTER_S
 
 #: After a fault is over everything has to be as it should be within this time.
 BOUND_MS = 10_000
+#: The class of fault in which only the guard is left, and how long it may take when its time has come.
+ALL_BUT_GUARD = "all killed but the guard"
+#: It sends ten requests a second when its first sixty are used up.
+GUARD_ACTS_S = 10
 #: Lines of the journal shown with a violation.
 SHOWN = 12
 
@@ -90,6 +97,7 @@ def judge(found: Evidence) -> Verdict:
         *_foreign_touched(found, orders),
         *_ledger_differs(found),
         *_receipts_differ(found, runs),
+        *_guard_too_late(found, own),
     ]
     recoveries = {}
     for each in found.rounds:
@@ -316,6 +324,21 @@ def _receipts_differ(found: Evidence, runs: dict[str, list[Run]]) -> Iterator[Vi
                 yield violation(
                     "b", run, f"a clean receipt without two empty lists behind its fence: {receipt}"
                 )
+
+
+def _guard_too_late(found: Evidence, own: dict[str, list[Order]]) -> Iterator[Violation]:
+    """Yield orders that rest although everything but the guard has been dead for long enough, (h)."""
+    for the_round in found.rounds:
+        if [fault.name for fault in the_round.faults] != [ALL_BUT_GUARD]:
+            continue  # something else may have kept the guard from it
+        fault = the_round.faults[0]
+        deadline_ms = fault.begun_at_ms + (GUARD_AFTER_S + GUARD_ACTS_S) * 1000
+        for instance_id, orders in own.items():
+            for order in orders:
+                ended_later = order.ended_at_ms is None or order.ended_at_ms > deadline_ms
+                if order.accepted_at_ms <= deadline_ms < fault.ended_at_ms and ended_later:
+                    text = f"order {order.order_id} rests {deadline_ms - fault.begun_at_ms} ms after the kill"
+                    yield replace(_about(order, "h", instance_id, None, text), at_ms=fault.begun_at_ms)
 
 
 def _about(order: Order, rule: str, instance_id: str, run: Run | None, text: str) -> Violation:

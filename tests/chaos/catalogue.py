@@ -9,9 +9,10 @@ from functools import partial
 from tests.acceptance.simulated_exchange import EVERYTHING, LIST_OPEN, fault
 from tests.chaos import process_faults as processes
 from tests.chaos import server_faults as servers
+from tests.chaos.auditor import ALL_BUT_GUARD, GUARD_ACTS_S
 from tests.chaos.exchange_faults import BadExchange
 from tests.chaos.faults import Fault, Maker
-from tests.chaos.plant import CLEANUP, FEED, ITERATE
+from tests.chaos.plant import CLEANUP, FEED, GUARD_AFTER_S, ITERATE
 from tests.chaos.power_cut import PowerCut
 
 #: Rounds in which several faults come together.
@@ -93,6 +94,11 @@ def _cleanup_killed(name: str, dice: random.Random, _: bool) -> Fault:
     return processes.CleanupKilled(name=name, dice=dice, target=CLEANUP)
 
 
+def _all_but_guard(name: str, dice: random.Random, _: bool) -> Fault:
+    hold_s = GUARD_AFTER_S + GUARD_ACTS_S + 1
+    return processes.AllButGuardKilled(name=name, dice=dice, hold_s=hold_s, with_servers=dice.random() < 0.5)
+
+
 Named = Callable[[str, random.Random, bool], Fault]
 
 _MAKERS: Mapping[str, Named] = {
@@ -110,6 +116,7 @@ _MAKERS: Mapping[str, Named] = {
     "server unreachable": _unreachable,
     "broker flushed": lambda name, dice, _: servers.BrokerFlushed(name=name, dice=dice),
     "duplicates": lambda name, dice, _: servers.Duplicates(name=name, dice=dice),
+    ALL_BUT_GUARD: _all_but_guard,
     "wrong clock": _wrong_clock,
     **{f"exchange: {kind}": partial(_exchange, kind) for kind in EXCHANGE},
     "ledger's disk full": _disk_full,

@@ -180,6 +180,8 @@ def runs_of(events: Iterable[Entry]) -> list[Run]:
     """Return every run that the lifecycle events tell of, oldest first."""
     found: dict[tuple[str, int], Run] = {}
     for event in events:
+        if event["event"] not in {"started", "stop_requested", "finished"}:
+            continue
         key, at_ms = (event["instance"], int(event["epoch"])), int(event["at_ms"])
         if event["event"] == "started":
             found[key] = Run(instance_id=key[0], epoch=key[1], started_at_ms=at_ms)

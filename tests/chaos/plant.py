@@ -40,6 +40,11 @@ MARKET_SPEED = "0.3"
 ITERATE = ("iterate-1", "iterate-2")
 CLEANUP = "cleanup"
 FEED = "feed"
+GUARD = "guard"
+#: Everything of ours that works, and so does not include the guard.
+WORKING = (*ITERATE, CLEANUP, FEED)
+#: Just over the longest lease with sweep and grace, which is the least that a guard may be told.
+GUARD_AFTER_S = 8
 
 
 @dataclass(kw_only=True)
@@ -97,13 +102,14 @@ class Plant:
                 self._start(name, *_worker(name, "iterate"))
             self._start(CLEANUP, *_worker(CLEANUP, "cleanup"))
             self._start(FEED, str(ROOT / "manage.py"), "feed")
+            self._start(GUARD, str(ROOT / "manage.py"), "guard", "--after", str(GUARD_AFTER_S))
         except BaseException:
             self.stop()
             raise
 
     def stop(self) -> None:
         """End everything, also what is frozen."""
-        users = [self.processes[n] for n in (*ITERATE, CLEANUP, FEED) if n in self.processes]
+        users = [self.processes[n] for n in (*WORKING, GUARD) if n in self.processes]
         services = [each for each in self.processes.values() if each not in users]
         for process in self.processes.values():
             process.send(signal.SIGCONT)

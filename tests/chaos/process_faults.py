@@ -17,7 +17,7 @@ import redis
 from state import keys
 from tests.acceptance.simulated_exchange import EVERYTHING, fault
 from tests.chaos.faults import Fault, World
-from tests.chaos.plant import CLEANUP, FEED, ITERATE, signal_process
+from tests.chaos.plant import CLEANUP, FEED, ITERATE, WORKING, signal_process
 
 SKEWED = Path(__file__).with_name("skewed_clock.py")
 BURNER = "while True: pass"
@@ -75,6 +75,26 @@ class CleanupKilled(Killed):
     def end(self, world: World) -> None:
         """Let requests be quick again."""
         world.exchange.put_fault(id(self), [])
+
+
+@dataclass(kw_only=True)
+class AllButGuardKilled(Fault):
+    """SIGKILL of everything of ours but the guard, for long enough that the guard has to act."""
+
+    #: Also of the servers.
+    with_servers: bool
+
+    def begin(self, world: World) -> None:
+        """Kill them, and keep them away."""
+        targets = (*WORKING, *(("state", "broker") if self.with_servers else ()))
+        self.detail = f"{', '.join(targets)} for {self.hold_s:.0f} s"
+        for name in targets:
+            world.plant.processes[name].kill()
+            world.plant.hold_back(name, self.hold_s)
+
+    def is_over(self, world: World) -> bool:
+        """Tell whether all have been started again."""
+        return all(world.plant.is_up(name) for name in (*WORKING, "state", "broker"))
 
 
 @dataclass(kw_only=True)

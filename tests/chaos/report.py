@@ -22,7 +22,8 @@ c. never two iterations of an instance at once;
 d. no foreign order is touched (another account's, and another program's on the same account);
 e. every running instance iterates again within 10 s of the fault's end;
 f. every stop ends clean within 10 s of the fault's end;
-g. the ledger has the journal's fills: all, once, and no others.
+g. the ledger has the journal's fills: all, once, and no others;
+h. where everything is dead but the guard, no own order is left when its time has come.
 
 Take it yourself: `make chaos SECONDS=300 SEED=7` (a new seed without `SEED`). A violation prints its seed and
 leaves every log.

@@ -7,8 +7,19 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from tests.chaos.auditor import BOUND_MS, judge
-from tests.chaos.evidence import OWN_ACCOUNT, Entry, Evidence, KeptReceipt, Order, Run, Step, own_orders
+from tests.chaos.auditor import ALL_BUT_GUARD, BOUND_MS, GUARD_ACTS_S, judge
+from tests.chaos.evidence import (
+    OWN_ACCOUNT,
+    Entry,
+    Evidence,
+    FaultTime,
+    KeptReceipt,
+    Order,
+    Run,
+    Step,
+    own_orders,
+)
+from tests.chaos.plant import GUARD_AFTER_S
 
 CRUMB = Decimal("0.000000001")
 
@@ -47,6 +58,7 @@ def _broken(found: Evidence) -> Iterator[tuple[str, str, Evidence]]:
             yield "d", f"{event} of {account}", _foreign_touched(found, account, client_id, event)
     yield from _too_late(found)
     yield from _receipts_broken(found)
+    yield from _guard_asleep(found)
     assert found.ledger_fills
     fills = list(found.ledger_fills)
     yield "g", "fill lost", replace(found, ledger_fills=fills[1:])
@@ -72,6 +84,21 @@ def _receipts_broken(found: Evidence) -> Iterator[tuple[str, str, Evidence]]:
     stopped, _ = _stopped_with_orders(found)
     never = [replace(each, is_clean=False) for each in stopped.receipts]
     yield "g", "receipt made up", _with_run(found, replace(stopped, receipts=never))
+
+
+def _guard_asleep(found: Evidence) -> Iterator[tuple[str, str, Evidence]]:
+    """Yield an order that rests through a time in which nobody but the guard was alive."""
+    order = next(iter(own_orders(found.orders().values(), found.names).values()))[0]
+    begun_ms = order.accepted_at_ms + 1
+    ended_ms = begun_ms + (GUARD_AFTER_S + GUARD_ACTS_S + 1) * 1000
+    fault = FaultTime(name=ALL_BUT_GUARD, detail="", begun_at_ms=begun_ms, ended_at_ms=ended_ms)
+    alone = replace(found.rounds[0], faults=[fault], begun_at_ms=begun_ms, ended_at_ms=ended_ms)
+    resting = _with_journal(found, lambda e: None if _is_end(e, order) else e)
+    yield "h", "an order that nobody cancels", replace(resting, rounds=[alone])
+
+
+def _is_end(entry: Entry, order: Order) -> bool:
+    return entry.get("order_id") == order.order_id and entry["event"] != "order_accepted"
 
 
 def _too_late(found: Evidence) -> Iterator[tuple[str, str, Evidence]]:
