@@ -26,8 +26,9 @@ def _killed(name: str, targets: tuple[str, ...], dice: random.Random, _: bool) -
     return processes.Killed(name=name, dice=dice, target=dice.choice(targets))
 
 
-def _server_killed(name: str, target: str, dice: random.Random, _: bool) -> Fault:
-    return servers.ServerKilled(name=name, dice=dice, target=target, away_s=dice.choice((0.3, 1.0, 4.0)))
+def _server_killed(name: str, target: str, dice: random.Random, full: bool) -> Fault:
+    away_s = dice.choice((0.3, 1.0, 4.0, 20.0 if full else 20 * SHORT))
+    return servers.ServerKilled(name=name, dice=dice, target=target, away_s=away_s)
 
 
 def _frozen(name: str, child: bool, dice: random.Random, _: bool) -> Fault:

@@ -176,25 +176,44 @@ def orders_of(journal: Iterable[Entry]) -> dict[str, Order]:
     return found
 
 
+class RunBook:
+    """Follows lifecycle events, one after the other, and knows every run that they tell of."""
+
+    def __init__(self) -> None:
+        self._runs: dict[tuple[str, int], Run] = {}
+
+    @property
+    def runs(self) -> list[Run]:
+        """Return the runs, oldest first."""
+        return sorted(self._runs.values(), key=lambda run: run.started_at_ms)
+
+    def see(self, event: Entry) -> None:
+        """Follow an event."""
+        kind = event["event"]
+        if kind not in {"started", "stop_requested", "finished"}:
+            return
+        key, at_ms = (event["instance"], int(event["epoch"])), int(event["at_ms"])
+        if kind == "started":
+            self._runs[key] = Run(instance_id=key[0], epoch=key[1], started_at_ms=at_ms)
+            return
+        run = self._runs.get(key)
+        if run is None:
+            return
+        if kind == "stop_requested":
+            run.stop_requested_at_ms = at_ms if run.stop_requested_at_ms is None else run.stop_requested_at_ms
+            return
+        receipt = json.loads(event["outcome"])
+        clean = receipt["result"] == "clean" and event["result"] == "stopped"
+        own_ms = min(at_ms, receipt["updated_at_ms"])
+        run.receipts.append(Receipt(at_ms=own_ms, result=event["result"], is_clean=clean))
+
+
 def runs_of(events: Iterable[Entry]) -> list[Run]:
     """Return every run that the lifecycle events tell of, oldest first."""
-    found: dict[tuple[str, int], Run] = {}
+    book = RunBook()
     for event in events:
-        if event["event"] not in {"started", "stop_requested", "finished"}:
-            continue
-        key, at_ms = (event["instance"], int(event["epoch"])), int(event["at_ms"])
-        if event["event"] == "started":
-            found[key] = Run(instance_id=key[0], epoch=key[1], started_at_ms=at_ms)
-        elif key not in found:
-            continue
-        elif event["event"] == "stop_requested" and found[key].stop_requested_at_ms is None:
-            found[key].stop_requested_at_ms = at_ms
-        elif event["event"] == "finished":
-            receipt = json.loads(event["outcome"])
-            clean = receipt["result"] == "clean" and event["result"] == "stopped"
-            own_ms = min(at_ms, receipt["updated_at_ms"])
-            found[key].receipts.append(Receipt(at_ms=own_ms, result=event["result"], is_clean=clean))
-    return sorted(found.values(), key=lambda run: run.started_at_ms)
+        book.see(event)
+    return book.runs
 
 
 def steps_of(trace: Iterable[Entry]) -> list[Step]:

@@ -20,7 +20,7 @@ from runner.context import open_context
 from state import keys
 from state.bookings import BookingQueue
 from state.feeds import Feeds
-from tests.chaos.auditor import BOUND_MS, Verdict, judge, recover
+from tests.chaos.auditor import BOUND_MS, Recovery, Verdict, Violation, judge, recover
 from tests.chaos.evidence import (
     META_FILE,
     OWN_ACCOUNT,
@@ -28,8 +28,9 @@ from tests.chaos.evidence import (
     Evidence,
     FaultTime,
     Round,
+    Run,
+    RunBook,
     load_evidence,
-    runs_of,
     save_ledger,
     steps_of,
 )
@@ -78,6 +79,12 @@ class CrashTest:
     folder: Path
     tell: Tell
     rounds: list[Round] = field(default_factory=list)
+    _book: RunBook = field(default_factory=RunBook)
+    _events_seen: int = 0
+    #: Claims and commits before the round that is played.
+    _trace_seen: int = 0
+    #: By slot.
+    _names: dict[int, str] = field(default_factory=dict)
 
     def run(self) -> tuple[Evidence, Verdict]:
         """Do it all. Raises `StackError`, or `AssertionError` where it does not even come up or settle."""
@@ -146,6 +153,7 @@ class CrashTest:
 
     def _play_round(self, world: World, planned: Planned) -> None:
         begun_ms, begun_s = now_ms(), time.monotonic()
+        self._trace_seen = len(world.recorder.trace)
         waiting = list(planned.faults)
         active: list[tuple[Fault, int, float]] = []
         ending: list[tuple[Fault, int, float]] = []
@@ -190,18 +198,17 @@ class CrashTest:
     def _recover(self, world: World, found: Round) -> None:
         """Wait until everybody has recovered by the auditor's own rules, or is hopelessly late."""
 
-        def is_recovered() -> bool:
+        def looked() -> tuple[Recovery, list[Violation]]:
             known_ms = world.recorder.read_until_ms
-            if known_ms < found.ended_at_ms:
-                return False
-            runs = runs_of(list(world.recorder.events))
-            recent = [e for e in list(world.recorder.trace) if int(e["at_ms"]) >= found.begun_at_ms]
-            recovery, late = recover(runs, steps_of(recent), self.rounds, found, now_ms=known_ms)
-            return not recovery.waiting and not late
+            steps = steps_of(world.recorder.trace[self._trace_seen :])
+            return recover(self._runs(world), steps, self.rounds, found, now_ms=known_ms)
+
+        def is_recovered() -> bool:
+            recovery, late = looked()
+            return world.recorder.read_until_ms >= found.ended_at_ms and not recovery.waiting and not late
 
         world.plant.wait_for(_now_and_then(is_recovered), (BOUND_MS + PATIENCE_MS) / 1000)
-        runs, steps = runs_of(list(world.recorder.events)), steps_of(list(world.recorder.trace))
-        recovery, late = recover(runs, steps, self.rounds, found, now_ms=world.recorder.read_until_ms)
+        recovery, late = looked()
         what = "; ".join(f"{each.name} ({each.detail})" for each in found.faults)
         self.tell(
             f"{found.number:3} {what}: {len(recovery.again_ms)} iterate again within "
@@ -209,6 +216,14 @@ class CrashTest:
             f"{max(recovery.clean_ms, default=0)} ms{', LATE: ' if late else ''}"
             f"{', '.join(each.instance_id for each in late)}"
         )
+
+    def _runs(self, world: World) -> list[Run]:
+        """Return every run that the recorder has seen by now."""
+        new = world.recorder.events[self._events_seen :]
+        self._events_seen += len(new)
+        for event in new:
+            self._book.see(event)
+        return self._book.runs
 
     def _settle(self, world: World) -> None:
         """Stop everybody, and wait until the ledger has had the time to learn everything."""
