@@ -12,9 +12,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tests.chaos.auditor import Verdict, Violation
+from tests.chaos.auditor import Verdict
 from tests.chaos.catalogue import CLASSES, MIXED
 from tests.chaos.evidence import Evidence
+from tests.chaos.recovery import Violation
 
 RESULTS_FILE = "results.jsonl"
 #: What happened outside of any round.

@@ -20,7 +20,7 @@ from runner.context import open_context
 from state import keys
 from state.bookings import BookingQueue
 from state.feeds import Feeds
-from tests.chaos.auditor import BOUND_MS, Recovery, Verdict, Violation, judge, recover
+from tests.chaos.auditor import Verdict, judge
 from tests.chaos.evidence import (
     META_FILE,
     OWN_ACCOUNT,
@@ -38,6 +38,7 @@ from tests.chaos.faults import Fault, World
 from tests.chaos.plant import Plant, now_ms
 from tests.chaos.population import REFUSALS, Exchange, People, configure, everybody
 from tests.chaos.recorder import Recorder
+from tests.chaos.recovery import BOUND_MS, Recovery, Violation, recover
 from tests.chaos.schedule import Planned, schedule
 
 #: What a fault killed must have been started again by then.

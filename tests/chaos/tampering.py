@@ -7,7 +7,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from tests.chaos.auditor import ALL_BUT_GUARD, BOUND_MS, GUARD_ACTS_S, judge
+from tests.chaos.auditor import ALL_BUT_GUARD, GUARD_ACTS_S, judge
 from tests.chaos.evidence import (
     OWN_ACCOUNT,
     Entry,
@@ -20,6 +20,7 @@ from tests.chaos.evidence import (
     own_orders,
 )
 from tests.chaos.plant import GUARD_AFTER_S
+from tests.chaos.recovery import BOUND_MS
 
 CRUMB = Decimal("0.000000001")
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from tests.chaos.auditor import BOUND_MS, judge
+from tests.chaos.auditor import judge
 from tests.chaos.evidence import Evidence, FaultTime, KeptReceipt, Receipt, Round, Run, Step, journal_fills
+from tests.chaos.recovery import BOUND_MS
 from tests.chaos.tampering import unnoticed
 
 SLOT = 21
