@@ -17,7 +17,7 @@ import redis
 from state import keys
 from tests.acceptance.simulated_exchange import EVERYTHING, fault
 from tests.chaos.faults import Fault, World
-from tests.chaos.plant import CLEANUP, FEED, ITERATE, WORKING, signal_process
+from tests.chaos.plant import CLEANUP, FEED, ITERATE, WORKING, now_ms, signal_process
 
 SKEWED = Path(__file__).with_name("skewed_clock.py")
 BURNER = "while True: pass"
@@ -29,6 +29,8 @@ CLEANUP_WAIT_S = 3.0
 SLOW = {"latency_ms": 250, "spread_ms": 150}
 #: A frozen child outlives its lease (5 s), and wakes up before Celery's hard limit (10 s) kills it.
 ZOMBIE_S = (5.5, 8.5)
+#: What was claimed longer before the freeze has ended otherwise.
+LONGEST_ITERATION_MS = 3_000
 
 
 @dataclass(kw_only=True)
@@ -116,6 +118,7 @@ class Frozen(Fault):
     #: A child of the pool, or the main process.
     child: bool
     _pid: int = 0
+    _frozen_at_ms: int = 0
 
     def begin(self, world: World) -> None:
         """Freeze it, most likely in the middle of a request."""
@@ -128,13 +131,16 @@ class Frozen(Fault):
             self._pid = world.plant.processes[target].pid or 0
         if self._pid:
             signal_process(self._pid, signal.SIGSTOP)
+        self._frozen_at_ms = now_ms()
         world.exchange.put_fault(id(self), [])
         self.detail = f"{target}, {'child' if self.child else 'process'} {self._pid}, for {self.hold_s:.1f} s"
 
     def end(self, world: World) -> None:
-        """Let it wake up."""
+        """Let it wake up, and note what it was frozen in the middle of."""
         if self._pid:
             signal_process(self._pid, signal.SIGCONT)
+        held = world.recorder.uncommitted(since_ms=self._frozen_at_ms - LONGEST_ITERATION_MS)
+        self.detail += f", iterations not committed: {', '.join(held) or 'none'}"
 
 
 @dataclass(kw_only=True)

@@ -18,6 +18,8 @@ EVENTS_FILE = "events.jsonl"
 TRACE_FILE = "trace.jsonl"
 RETRY_S = 0.1
 BLOCK_MS = 200
+#: An iteration that was claimed less than this ago may be at work.
+STILL_RUNNING_MS = 4_500
 #: Entries of a stream that are read at once.
 MOST = 500
 
@@ -58,6 +60,18 @@ class Recorder(threading.Thread):
                     self._keep(self._names[stream], stream_id, fields)
             if longest < MOST:  # there is nothing more from before the question
                 self.read_until_ms = began_ms
+
+    def uncommitted(self, *, since_ms: int) -> list[str]:
+        """Return the instances of claims since then that nobody has committed, apart from the latest."""
+        recent = [step for step in list(self.trace) if int(step["at_ms"]) >= since_ms]
+        committed = {step["token"] for step in recent if step["event"] == "committed"}
+        return [
+            step["instance"]
+            for step in recent
+            if step["event"] == "claimed"
+            and step["token"] not in committed
+            and int(step["at_ms"]) < self.read_until_ms - STILL_RUNNING_MS
+        ]
 
     def end(self) -> None:
         """Stop following, and close the files."""
