@@ -95,8 +95,9 @@ def _cleanup_killed(name: str, dice: random.Random, _: bool) -> Fault:
     return processes.CleanupKilled(name=name, dice=dice, target=CLEANUP)
 
 
-def _all_but_guard(name: str, dice: random.Random, _: bool) -> Fault:
-    hold_s = GUARD_AFTER_S + GUARD_ACTS_S + 1
+def _all_but_guard(name: str, dice: random.Random, full: bool) -> Fault:
+    # Short, everything comes back while the guard begins to act.
+    hold_s = GUARD_AFTER_S + (GUARD_ACTS_S + 1 if full else dice.uniform(-1, 4))
     return processes.AllButGuardKilled(name=name, dice=dice, hold_s=hold_s, with_servers=dice.random() < 0.5)
 
 

@@ -59,19 +59,21 @@ def recover(
     for run in runs:
         if run.started_at_ms >= until_ms:
             continue
-        late += _again(recovery, run, good[run.instance_id, run.epoch], the_round, now_ms)
+        late += _again(recovery, run, good[run.instance_id, run.epoch], the_round, until_ms, now_ms)
         late += _stopped(recovery, run, rounds, the_round, now_ms)
     return recovery, late
 
 
 def _again(
-    recovery: Recovery, run: Run, commits: Sequence[int], the_round: Round, now_ms: int
+    recovery: Recovery, run: Run, commits: Sequence[int], the_round: Round, until_ms: int, now_ms: int
 ) -> Iterator[Violation]:
-    """Follow a run to its first good iteration after the faults, (e)."""
+    """Follow a run to its first good iteration after the faults, (e); the next round begins at `until_ms`."""
     since_ms = max(the_round.ended_at_ms, run.started_at_ms)
     place = bisect_right(commits, since_ms)
     next_ms = commits[place] if place < len(commits) else None
     stop_ms = run.stop_requested_at_ms
+    if until_ms < now_ms and until_ms < min(since_ms + BOUND_MS, next_ms or now_ms):
+        return  # the next faults came first, and their round counts from their end
     if stop_ms is not None and stop_ms < min(since_ms + BOUND_MS, next_ms or now_ms):
         return  # it was asked to stop first
     if next_ms is not None:
