@@ -139,9 +139,9 @@ class Cleanup:
             evidence.kept = orders.list()
             self._step("verified", f"{len(evidence.kept)} orders kept")
             return Result.CLEAN
-        untold = self._context.instances.run_data(self._lease.instance_id, self._lease.slot).intents
-        evidence.unanswered(untold)
-        orders.find_by_client_ids(sorted(untold))
+        data = self._context.instances.run_data(self._lease.instance_id, self._lease.slot)
+        evidence.unanswered(data.intents)
+        orders.find_by_client_ids(sorted(data.strays | data.intents.keys()))
         orders.cancel_until_gone()
         self._step("orders_cancelled", f"{len(evidence.cancelled)} orders")
         if not self._is_position_in_order(instance, venue, orders):

@@ -158,6 +158,8 @@ class RunData:
     started_at_ms: int
     #: Client order ids that were given and whose fate nobody told: to when, ms.
     intents: Mapping[int, int]
+    #: Likewise, of runs before this one that ended by a forced start.
+    strays: frozenset[int] = frozenset()
 
 
 class Instances:
@@ -274,16 +276,18 @@ class Instances:
     def run_data(self, instance_id: str, slot: int) -> RunData:
         """Return what the run has saved by now. Changes nothing."""
         pipeline = self._client.pipeline()
-        pipeline.hmget(keys.record(instance_id), "books", "state", "daily", "started_at")
+        pipeline.hmget(keys.record(instance_id), "books", "state", "daily", "started_at", "strays")
         pipeline.hgetall(keys.intents(instance_id))
-        (books, state, daily, started_at), intents = cast("Any", pipeline.execute())
+        (books, state, daily, started_at, strays), intents = cast("Any", pipeline.execute())
         fields = [text for pair in intents.items() for text in pair]
+        undated = [text for name in (strays or "").split(",") if name for text in (name, "0")]
         return RunData(
             books_json=books or "",
             state_json=state or "",
             daily_json=daily or "",
             started_at_ms=int(started_at or 0),
             intents=client_order_ids(slot, fields),
+            strays=frozenset(client_order_ids(slot, undated)),
         )
 
     def config_json(self, instance_id: str) -> str:

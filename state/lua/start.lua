@@ -27,6 +27,14 @@ local last = redis.call('HMGET', KEYS[1], 'keeps', 'server', 'fence')
 if phase == 'failed' and is_another_server(last[1], last[2]) then
   redis.call('HSET', KEYS[1], 'fence', math.max(tonumber(last[3] or '0'), now + tonumber(ARGV[9])))
 end
+if phase == 'failed' then
+  -- Nobody told what became of these, and a list may not show them yet: the next cleanup asks for them by id.
+  local strays = redis.call('HGET', KEYS[1], 'strays') or ''
+  for _, name in ipairs(redis.call('HKEYS', KEYS[9])) do strays = strays .. (strays == '' and '' or ',') .. name end
+  redis.call('HSET', KEYS[1], 'strays', strays)
+else
+  redis.call('HDEL', KEYS[1], 'strays')
+end
 -- `fence` stays: a forced start may follow a run whose last request can still arrive.
 redis.call('HDEL', KEYS[1], 'lease_token', 'lease_until', 'lease_kind', 'running_task_id', 'pending_task_id', 'again',
   'woken', 'cleanup_token', 'cleanup_until', 'attempts', 'outcome', 'state', 'books', 'last_error', 'stop_by', 'stop_reason',

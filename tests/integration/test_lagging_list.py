@@ -10,8 +10,9 @@ import redis
 from cli.stack.valkey import ValkeyServer
 from market.orders import OpenOrder, Quote, Side
 from market.snapshot import Snapshot
+from runner.cleanup import run_cleanup
 from strategies.base import Decision, State
-from tests.factories import loaded_instance, quote
+from tests.factories import ACCOUNT, INSTANCE_ID, SLOT, VERSION, loaded_instance, open_order, quote
 from tests.integration.cleanup_bench import SETTINGS, WINDOW_MS
 from tests.integration.runner_bench import RunnerBench
 
@@ -69,3 +70,25 @@ def test_an_order_that_was_listed_and_is_no_more_is_not_asked_for(trader: Trader
     trader.bench.run(2)
     trader.bench.stop_and_clean_up()
     assert trader.venue.names("cancel") == []
+
+
+def test_an_order_that_nobody_told_of_is_found_by_id_behind_a_forced_start(trader: Trader) -> None:
+    # Given an order that no list shows and nobody told of, in a run that is called failed
+    bench = trader.bench
+    trader.list_shows()
+    bench.rest_own(open_order("untold", side=Side.BUY, price="99", level=0))
+    bench.stop()
+    bench.set_field("phase", "failed")
+    # When another run is started by force, does nothing, and is stopped
+    trader.quotes = ()
+    started = bench.context.instances.start(
+        INSTANCE_ID, config_version=VERSION, config_json="", slot=SLOT, account=ACCOUNT, by="test", force=True
+    )
+    assert started.epoch == 2
+    bench.run(0, epoch=2)
+    bench.stop()
+    receipt = run_cleanup(bench.context, INSTANCE_ID, epoch=2, by="test")
+    # Then nothing rests when it is called clean
+    assert receipt is not None
+    assert receipt.is_clean
+    assert trader.venue.resting == {}
