@@ -21,10 +21,13 @@ SOAK_FILLS ?= 20000
 SOAK_SEED ?= 1
 # make fuzz: spoiled inputs for each test; a tenth where one is slow (about 8 minutes on 2 cores)
 FUZZ_EXAMPLES ?= 1000
+# make model QUICK=1, or VARIANT=nofence TRAIL=1 for one way in which it goes wrong, step by step; JSON=1
+VARIANT ?=
+MODEL_ARGS = $(if $(VARIANT),--variant "$(VARIANT)") $(if $(TRAIL),--trail) $(if $(QUICK),--quick) $(if $(JSON),--json)
 # make test PYTEST_ARGS="-k stop -x"
 PYTEST_ARGS ?=
 
-.PHONY: help env env-dev demo test test-slow test-chaos chaos fuzz soak lint types imports check audit lock clean
+.PHONY: help env env-dev demo test test-slow test-chaos chaos fuzz model soak lint types imports check audit lock clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +53,9 @@ test-chaos: $(VENV)/.stamp-dev ## 60 s of it as a test, with the auditor tried o
 
 fuzz: $(VENV)/.stamp-dev ## feed every reader with thousands of spoiled messages, files and arguments (FUZZ_EXAMPLES)
 	@FUZZ_EXAMPLES="$(FUZZ_EXAMPLES)" $(BIN)/python -m pytest tests/fuzz --timeout=0 $(PYTEST_ARGS)
+
+model: $(VENV)/.stamp-dev ## check the model of the protocol with spin, and each rule left out (VARIANT, TRAIL, QUICK, JSON)
+	@$(BIN)/python -m tests.model.check $(MODEL_ARGS)
 
 soak: $(VENV)/.stamp-dev ## long runs: failing requests, streams, databases; killed workers (SOAK_EVENTS, SOAK_FILLS, SOAK_SEED)
 	@SOAK_EVENTS="$(SOAK_EVENTS)" SOAK_FILLS="$(SOAK_FILLS)" SOAK_SEED="$(SOAK_SEED)" $(BIN)/python -m pytest -m soak tests/soak -s $(PYTEST_ARGS)

@@ -1,4 +1,4 @@
-"""Check the model of the lifecycle protocol with `spin`, and the check itself by leaving out one rule at a time.
+"""Check the model of the lifecycle protocol with `spin`, and the check itself: each rule left out must show.
 
 Exit codes:
   0  everything came out as expected
@@ -64,17 +64,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     options = _parser().parse_args(arguments)
     if options.variant and options.variant not in VARIANTS:
-        print(f"there is no variant {options.variant!r}; choose from: {', '.join(VARIANTS)}", file=sys.stderr)
+        _complain(f"there is no variant {options.variant!r}; choose from: {', '.join(VARIANTS)}")
         return BAD_USAGE
     if missing := missing_programs():
-        print(f"not installed: {', '.join(missing)}. On Debian or Ubuntu: sudo apt install spin gcc", file=sys.stderr)
+        _complain(f"not installed: {', '.join(missing)}. On Debian or Ubuntu: sudo apt install spin gcc")
         return NOT_INSTALLED
     rows = []
     try:
         for row in _rows(options):
             rows.append(row)
     except ModelError as error:
-        print(error, file=sys.stderr)
+        _complain(str(error))
         return UNEXPECTED
     if options.json:
         print(json.dumps([row.as_json() for row in rows], indent=2))
@@ -83,18 +83,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return AS_EXPECTED if all(row.is_expected for row in rows) else UNEXPECTED
 
 
+def _complain(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="make model", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true", help="leave out the largest searches")
     parser.add_argument("--variant", help="only this one")
-    parser.add_argument("--trail", action="store_true", help="print how a property comes to fail, step by step")
+    parser.add_argument(
+        "--trail", action="store_true", help="show how a property comes to fail, step by step"
+    )
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
     return parser
 
 
 def _rows(options: argparse.Namespace) -> Iterator[Row]:
     for title, group in GROUPS.items():
-        chosen = [v for v in group if v.name == options.variant or (not options.variant and (v.quick or not options.quick))]
+        chosen = [variant for variant in group if _is_wanted(variant, options)]
         if chosen and not options.json:
             print(f"\n{title}\n{_line(HEADER)}", flush=True)
         for variant in chosen:
@@ -105,6 +113,12 @@ def _rows(options: argparse.Namespace) -> Iterator[Row]:
                 if row.verdict.violated and (options.trail or not row.is_expected) and not options.json:
                     _print_trail(row, Path(folder))
             yield row
+
+
+def _is_wanted(variant: Variant, options: argparse.Namespace) -> bool:
+    if options.variant:
+        return bool(variant.name == options.variant)
+    return variant.quick or not options.quick
 
 
 def _cells(row: Row) -> tuple[str, ...]:
@@ -127,10 +141,12 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _print_trail(row: Row, folder: Path) -> None:
-    print(f"\n    ticks  (a lease lasts 2, a request can be accepted for 2; {row.variant.says})")
+    print(f"\n    {row.variant.says}. Times in ticks: a lease lasts 2, a request can be accepted for 2.")
     for line in in_words(replay(row.variant, folder)):
         print(f"    {line}")
-    print(f"          so this does not hold: {PROPERTIES.get(row.verdict.violated or '', 'an unknown property')}\n")
+    print(
+        f"          So this does not hold: {PROPERTIES.get(row.verdict.violated or '', 'something else')}.\n"
+    )
 
 
 def _summarise(rows: Sequence[Row]) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
+STEP = re.compile(r"\s*(clock|user|feed|sweep|faults|exchange|worker \d|cleanup \d)\|(.*)")
 CYCLE = "<<<<<START OF CYCLE>>>>>"
 
 
@@ -13,10 +15,10 @@ def in_words(replayed: str) -> Iterator[str]:
     for line in replayed.splitlines():
         if CYCLE in line:
             yield f"{ticks:>4}  from here on the same over and over again:"
-        who, separator, what = line.strip().partition("|")
-        if not separator:
+        step = STEP.fullmatch(line)
+        if step is None:
             continue
-        if who == "clock":
+        if step[1] == "clock":
             ticks += 1
-            continue
-        yield f"{ticks:>4}  {who:<10} {what}"
+        else:
+            yield f"{ticks:>4}  {step[1]:<10} {step[2]}"

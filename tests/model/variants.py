@@ -76,10 +76,20 @@ AS_BUILT = (
     ),
     holds("flaky", "a list leaves out what rests, not twice in a row", "FLAKY", "WORKERS=1"),
     holds(
-        "lag", "lists lag longer than the fence's margin; orders are known by id", "LAG", "WORKERS=1", "REQUESTS=1"
+        "lag",
+        "lists lag longer than the fence's margin; orders are known by id",
+        "LAG",
+        "WORKERS=1",
+        "REQUESTS=1",
     ),
     holds(
-        "stop-ends", "2 cleanups, 1 request", "LIVE", "WORKERS=1", "REQUESTS=1", checks="stop_ends", quick=False
+        "stop-ends",
+        "2 cleanups, 1 request",
+        "LIVE",
+        "WORKERS=1",
+        "REQUESTS=1",
+        checks="stop_ends",
+        quick=False,
     ),
     holds("stop-ends-small", "2 iterations and 2 cleanups", "LIVE", "REQUESTS=0", checks="stop_ends"),
     holds("runs-again", "2 iterations and 2 cleanups", "LIVE", "REQUESTS=0", checks="runs_again"),
@@ -124,7 +134,7 @@ BROKEN_RULES = (
     fails("forgetwakes", "the sweep forgets wake-ups", "wake_answered", "RARE", *ONE_EACH),
 )
 
-#: Left out alone, each of these is caught by another rule. They are there for promptness, or as a second line.
+#: Left out alone, each of these is caught by another rule: they are for promptness, or a second line.
 DOUBLED_RULES = (
     holds(
         "nophase-alone",
@@ -134,7 +144,9 @@ DOUBLED_RULES = (
         broken="nophase",
     ),
     holds("nowait", "no wait for the lease: finish refuses", *TWO_ITERATIONS, broken="nowait"),
-    holds("finishearly", "finish checks nothing: the cleanup has waited", *TWO_ITERATIONS, broken="finishearly"),
+    holds(
+        "finishearly", "finish checks nothing: the cleanup has waited", *TWO_ITERATIONS, broken="finishearly"
+    ),
     holds(
         "latecommit",
         "a late commit lowers the fence: its lease was taken",
