@@ -11,6 +11,7 @@ from cli.stack.valkey import ValkeyServer
 from market.orders import OpenOrder, Quote, Side
 from market.snapshot import Snapshot
 from runner.cleanup import run_cleanup
+from state.stop_story import AcceptedLeft
 from strategies.base import Decision, State
 from tests.factories import ACCOUNT, INSTANCE_ID, SLOT, VERSION, loaded_instance, open_order, quote
 from tests.integration.cleanup_bench import SETTINGS, WINDOW_MS
@@ -82,7 +83,13 @@ def test_an_order_that_nobody_told_of_is_found_by_id_behind_a_forced_start(trade
     # When another run is started by force, does nothing, and is stopped
     trader.quotes = ()
     started = bench.context.instances.start(
-        INSTANCE_ID, config_version=VERSION, config_json="", slot=SLOT, account=ACCOUNT, by="test", force=True
+        INSTANCE_ID,
+        config_version=VERSION,
+        config_json="",
+        slot=SLOT,
+        account=ACCOUNT,
+        by="test",
+        accept=AcceptedLeft(epoch=1, left="?"),
     )
     assert started.epoch == 2
     bench.run(0, epoch=2)
