@@ -17,6 +17,7 @@ import click
 from cli.errors import explain
 from cli.exit_codes import EPILOG, ExitCode
 from cli.options import output_for
+from cores import forbid_core_dumps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,6 +185,7 @@ def group() -> None:
 
 def main() -> NoReturn:
     """Run the command line and end the process."""
+    forbid_core_dumps()
     sys.exit(run(sys.argv[1:]))
 
 

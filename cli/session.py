@@ -56,6 +56,15 @@ def open_full_context(settings: Settings, *, debug: bool = False) -> Context:
 
     # Logs of the parts used here go to standard error, and only when something is wrong.
     structlog.configure(
+        # Not structlog's own, which shows the local variables of a traceback: passwords and keys among them.
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+            ),
+        ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG if debug else logging.ERROR),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )

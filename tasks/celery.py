@@ -6,11 +6,13 @@ from functools import cache
 
 from celery import Celery
 
+from cores import forbid_core_dumps
 from runner.context import Context, open_context
 from settings import load
 from tasks import transport
 from tasks.signing import sign_messages
 
+forbid_core_dumps()
 transport.install()
 app = Celery("cleanbook", task_cls="tasks.strict:StrictTask", control="tasks.control:StrictControl")
 app.config_from_object("celeryconfig")

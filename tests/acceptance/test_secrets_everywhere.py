@@ -1,0 +1,235 @@
+"""A run with everything that can go wrong, telling all it does; then every place is searched for secrets."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import redis
+import requests
+
+from cli.stack.stack import FLOWER_USER, ROOT
+from settings import STACK_FILE
+from state.instances import Phase
+from tests.acceptance.command import Command, command_for, plain_environ
+from tests.acceptance.conftest import LIVE_KEY, LIVE_KEYS, LIVE_SECRET
+from tests.acceptance.other_stack import own_world
+from tests.acceptance.simulated_exchange import LIST_OPEN, PLACE_BATCH, fault
+from tests.acceptance.test_secrets import live_instance, redis_texts
+from tests.acceptance.world import World, crash_server, eventually
+
+pytestmark = pytest.mark.acceptance
+
+#: A key pair of which one half is wrong, a password of a database, and one of a broker.
+WRONG_SECRET = "WRONGWRONGWRONGWRONGWRONGWRONGWRONGWRONGWRO="
+LEDGER_PASSWORD = "the-ledgers-own-password"
+BROKER_PASSWORD = "another-brokers-password"
+SECRETS = (LIVE_SECRET, WRONG_SECRET, LEDGER_PASSWORD, BROKER_PASSWORD)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A whole stack with Flower, telling everything it does."""
+    environ = LIVE_KEYS | {"WRONG_SECRET": WRONG_SECRET, "CLEANBOOK_LOG_LEVEL": "DEBUG"}
+    with own_world(tmp_path_factory.mktemp("secrets"), environ, flower=True) as found:
+        yield found
+
+
+def broken_instance(world: World, instance_id: str, api_key: str, secret_key: str) -> str:
+    exchange = {"api_key": api_key, "secret_key": secret_key, "base_url": world.exchange.url}
+    return world.configure(instance_id, top={"live": True}, exchange=exchange)
+
+
+#: A command's words, and what its environment has besides.
+Run = tuple[tuple[str, ...], dict[str, str]]
+
+
+def outputs_of_errors(world: World, manage: Command, tmp_path: Path) -> list[tuple[str, str]]:
+    """Make commands fail in every way that has a secret at hand; return what they say."""
+    broken_instance(world, "wrong_01", "${BACKPACK_KEY}", "${WRONG_SECRET}")
+    broken_instance(world, "pasted_01", LIVE_KEY, LIVE_SECRET)
+    broken_instance(world, "unset_01", "${NOBODY_SET_THIS}", "${BACKPACK_SECRET}")
+    # By its owner's fault the secret is in this file: nothing may repeat it.
+    world.configure("leaking_01", spread="${BACKPACK_SECRET}")
+    ledger = f"postgresql://bot:{LEDGER_PASSWORD}@127.0.0.1:1/ledger"
+    broker = f"redis://:{BROKER_PASSWORD}@127.0.0.1:1/0"
+    here = world.stack.broker_url.split("@")[1]
+    commands: tuple[Run, ...] = (
+        *((("start", name, "--debug"), {}) for name in ("wrong_01", "pasted_01", "leaking_01")),
+        (("validate", "wrong_01", "pasted_01", "leaking_01", "unset_01", "--json"), {}),
+        (("doctor", "--debug"), {}),
+        (("pnl", "--debug"), {"CLEANBOOK_LEDGER_URL": ledger}),
+        (("ledger", "--debug"), {"CLEANBOOK_LEDGER_URL": ledger.replace("postgresql", "postgrsql")}),
+        (("status", "--debug"), {"BROKER_URL": broker}),
+        (("status", "--debug"), {"BROKER_URL": broker.replace("redis:", "rediss:")}),
+        (("status", "--debug"), {"BROKER_URL": broker.replace(":1/", ":one/")}),
+        (("status", "--debug"), {"BROKER_URL": f"redis://:{BROKER_PASSWORD}@{here}"}),
+        (("start", "secret_01", "--debug"), {"BACKPACK_SECRET": WRONG_SECRET}),
+        (("start", "secret_01", "--debug"), {"BACKPACK_SECRET": ""}),
+    )
+    # Long-lived processes with an address that does not answer.
+    own = plain_environ() | {
+        "CLEANBOOK_LOG_LEVEL": "DEBUG",
+        "CLEANBOOK_LOG_FORMAT": "console",
+        "CLEANBOOK_RUN_DIR": str(tmp_path / "elsewhere"),
+    }
+    celery = ("-m", "celery", "-A", "tasks")
+    programs: tuple[Run, ...] = (
+        (("manage.py", "feed"), {"BROKER_URL": world.stack.broker_url, "CLEANBOOK_LEDGER_URL": ledger}),
+        (("manage.py", "feed"), {"BROKER_URL": broker}),
+        (("manage.py", "guard"), {"BROKER_URL": broker}),
+        ((*celery, "worker", "-P", "solo", "-n", "x@%h"), {"BROKER_URL": broker}),
+        ((*celery, "report"), {"BROKER_URL": broker}),
+    )
+
+    def command(run: Run) -> tuple[str, str]:
+        words, more = run
+        ended = manage(*words, **more)
+        return f"{words} {sorted(more)}", ended.out + ended.err
+
+    def program(run: Run) -> tuple[str, str]:
+        words, more = run
+        return f"{words}", said_within(8, words, own | more)
+
+    with ThreadPoolExecutor(3) as pool:
+        return [*pool.map(command, commands), *pool.map(program, programs)]
+
+
+def said_within(limit_s: float, arguments: tuple[str, ...], environ: dict[str, str]) -> str:
+    """Return what a Python program says until it ends or is ended."""
+    process = subprocess.Popen(
+        [sys.executable, *arguments], cwd=ROOT, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    try:
+        return process.communicate(timeout=limit_s)[0].decode(errors="replace")
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.communicate()[0].decode(errors="replace")
+
+
+def flower_texts(world: World) -> Iterator[tuple[str, str]]:
+    """Yield the pages and answers of Flower that say anything about workers and tasks."""
+    auth = (FLOWER_USER, world.stack.flower_password)
+
+    def get(path: str) -> str:
+        return requests.get(f"{world.stack.flower_url}{path}", auth=auth, timeout=20).text
+
+    workers: dict[str, Any] = eventually(
+        lambda: json.loads(get("/api/workers?refresh=1")), what="workers that tell Flower about themselves"
+    )
+    tasks: dict[str, Any] = eventually(lambda: json.loads(get("/api/tasks")), what="tasks in Flower")
+    assert all("conf" in each for each in workers.values())
+    one = next(iter(tasks))
+    pages = ["/api/workers", "/api/tasks", f"/api/task/info/{one}", "/api/task/types", "/api/queues/length"]
+    pages += ["/", "/workers", "/tasks", f"/task/{one}", "/broker", *(f"/worker/{name}" for name in workers)]
+    for page in pages:
+        yield f"flower {page}", get(page)
+
+
+def process_texts(world: World) -> Iterator[tuple[str, str]]:
+    """Yield the command line of every process of the stack, as anybody on the machine sees it."""
+    for name, managed in world.stack.processes.items():
+        assert managed.pid is not None
+        process = psutil.Process(managed.pid)
+        for each in (process, *process.children(recursive=True)):
+            yield f"command line of {name} ({each.pid})", " ".join(each.cmdline())
+
+
+def file_texts(directory: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield every file that the stack has written, the server's and the ledger's included."""
+    for path in directory.rglob("*"):
+        if path.is_file():
+            yield str(path), path.read_bytes()
+
+
+def forms(secret: str) -> set[bytes]:
+    """Return a secret as texts and files may hold it."""
+    return {secret.encode(), secret.encode().hex().encode(), secret.replace("=", "%3D").encode()}
+
+
+@pytest.mark.timeout(300)  # a whole stack, and twenty commands that fail
+def test_no_secret_is_anywhere_but_in_the_environment(world: World, tmp_path: Path) -> None:
+    manage = command_for(
+        world.stack.options.run_dir, world.config_dir, **LIVE_KEYS, WRONG_SECRET=WRONG_SECRET
+    )
+    name = live_instance(world, "secret_01")
+    assert manage("start", name).code == 0
+    world.started.append(name)
+    eventually(
+        lambda: len(world.exchange.open_order_ids("other", slot=world.slot(name))) == 6,
+        what="orders signed with the live key",
+    )
+    world.exchange.set_faults(
+        fault(PLACE_BATCH, "reset_after", count=2), fault(LIST_OPEN, "error", status=401, count=2)
+    )
+    eventually(lambda: world.record(name).last_error, what="an error")
+    said = outputs_of_errors(world, manage, tmp_path)
+    crash_server(world, down_s=0.3)
+    flower = list(flower_texts(world))
+    processes = list(process_texts(world))
+    client = world.context.client
+    stored = list(redis_texts(client))
+    client.save()
+    stopped = manage("stop", name, "--debug")
+    said.append(("stop", stopped.out + stopped.err))
+    assert world.record(name).phase is Phase.STOPPED
+
+    server_password = world.stack.broker_url.split(":")[2].split("@")[0]
+    files = [*file_texts(world.stack.data_dir), *file_texts(tmp_path)]
+    names = {Path(path).name for path, _ in files}
+    assert {"ledger.sqlite", "dump.rdb", "iterate.log", "cleanup.log", "feed.log", "flower.log"} <= names
+    assert any("appendonly" in path for path, _ in files)
+    assert any(b"DEBUG" in text or b"debug" in text for path, text in files if path.endswith("iterate.log"))
+    texts = [*files, *((where, text.encode()) for where, text in (*said, *flower, *processes, *stored))]
+    assert [where for where, text in said if not text.strip()] == [], "each of them says something"
+
+    wanted = {form: secret[:5] for secret in SECRETS for form in forms(secret)}
+    found = [(where, name) for where, text in texts for form, name in wanted.items() if form in text]
+    assert found == []
+    # The stack's own server: its password is where its owner's programs find it, and nobody else does.
+    holders = {where for where, text in texts if server_password.encode() in text}
+    run_dir = world.stack.options.run_dir.resolve()
+    assert holders == {str(run_dir / STACK_FILE), str(run_dir / "valkey" / "valkey.conf")}
+    assert all(os.stat(where).st_mode & 0o077 == 0 for where in holders)
+    assert [where for where, text in stored if LIVE_KEY in text] == []
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc")
+def test_a_crash_leaves_no_core_file_and_others_cannot_read_the_environment(world: World) -> None:
+    for name in ("iterate", "cleanup", "feed", "flower"):
+        pid = world.stack.processes[name].pid
+        assert pid is not None
+        process = psutil.Process(pid)
+
+        def all_without_core(process: psutil.Process = process) -> bool:
+            family = (process, *process.children(recursive=True))
+            return all(core_limits(each.pid) == ["0", "0"] for each in family)
+
+        # Flower takes a moment to get that far.
+        eventually(all_without_core, what=f"no core file of {name}")
+        assert os.stat(f"/proc/{pid}/environ").st_mode & 0o077 == 0
+
+
+def core_limits(pid: int) -> list[str]:
+    """Return the soft and the hard limit of core files."""
+    limits = Path(f"/proc/{pid}/limits").read_text().splitlines()
+    (line,) = [line for line in limits if line.startswith("Max core file size")]
+    return line.split()[4:6]
+
+
+def test_redis_is_the_client_that_is_searched(world: World) -> None:
+    """The search itself: what is put there is found."""
+    client: redis.Redis = world.context.client
+    client.hset("cleanbook:probe", "field", LIVE_SECRET)
+    try:
+        assert [key for key, text in redis_texts(client) if LIVE_SECRET in text] == ["cleanbook:probe"]
+    finally:
+        client.delete("cleanbook:probe")
