@@ -8,10 +8,11 @@ from cli.errors import CliError
 from cli.exit_codes import EPILOG, ExitCode
 from cli.names import complete_instance, require_known
 from cli.options import debug_option, json_option, output_for, timeout_option
+from cli.output import Output
 from cli.proof import show_stop, stop_json
-from cli.session import open_session
+from cli.session import Session, open_full_context, open_session
 from cli.stopping import StopOptions, exit_code, stop_instances
-from state.instances import Phase
+from state.instances import Phase, RecordUnreadable
 
 
 @click.command(epilog=EPILOG)
@@ -23,6 +24,7 @@ def cleanup(name: str, timeout_s: float, as_json: bool, debug: bool) -> ExitCode
     """Run the cleanup of an instance that is stopping, or that failed to become clean, by hand.
 
     It is the same cleanup that workers run, under the same lease; while a worker holds that, this follows it.
+    Where the state server has lost the instance, its orders are found by its file and their client order ids.
 
     \b
     Examples:
@@ -31,9 +33,7 @@ def cleanup(name: str, timeout_s: float, as_json: bool, debug: bool) -> ExitCode
     output = output_for(as_json)
     session = open_session()
     (chosen,) = require_known(session, [name])
-    record = session.instances.read(chosen)
-    if record is not None and record.phase is Phase.RUNNING:
-        raise CliError(f"{name} is running; stop it first: manage.py stop {name}", ExitCode.BAD_USAGE)
+    _make_ready(session, chosen, output, debug=debug)
     options = StopOptions(timeout_s=timeout_s, direct_after_s=0.0, debug=debug)
     stops = stop_instances(session, [chosen], options, output)
     code = exit_code(stops)
@@ -43,3 +43,20 @@ def cleanup(name: str, timeout_s: float, as_json: bool, debug: bool) -> ExitCode
         for stop in stops:
             show_stop(output, stop)
     return code
+
+
+def _make_ready(session: Session, name: str, output: Output, *, debug: bool) -> None:
+    """Bring an instance whose state is damaged or lost to where it can be cleaned up."""
+    try:
+        record = session.instances.read(name)
+    except RecordUnreadable as error:
+        session.instances.fail(name)
+        output.warn(str(error))
+        return
+    if record is None:
+        from runner.lifecycle import fail_unknown
+
+        output.warn(f"the state server knows nothing of {name}; its orders are found by its file")
+        fail_unknown(open_full_context(session.settings, debug=debug), name)
+    elif record.phase is Phase.RUNNING:
+        raise CliError(f"{name} is running; stop it first: manage.py stop {name}", ExitCode.BAD_USAGE)

@@ -118,8 +118,10 @@ def _of_the_exchange(error: Exception) -> Failure | None:
 
 def _of_the_runner(error: Exception) -> Failure | None:
     # Looked at last: it imports everything that trades.
-    from runner.lifecycle import StartRefused
+    from runner.lifecycle import StartRefused, StateLost
 
+    if isinstance(error, StateLost):
+        return Failure(message=str(error), code=ExitCode.NOT_CLEAN)
     if isinstance(error, StartRefused):
         return Failure(message=str(error), code=ExitCode.BAD_USAGE)
     return None

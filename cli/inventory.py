@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cli.names import configured
@@ -29,6 +29,8 @@ class Entry:
     config: str
     #: What is wrong with the file, empty when nothing is.
     problem: str
+    #: What is wrong with the record, empty when nothing is.
+    damage: str = ""
     strategy: str = ""
     symbol: str = ""
     market_type: str = ""
@@ -37,7 +39,9 @@ class Entry:
 
     @property
     def state(self) -> str:
-        """Return the phase, ``never started`` without a record."""
+        """Return the phase, ``never started`` without a record, ``damaged`` with one that cannot be read."""
+        if self.damage:
+            return "damaged"
         return str(self.record.phase) if self.record else "never started"
 
     @property
@@ -92,10 +96,18 @@ class Entry:
 
 def entries(session: Session, names: Sequence[str] = ()) -> tuple[Entry, ...]:
     """Return the named instances, or all that have a file or a record. Changes nothing."""
-    records = {record.instance_id: record for record in session.instances.read_all()}
+    damaged: dict[str, str] = {}
+    found = session.instances.read_all(lambda name, error: damaged.update({name: str(error)}))
+    records = {record.instance_id: record for record in found}
     now_ms = session.instances.now_ms()
-    chosen = names or sorted({*configured(session.settings.config_dir), *records})
-    return tuple(_entry(session, name, records.get(name), now_ms) for name in chosen)
+    chosen = names or sorted({*configured(session.settings.config_dir), *records, *damaged})
+    listed = (_entry(session, name, records.get(name), now_ms) for name in chosen)
+    return tuple(
+        replace(entry, damage=damaged[entry.instance_id], problem=damaged[entry.instance_id])
+        if entry.instance_id in damaged
+        else entry
+        for entry in listed
+    )
 
 
 def committed_at_ms(record: Record) -> int | None:

@@ -7,16 +7,17 @@ import click
 from cli.exit_codes import EPILOG, ExitCode
 from cli.forcing import what_failed
 from cli.inventory import Entry, entries
+from cli.lost_runs import tell_lost_runs
 from cli.options import debug_option, json_option, output_for
 from cli.output import Cell, Output, seconds
 from cli.session import open_session, unserved
-from state.instances import Phase, Record
+from state.instances import Phase
 
 COLUMNS = (
     *("INSTANCE", "STATE", "STRATEGY", "SYMBOL", "MODE", "RUN", "ITERATION", "NEXT", "ERRORS"),
     *("CONFIG", "LAST ERROR"),
 )
-STATE_STYLES = {"running": "good", "stopping": "warn", "failed": "bad"}
+STATE_STYLES = {"running": "good", "stopping": "warn", "failed": "bad", "damaged": "bad"}
 #: Characters of an error that a line of the list shows; `status` shows all.
 ERROR_LENGTH = 60
 
@@ -46,6 +47,7 @@ def list_instances(as_json: bool, debug: bool) -> ExitCode:
         )
     else:
         show_table(output, found, missing)
+    tell_lost_runs(output, session, found)
     if not found:
         output.say(f"no instance yet: put a file into {session.settings.config_dir}")
     return ExitCode.DONE
@@ -72,12 +74,17 @@ def _row(entry: Entry) -> list[str | Cell]:
         next_iteration(entry),
         Cell(text=str(record.errors), style="bad" if record.errors else "") if record else "-",
         Cell(text=entry.config, style="" if entry.config == "ok" else "warn"),
-        _trouble(record) if record else "",
+        _trouble(entry),
     ]
 
 
-def _trouble(record: Record) -> str | Cell:
+def _trouble(entry: Entry) -> str | Cell:
     """Return what is wrong with an instance now: a stop that failed before anything else."""
+    record = entry.record
+    if entry.damage:
+        return Cell(text=entry.damage[: 2 * ERROR_LENGTH], style="bad")
+    if record is None:
+        return ""
     if record.phase is Phase.FAILED:
         return Cell(text=what_failed(record)[: 2 * ERROR_LENGTH], style="bad")
     return " ".join(record.last_error.split())[:ERROR_LENGTH] if record.errors else ""

@@ -11,6 +11,7 @@ from cli.exit_codes import EPILOG, ExitCode
 from cli.forcing import what_failed
 from cli.inventory import Entry, committed_at_ms, entries
 from cli.list_instances import STATE_STYLES, next_iteration, show_table
+from cli.lost_runs import tell_lost_runs
 from cli.names import require_known
 from cli.options import debug_option, json_option, names_argument, output_for
 from cli.output import Output, iso
@@ -60,6 +61,7 @@ def status(names: tuple[str, ...], as_json: bool, debug: bool) -> ExitCode:
             output.warn(
                 f"workers refused {refused} messages that are none of ours; manage.py doctor tells why"
             )
+    tell_lost_runs(output, session, found)
     return ExitCode.DONE
 
 
@@ -102,7 +104,9 @@ def _lines(entry: Entry) -> Iterator[tuple[str, str, str]]:
         mode = "live: real orders" if entry.live else "simulated exchange"
         yield "strategy", f"{entry.strategy} on {entry.symbol} ({entry.market_type})", ""
         yield "exchange", f"{entry.exchange}, {mode}", ""
-    if entry.problem:
+    if entry.damage:
+        yield "record", entry.damage, "bad"
+    elif entry.problem:
         yield "config", f"{entry.config}: {entry.problem}", "warn"
     else:
         yield "config", entry.config, ""

@@ -47,6 +47,8 @@ def stop_instances(
     if not options.wait:
         for stop in stops:
             stop.ending = stop.ending or Ending.REQUESTED
+        # Who does not follow it will not ask again.
+        session.instances.save_stops([stop.instance_id for stop in stops])
         return stops
 
     def request_again(stop: StopProgress) -> None:

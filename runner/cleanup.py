@@ -17,8 +17,9 @@ from runner.context import Context
 from runner.ending import CutShort, IsEnding, never
 from runner.evidence import Evidence
 from runner.flatten import Flattener
-from runner.loaded import LoadedInstance, StateUnreadable, load_running
+from runner.loaded import LoadedInstance, StateUnreadable
 from runner.own_orders import LONGEST_PAUSE_S, OwnOrders
+from runner.place import Place, find_place
 from runner.receipt import OpenOrderSeen, Receipt, Result, Step
 from runner.receipt_reports import alert_text, left_text, log_receipt, receipt_booking, receipt_bookings
 from runner.unwinding import Cleaner, Epilogue, LastBooks, TooLate
@@ -106,8 +107,10 @@ class Cleanup:
         """Clean up, record the receipt, and return it. Raises `LeaseLost` or `CutShort`."""
         result, problem, instance = Result.UNVERIFIED, "", None
         try:
-            instance = load_running(self._context, self._lease.instance_id, self._lease.config_version)
-            result = self._clean(instance)
+            place = find_place(self._context, self._lease)
+            instance = place.instance
+            self._lease = self._evidence.lease = place.lease
+            result = self._clean(place)
             problem = self._problem
         except (LeaseLost, CutShort):
             raise
@@ -120,12 +123,12 @@ class Cleanup:
             return self._complete_books(instance, receipt)
         return receipt
 
-    def _clean(self, instance: LoadedInstance) -> Result:
+    def _clean(self, place: Place) -> Result:
         evidence = self._evidence
-        evidence.symbol = instance.config.metadata.symbol
-        require_account(instance.config, self._context.settings, self._lease.account)
-        venue = self._context.venues.of(instance.config, for_cleanup=True)
-        orders = OwnOrders(self, venue, evidence.symbol, exclusive=instance.config.exclusive_symbol)
+        evidence.symbol = place.config.metadata.symbol
+        require_account(place.config, self._context.settings, self._lease.account)
+        venue = self._context.venues.of(place.config, for_cleanup=True)
+        orders = OwnOrders(self, venue, evidence.symbol, exclusive=place.config.exclusive_symbol)
         if self._lease.policy.cancel_orders:
             orders.cancel_at_once(self._lease.order_ids)
             self._step("cancels_sent", f"{len(evidence.cancelled)} orders")
@@ -144,18 +147,24 @@ class Cleanup:
         orders.find_by_client_ids(sorted(data.strays | data.intents.keys()))
         orders.cancel_until_gone()
         self._step("orders_cancelled", f"{len(evidence.cancelled)} orders")
-        if not self._is_position_in_order(instance, venue, orders):
+        if not self._is_position_in_order(place, venue, orders):
             return Result.POSITION_LEFT
         self._step("verified", "two lists in a row without own orders")
         return Result.CLEAN
 
-    def _is_position_in_order(self, instance: LoadedInstance, venue: Venue, orders: OwnOrders) -> bool:
+    def _is_position_in_order(self, place: Place, venue: Venue, orders: OwnOrders) -> bool:
         """Follow the position policy; tell whether the position is where it belongs, no order beside it."""
         policy, in_order = self._lease.policy, True
         # Whoever asked for the stop, and however: a hedge is not left half done.
-        unwinds = policy.unwind or instance.strategy.unwinds_at_stop
+        unwinds = policy.unwind or place.unwinds_at_stop
         if not unwinds and not policy.close_position:
             return True
+        instance = place.instance
+        if instance is None:
+            # The orders are gone all the same; `start --force` leaves the position as it is.
+            self._problem = f"the position cannot be brought back: {place.problem}"
+            self._step("unwound", self._problem[:200])
+            return False
         self._closing = closing = ClosingOrders(self._context, self._lease, instance, venue)
         if unwinds:
             in_order = self._unwind(instance, venue, closing)

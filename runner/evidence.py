@@ -36,7 +36,7 @@ class Evidence:
 
     def __init__(self, lease: CleanupLease, *, by: str, tell: Callable[[Step], None]) -> None:
         """`tell` shows a step to those who follow the stop."""
-        self._lease = lease
+        self.lease = lease
         self._by = by
         self._tell = tell
         self._earlier = _earlier(lease)
@@ -65,7 +65,7 @@ class Evidence:
     @property
     def requested_at_ms(self) -> int:
         """Return when the stop was asked for, the time of the claim where nobody knows."""
-        return self._lease.asked[-1].at_ms if self._lease.asked else self._lease.claimed_at_ms
+        return self.lease.asked[-1].at_ms if self.lease.asked else self.lease.claimed_at_ms
 
     def what_is_left(self) -> Result:
         """Return how an attempt ends that could not finish."""
@@ -132,7 +132,7 @@ class Evidence:
 
     def receipt(self, result: Result, problem: str, *, ended_at_ms: int | None = None) -> Receipt:
         """Return the receipt as of the end of this attempt; without a time, of its last moment noted."""
-        lease, earlier = self._lease, self._earlier
+        lease, earlier = self.lease, self._earlier
         times = [lease.claimed_at_ms, *(step.at_ms for step in self._steps)]
         attempt = Attempt(
             number=lease.attempt,

@@ -22,7 +22,7 @@ from runner.execution import ExecutionReport, Executor
 from runner.gathering import Gathered, gather
 from runner.known_orders import own_order
 from runner.limiting import limited_plan
-from runner.loaded import LoadedInstance, load_running, parse_books
+from runner.loaded import LoadedInstance, StateDamaged, load_running, parse_books
 from runner.lookups import Standing
 from runner.market_read import NoMarketData, Source
 from runner.publisher import Iteration
@@ -112,6 +112,8 @@ def run_iteration(
         work.is_cut_short = True
     except Exception as error:
         work.error = f"{type(error).__name__}: {error}"
+        if isinstance(error, StateDamaged):
+            context.instances.fail(instance_id, why=str(error), epoch=epoch)
         log.error(
             "iteration failed",
             instance=instance_id,

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from market.instrument import MarketType
+from market.orders import OpenOrder
 from market.snapshot import Snapshot
 from runner.access import access
 from runner.config import LoadedConfig, load_instance, version_of
 from runner.context import Context
 from runner.loaded import LoadedInstance, from_config
+from runner.lost_state import Last, Loss, last_run, look_before_start, told_order_ids
 from state.client_ids import allocate_slot
 from state.durability import Keeps
-from state.instances import Phase, Record, StartResult, StopPolicy
+from state.instances import Failed, Phase, Record, RecordUnreadable, StartResult, StopPolicy
 from state.server import require_safe
 from state.stop_story import AcceptedLeft
 
 
 class StartRefused(Exception):
     """Raised when an instance must not be started; nothing has changed."""
+
+
+class StateLost(StartRefused):
+    """Raised when an earlier run has left traces that the state server knows nothing of.
+
+    The instance is taken for failed and cleaned up; it can be started when that has ended.
+    """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +48,7 @@ def start_instance(
 
     Raises `ConfigError` (bad or missing configuration, keys that are not set), `StateUnavailable`,
     `UnsafeServer`, `ExchangeError` (the exchange does not answer or refuses the keys) and
-    `StartRefused`; in every case nothing has changed.
+    `StartRefused`; in every case but that of `StateLost` nothing has changed.
     """
     settings = context.settings
     found = load_instance(instance_id, settings.config_dir, settings.environ)
@@ -50,7 +59,7 @@ def start_instance(
             "a crash of the state server could take back this start, or a stop that was called clean: "
             f"{report.why_unsure}; CONFIG SET appendonly yes and CONFIG SET appendfsync always"
         )
-    record = context.instances.read(instance_id)
+    record = _read_or_fail(context, instance_id)
     if record is not None and record.phase is not Phase.STOPPED and accept is None:
         return Started(
             result=StartResult(result=str(record.phase), epoch=record.epoch), warnings=tuple(warnings)
@@ -59,8 +68,18 @@ def start_instance(
     account = access(loaded.config, settings).account
     if record is not None:
         _require_same_place(context, record, loaded, account)
-    warnings += _preflight(context, loaded)
+    listed, more_warnings = _preflight(context, loaded)
+    warnings += more_warnings
     slot = allocate_slot(context.scripts, account, instance_id)
+    reach_ms = loaded.window_ms + settings.fence_margin_ms
+    least_epoch = 0
+    if record is None or record.phase is Phase.STOPPED:
+        last = Last(instance_id=instance_id, record=record, slot=slot)
+        before = look_before_start(settings, context.venues.of(loaded.config), listed, last)
+        if before.loss is not None:
+            raise _state_lost(context, loaded, before.loss, reach_ms)
+        least_epoch = before.epoch
+        warnings += [before.warning] if before.warning else []
     result = context.instances.start(
         instance_id,
         config_version=version_of(loaded.config),
@@ -70,19 +89,62 @@ def start_instance(
         by=by,
         accept=accept,
         keeps=report.keeps,
-        reach_ms=loaded.window_ms + settings.fence_margin_ms,
+        reach_ms=reach_ms,
+        least_epoch=least_epoch,
     )
     return Started(result=result, warnings=tuple(warnings))
 
 
-def _preflight(context: Context, loaded: LoadedInstance) -> tuple[str, ...]:
-    """Show the strategy what it would find; return its warnings. Raises `StartRefused`, `ExchangeError`."""
+def _read_or_fail(context: Context, instance_id: str) -> Record | None:
+    """Return the record; one that is damaged is taken for failed first."""
+    try:
+        return context.instances.read(instance_id)
+    except RecordUnreadable:
+        context.instances.fail(instance_id)
+        return context.instances.read(instance_id)
+
+
+def fail_unknown(context: Context, instance_id: str) -> Failed | None:
+    """Take an instance for failed that the state server knows nothing of, so that it can be cleaned up.
+
+    None: it knows something by now. Raises `ConfigError`, and `LedgerError` where the ledger cannot say which
+    run was the last.
+    """
+    settings = context.settings
+    loaded = _runnable(load_instance(instance_id, settings.config_dir, settings.environ))
+    run = last_run(settings, instance_id)
+    return context.instances.fail(
+        instance_id,
+        least_epoch=(run.epoch if run else 0) + 1,
+        policy=replace(loaded.stop_policy, cancel_orders=True),
+        reach_ms=loaded.window_ms + settings.fence_margin_ms,
+    )
+
+
+def _state_lost(context: Context, loaded: LoadedInstance, loss: Loss, reach_ms: int) -> StateLost:
+    instance_id = loaded.config.instance_id
+    policy = replace(loaded.stop_policy, cancel_orders=True)
+    failed = context.instances.fail(
+        instance_id, why=loss.why, least_epoch=loss.epoch, policy=policy, reach_ms=reach_ms
+    )
+    epoch = failed.epoch if failed else loss.epoch
+    return StateLost(
+        f"{instance_id}: {loss.why}: it was lost, or they are somebody else's. It is taken for failed (run "
+        f"{epoch}) and cleaned up; follow that with manage.py cleanup {instance_id}, then start it again"
+    )
+
+
+def _preflight(context: Context, loaded: LoadedInstance) -> tuple[tuple[OpenOrder, ...], tuple[str, ...]]:
+    """Show the strategy what it would find; return the symbol's open orders and its warnings.
+
+    Raises `StartRefused`, `ExchangeError`.
+    """
     venue = context.venues.of(loaded.config)
     symbol = loaded.config.metadata.symbol
     instrument = context.venues.instrument(loaded.config)
-    venue.open_orders(symbol)  # shows that the keys are accepted
+    listed = tuple(venue.open_orders(symbol))  # shows that the keys are accepted, too
     if loaded.strategy.preflight is None:
-        return ()
+        return listed, ()
     now_ms = context.instances.now_ms()
     snapshot = Snapshot(
         taken_at_ms=now_ms,
@@ -98,7 +160,7 @@ def _preflight(context: Context, loaded: LoadedInstance) -> tuple[str, ...]:
     found = loaded.strategy.preflight(snapshot, loaded.params)
     if found.problems:
         raise StartRefused(f"{loaded.config.instance_id}: {'; '.join(found.problems)}")
-    return found.warnings
+    return listed, found.warnings
 
 
 def stop_policy(
@@ -143,7 +205,7 @@ def check_policy(loaded: LoadedInstance, policy: StopPolicy) -> None:
 
 def _require_same_place(context: Context, last: Record, loaded: LoadedInstance, account: str) -> None:
     """Raise `StartRefused` where orders of the last run may rest that the new one never looks at."""
-    kept = _kept_order_ids(last.outcome)
+    kept = told_order_ids(last.outcome, "orders_kept")
     if last.phase is not Phase.FAILED and not kept:
         return
     old = json.loads(context.instances.config_json(last.instance_id) or "{}")
@@ -156,10 +218,6 @@ def _require_same_place(context: Context, last: Record, loaded: LoadedInstance, 
         f"{loaded.config.metadata.symbol} of account {account} would lose sight of them; "
         "start it where it was and stop it clean first, or give the new configuration another instance id"
     )
-
-
-def _kept_order_ids(outcome_json: str) -> list[str]:
-    return [order["order_id"] for order in json.loads(outcome_json or "{}").get("orders_kept", ())]
 
 
 def _runnable(found: LoadedConfig) -> LoadedInstance:

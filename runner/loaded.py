@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import cast
@@ -24,6 +25,10 @@ class StateUnreadable(StateError):
     """Raised when a strategy's saved state does not fit this version; it is never reset silently."""
 
 
+class StateDamaged(StateUnreadable):
+    """Raised when what was saved of a run is missing or is no JSON of ours at all: no version can go on."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class LoadedInstance:
     """Configuration, strategy and parameters of one run."""
@@ -44,6 +49,7 @@ class LoadedInstance:
         """Return the strategy's state; a fresh one when there is none yet. Raises `StateUnreadable`."""
         if not text:
             return cast("State", self.strategy.state())
+        _require_json(text, f"state of {self.strategy.title}")
         try:
             state = cast("State", self.strategy.state.model_validate_json(text))
         except ValueError as error:
@@ -63,6 +69,7 @@ def parse_books(text: str) -> Books:
     """Return the books of a run; empty ones when there are none yet. Raises `StateUnreadable`."""
     if not text:
         return Books()
+    _require_json(text, "books of the run")
     try:
         books = Books.model_validate_json(text)
     except ValueError as error:
@@ -73,6 +80,15 @@ def parse_books(text: str) -> Books:
             "run the version that wrote them, or stop the instance and start it anew"
         )
     return books
+
+
+def _require_json(text: str, what: str) -> None:
+    try:
+        if isinstance(json.loads(text), dict):
+            return
+    except ValueError:
+        pass
+    raise StateDamaged(f"the saved {what} is damaged: it begins with {text[:40]!r}")
 
 
 def from_config(config: InstanceConfig) -> LoadedInstance:
@@ -102,7 +118,8 @@ def load_running(context: Context, instance_id: str, version: str) -> LoadedInst
     if known is None or known[0] != version:
         text = context.instances.config_json(instance_id)
         if not text:
-            raise StateError(f"{instance_id}: the configuration of its run is missing in the state server")
+            raise StateDamaged(f"{instance_id}: the configuration of its run is missing in the state server")
+        _require_json(text, "configuration of the run")
         if version_of_text(text) != version:
             # A task that slept through a stop and a start: remembered, it would trade the wrong market later.
             raise StateError(f"{instance_id}: the configuration kept by now is another run's")

@@ -9,7 +9,7 @@ import structlog
 
 from runner.context import Context
 from runner.publisher import Iteration, Publisher
-from state.due import CleanUp
+from state.due import CleanUp, Damaged
 
 log = structlog.get_logger(__name__)
 
@@ -55,7 +55,10 @@ def sweep_one(context: Context, publisher: Publisher, instance_id: str) -> bool:
         return False
     if work is None:
         return False
-    if isinstance(work, CleanUp):
+    if isinstance(work, Damaged):
+        context.instances.fail(instance_id)
+        log.error("state damaged, taken for failed", instance=instance_id, why=work.why)
+    elif isinstance(work, CleanUp):
         publisher.publish_cleanup(instance_id, work.epoch)
         if work.pending_task_id:
             publisher.revoke(work.pending_task_id)

@@ -8,6 +8,7 @@ from typing import Any, cast
 import redis
 
 from state import keys
+from state.record import Phase
 from state.scripts import Scripts
 
 #: The first repeated message after this long without a claim; each further one waits twice as long.
@@ -38,6 +39,14 @@ class CleanUp:
     pending_task_id: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Damaged:
+    """An instance whose record cannot be used: take it for failed."""
+
+    instance_id: str
+    why: str
+
+
 class Due:
     """Find what has to be published, safely run by every worker at once."""
 
@@ -63,7 +72,38 @@ class Due:
         found = self._client.zrange(keys.DUE, "-inf", now_ms, byscore=True, offset=0, num=limit)
         return tuple(cast("list[str]", found))
 
-    def sweep(self, instance_id: str, *, task_id: str) -> IterateAgain | CleanUp | None:
+    def look_again(self, *, now_ms: int, at_once: bool = False) -> int:
+        """Have a sweep look at every instance that goes on and that it has lost; return how many there were.
+
+        `at_once`: also at the others, whatever they wait for: the state server may be another process, so
+        that leases have ended. Nothing but what a script then says comes of it.
+        """
+        names = self._instances()
+        if not names:
+            return 0
+        found = self._client.zmscore(keys.DUE, names)
+        lost = [name for name, score in zip(names, found, strict=True) if score is None]
+        pipeline = self._client.pipeline(transaction=False)
+        for name in lost:
+            pipeline.hget(keys.record(name), "phase")
+        phases = pipeline.execute(raise_on_error=False)
+        back = {name for name, phase in zip(lost, phases, strict=True) if phase != Phase.STOPPED}
+        if at_once:
+            back |= set(names) - set(lost)
+        if back:
+            self._client.zadd(keys.DUE, dict.fromkeys(back, now_ms), lt=True)
+        return len(back & set(lost))
+
+    def _instances(self) -> list[str]:
+        """Return every instance that has a record, also where the list of them is lost."""
+        known = cast("set[str]", self._client.smembers(keys.INSTANCES))
+        records = self._client.scan_iter(keys.record("*"), count=1000)
+        there = {name for name in (keys.instance_of(str(key)) for key in records) if name}
+        if there - known:
+            self._client.sadd(keys.INSTANCES, *(there - known))
+        return sorted(known | there)
+
+    def sweep(self, instance_id: str, *, task_id: str) -> IterateAgain | CleanUp | Damaged | None:
         """Look at one instance; of many sweepers at most one gets something to publish."""
         reply = self._scripts.call(
             "sweep",
@@ -72,6 +112,8 @@ class Due:
         )
         if not reply:
             return None
+        if reply[0] == "damaged":
+            return Damaged(instance_id=instance_id, why=str(reply[1]))
         kind, epoch, rest = reply
         if kind == "iterate":
             tick = int(rest)

@@ -1,12 +1,10 @@
-"""The record of an instance, its phases, and the operations that move it between them."""
+"""The operations that move an instance between its phases, and what a stop does."""
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any, cast
 
 import redis
@@ -14,9 +12,24 @@ import redis
 from state import keys
 from state.bookings import MOST_WAITING
 from state.client_ids import client_order_ids
-from state.connection import StateError
 from state.durability import Keeps, save
+from state.record import RECORD_FIELDS, UNKNOWN_LEFT, Phase, Record, RecordUnreadable, damaged, record_of
 from state.scripts import Scripts
+
+__all__ = [
+    "RECORD_FIELDS",
+    "TRANSITIONS",
+    "UNKNOWN_LEFT",
+    "Failed",
+    "Instances",
+    "Phase",
+    "Record",
+    "RecordUnreadable",
+    "RunData",
+    "StartResult",
+    "StopPolicy",
+    "StopResult",
+]
 
 #: The longest window that an exchange of ours allows, and a second.
 LONGEST_REACH_MS = 61_000
@@ -24,25 +37,6 @@ LONGEST_REACH_MS = 61_000
 if TYPE_CHECKING:
     from state.stop_story import AcceptedLeft
 
-#: What stands for the ids of own orders left when nobody knows them.
-UNKNOWN_LEFT = "?"
-
-
-class Phase(StrEnum):
-    """Where an instance stands."""
-
-    #: No run; after a clean stop no own order is left or can still arrive.
-    STOPPED = "stopped"
-    #: Iterations may be claimed.
-    RUNNING = "running"
-    #: The gate is closed, a cleanup is on its way.
-    STOPPING = "stopping"
-    #: Cleanups did not end clean; they go on with back-off, and people have to know.
-    FAILED = "failed"
-
-
-#: Numbers in a record: times in ms, counts.
-_WHOLE = re.compile(r"-?[0-9]{1,18}")
 
 #: Every legal change of phase and the operation that makes it; the scripts know no other.
 TRANSITIONS: Mapping[tuple[Phase, Phase], str] = {
@@ -55,11 +49,10 @@ TRANSITIONS: Mapping[tuple[Phase, Phase], str] = {
     (Phase.STOPPING, Phase.STOPPED): "finish",
     (Phase.STOPPING, Phase.FAILED): "finish",
     (Phase.FAILED, Phase.STOPPED): "finish",
+    # Only where the state is damaged, or orders rest that it does not know of.
+    (Phase.RUNNING, Phase.FAILED): "fail",
+    (Phase.STOPPED, Phase.FAILED): "fail",
 }
-
-
-class RecordUnreadable(StateError, ValueError):
-    """Raised when a record is damaged, or of a version that this one does not know."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,35 +110,12 @@ class StopResult:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Record:
-    """An instance as it stands in Redis; times in ms of the state server's clock, None when never."""
+class Failed:
+    """An instance was taken for failed."""
 
-    instance_id: str
-    phase: Phase
     epoch: int
-    tick: int
-    seq: int
-    due_at_ms: int | None
-    started_at_ms: int | None
-    committed_at_ms: int | None
-    stop_requested_at_ms: int | None
-    stopped_at_ms: int | None
-    stop_by: str
-    stop_reason: str
-    errors: int
-    last_error: str
-    slot: int
-    account: str
-    config_version: str
-    attempts: int
-    #: The last cleanup's outcome (JSON), empty before the first.
-    outcome: str
-    lease_until_ms: int
-    fence_ms: int
-    #: Ids of own orders that the last cleanup left, sorted, comma separated; `UNKNOWN_LEFT`: nobody knows.
-    left: str
-    #: End of a live cleanup lease; 0 for none, or past when it is over.
-    cleanup_until_ms: int
+    #: What is wrong with its state.
+    why: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,12 +156,14 @@ class Instances:
         accept: AcceptedLeft | None = None,
         keeps: Keeps = Keeps.UNSURE,
         reach_ms: int = LONGEST_REACH_MS,
+        least_epoch: int = 0,
     ) -> StartResult:
         """Begin a run: epoch + 1, tick 0. The next sweep publishes its first iteration at once.
 
         With `accept` also from failed, as long as the run has left just that. `keeps` is what the state
         server keeps when it crashes. `reach_ms` is how long after its permission a request of this run may be
-        accepted; so long nothing is placed after such a crash.
+        accepted; so long nothing is placed after such a crash. The run comes after `least_epoch`, of which
+        something else may know.
         """
         result, epoch, *_ = self._scripts.call(
             "start",
@@ -219,6 +191,7 @@ class Instances:
                 reach_ms,
                 MOST_WAITING,
                 accept.booking if accept else "",
+                least_epoch,
             ],
         )
         return StartResult(result=str(result), epoch=int(epoch))
@@ -230,25 +203,66 @@ class Instances:
 
         With `epoch`, only that run is stopped. The next sweep, woken by this, publishes the cleanup.
         """
-        result, stopped_epoch, at_ms = self._scripts.call(
-            "request_stop",
-            [keys.record(instance_id), keys.stop(instance_id), keys.DUE, keys.EVENTS, keys.WAKE],
-            [instance_id, epoch, by, reason, policy.to_json()],
-        )
+        names = [keys.record(instance_id), keys.stop(instance_id), keys.DUE, keys.EVENTS, keys.WAKE]
+        arguments: list[str | int] = [instance_id, epoch, by, reason, policy.to_json()]
+        result, stopped_epoch, at_ms = self._scripts.call("request_stop", names, arguments)
+        if result == "damaged":
+            self.fail(instance_id)
+            result, stopped_epoch, at_ms = self._scripts.call("request_stop", names, arguments)
         return StopResult(result=str(result), epoch=int(stopped_epoch), at_ms=int(at_ms))
 
-    def save_stop(self, instance_id: str) -> bool:
-        """Tell whether a stop that was requested is on disk by now, waiting for that where it matters."""
-        what = self._client.hget(keys.record(instance_id), "unsaved")
-        return what is None or save(self._client, self._scripts, instance_id, str(what))
+    def fail(
+        self,
+        instance_id: str,
+        *,
+        why: str = "",
+        epoch: int = 0,
+        least_epoch: int = 0,
+        policy: StopPolicy | None = None,
+        reach_ms: int = LONGEST_REACH_MS,
+    ) -> Failed | None:
+        """Take an instance for failed whose state is missing or damaged, so that cleanups begin.
+
+        Without `why` only if its record is, else None. With `epoch` only if that run goes on, or its record
+        is damaged. The epoch stays at `least_epoch` or above. `reach_ms` is how long after its permission a
+        request may be accepted, where the record does not say.
+        """
+        result, *rest = self._scripts.call(
+            "fail",
+            [
+                keys.record(instance_id),
+                keys.stop(instance_id),
+                keys.DUE,
+                keys.EVENTS,
+                keys.WAKE,
+                keys.INSTANCES,
+                keys.generations(instance_id),
+            ],
+            [instance_id, why, least_epoch, (policy or StopPolicy()).to_json(), reach_ms, epoch],
+        )
+        return Failed(epoch=int(rest[0]), why=str(rest[1])) if result == "failed" else None
+
+    def save_stops(self, instance_ids: Sequence[str]) -> bool:
+        """Tell whether stops that were requested are on disk by now, waiting for that where it matters.
+
+        One wait stands for all: it comes behind every request.
+        """
+        for instance_id in instance_ids:
+            what = self._client.hget(keys.record(instance_id), "unsaved")
+            if what is not None:
+                return save(self._client, self._scripts, instance_id, str(what))
+        return True
 
     def read(self, instance_id: str) -> Record | None:
         """Return the record, or None when the instance was never started. Changes nothing.
 
         Raises `RecordUnreadable`.
         """
-        values = cast("list[str | None]", self._client.hmget(keys.record(instance_id), RECORD_FIELDS))
-        return _record(instance_id, values)
+        try:
+            values = cast("list[str | None]", self._client.hmget(keys.record(instance_id), RECORD_FIELDS))
+        except redis.ResponseError as error:
+            raise damaged(instance_id, str(error)) from error
+        return record_of(instance_id, values)
 
     def read_all(self, unreadable: Callable[[str, ValueError], None] | None = None) -> tuple[Record, ...]:
         """Return the record of every instance ever started, by id.
@@ -261,9 +275,11 @@ class Instances:
         for name in names:
             pipeline.hmget(keys.record(name), RECORD_FIELDS)
         found = []
-        for name, values in zip(names, pipeline.execute(), strict=True):
+        for name, values in zip(names, pipeline.execute(raise_on_error=False), strict=True):
             try:
-                record = _record(name, values)
+                if isinstance(values, redis.ResponseError):
+                    raise damaged(name, str(values))
+                record = record_of(name, values)
             except ValueError as error:
                 if unreadable is None:
                     raise
@@ -293,69 +309,3 @@ class Instances:
     def config_json(self, instance_id: str) -> str:
         """Return the configuration the current run was started with, empty when there is none."""
         return cast("str | None", self._client.get(keys.config(instance_id))) or ""
-
-
-#: What a `Record` is made of; books and strategy state, which may be long, are read where they are needed.
-RECORD_FIELDS = [
-    *(
-        "phase",
-        "epoch",
-        "tick",
-        "seq",
-        "due",
-        "started_at",
-        "committed_at",
-        "stop_requested_at",
-        "stopped_at",
-    ),
-    *("stop_by", "stop_reason", "errors", "last_error", "slot", "account", "config_version", "attempts"),
-    *("outcome", "lease_until", "fence", "left", "cleanup_until"),
-]
-
-
-def _record(instance_id: str, values: Sequence[str | None]) -> Record | None:
-    """Return the record that `RECORD_FIELDS` say, None when the instance has none."""
-    pairs = zip(RECORD_FIELDS, values, strict=True)
-    fields: dict[str, str] = {name: value for name, value in pairs if value is not None}
-    if not fields:
-        return None
-
-    def number(name: str) -> int:
-        text = fields.get(name, "0")
-        if not _WHOLE.fullmatch(text):
-            raise RecordUnreadable(f"{instance_id}: {name} is {text[:40]!r} in its record, no whole number")
-        return int(text)
-
-    def time_or_none(name: str) -> int | None:
-        return number(name) if name in fields else None
-
-    phase = fields.get("phase", "stopped")
-    if phase not in list(Phase):
-        raise RecordUnreadable(
-            f"{instance_id}: phase is {phase[:40]!r} in its record, none of this version's"
-        )
-    return Record(
-        instance_id=instance_id,
-        phase=Phase(phase),
-        epoch=number("epoch"),
-        tick=number("tick"),
-        seq=number("seq"),
-        due_at_ms=time_or_none("due"),
-        started_at_ms=time_or_none("started_at"),
-        committed_at_ms=time_or_none("committed_at"),
-        stop_requested_at_ms=time_or_none("stop_requested_at"),
-        stopped_at_ms=time_or_none("stopped_at"),
-        stop_by=fields.get("stop_by", ""),
-        stop_reason=fields.get("stop_reason", ""),
-        errors=number("errors"),
-        last_error=fields.get("last_error", ""),
-        slot=number("slot"),
-        account=fields.get("account", ""),
-        config_version=fields.get("config_version", ""),
-        attempts=number("attempts"),
-        outcome=fields.get("outcome", ""),
-        lease_until_ms=number("lease_until"),
-        fence_ms=number("fence"),
-        left=fields.get("left", UNKNOWN_LEFT),
-        cleanup_until_ms=number("cleanup_until"),
-    )

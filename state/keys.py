@@ -10,6 +10,13 @@ def record(instance_id: str) -> str:
     return f"{PREFIX}:{{{instance_id}}}:record"
 
 
+def instance_of(record_key: str) -> str:
+    """Return whose record a key is, empty for any other key."""
+    start, end = f"{PREFIX}:{{", "}:record"
+    is_record = record_key.startswith(start) and record_key.endswith(end)
+    return record_key[len(start) : -len(end)] if is_record else ""
+
+
 def stop(instance_id: str) -> str:
     """String: written by a stop; while it exists nothing is authorised."""
     return f"{PREFIX}:{{{instance_id}}}:stop"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import redis
 import structlog
@@ -20,6 +21,8 @@ log = structlog.get_logger(__name__)
 RETRY_S = 0.2
 #: Least time between two heartbeats of a worker.
 HEARTBEAT_MS = 1_000
+#: How often the sweep's own list is compared with what there is.
+LOOK_AGAIN_S = 10.0
 
 
 class Sweeper:
@@ -31,6 +34,8 @@ class Sweeper:
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweep", daemon=True)
         self._beat_at_ms = 0
+        #: 0: at the next chance, and everything.
+        self._looked_again_s = 0.0
 
     def start(self) -> None:
         """Begin sweeping."""
@@ -54,6 +59,7 @@ class Sweeper:
         while not self._ended.is_set():
             try:
                 self._beat(context)
+                self._look_again(context)
                 context.due.forget_calls()
                 sweep(context, publisher)
                 called = context.due.wait(timeout_s=settings.sweep_interval_s)
@@ -71,6 +77,8 @@ class Sweeper:
                         exc_info=not expected,
                     )
                 is_failing = True
+                # It may have been restarted, with what it waited for gone.
+                self._looked_again_s = 0.0
                 self._ended.wait(RETRY_S)
             else:
                 if is_failing:
@@ -80,6 +88,16 @@ class Sweeper:
             context.events.forget_worker(self._worker)
         except redis.RedisError as error:
             log.info("worker not taken off the list", worker=self._worker, error=str(error))
+
+    def _look_again(self, context: Context) -> None:
+        """Bring back what a sweep would never look at: its list may be lost, or made for another server."""
+        if time.monotonic() - self._looked_again_s < LOOK_AGAIN_S:
+            return
+        at_once = self._looked_again_s == 0.0
+        lost = context.due.look_again(now_ms=context.instances.now_ms(), at_once=at_once)
+        if lost:
+            log.warning("instances were not on the sweep's list", count=lost)
+        self._looked_again_s = time.monotonic()
 
     def _beat(self, context: Context) -> None:
         now_ms = context.instances.now_ms()

@@ -29,5 +29,5 @@ redis.call('XADD', KEYS[3], 'MAXLEN', '~', 100000, '*', 'event', 'cleanup_claime
 -- A stop that an older version was asked for has only its last request.
 local asked = r[13] or cjson.encode({by = r[16] or '', reason = r[17] or '', at_ms = tonumber(r[18] or now),
   policy = cjson.decode(r[8] or '{}')})
-return {'claimed', now, attempt, tonumber(r[5]), r[6], r[7], r[8] or '', r[9] or '', tonumber(r[12] or '0'), asked,
+return {'claimed', now, attempt, tonumber(r[5] or '0'), r[6] or '', r[7] or '', r[8] or '', r[9] or '', tonumber(r[12] or '0'), asked,
   r[14] or '-', r[15] or '', r[1]}

@@ -4,8 +4,11 @@
 -- Returns {'stopping', epoch, now} when this call stopped it, else {phase as it is, epoch, now} with nothing changed
 --   ('joined' in place of 'stopping' when a stop is under way already). A further stop may ask for more than the one
 --   before it, never for less: then the next cleanup follows both.
+--   {'damaged', 0, now} where the record cannot be read.
+-- include parts/damage.lua
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
+if redis.call('EXISTS', KEYS[1]) == 1 and damage(KEYS[1]) then return {'damaged', 0, now} end
 local r = redis.call('HMGET', KEYS[1], 'phase', 'epoch', 'stop_policy', 'kept', 'keeps', 'lease_token', 'lease_until',
   'lease_kind', 'running_task_id', 'seq', 'tick', 'asked')
 local phase, epoch = r[1] or 'stopped', tonumber(r[2] or '0')

@@ -4,7 +4,7 @@
 -- ARGV: 1 instance, 2 config version, 3 config JSON, 4 slot, 5 account, 6 what a failed run may have left
 --   ('': nothing; else its epoch, a colon, and the ids of its own orders left as somebody was shown them), 7 who,
 --   8 what the state server keeps (as in state/durability.py), 9 how long after its permission a request may arrive, ms,
---   10 most bookings that wait, 11 booking of the failed run's receipt ('': none)
+--   10 most bookings that wait, 11 booking of the failed run's receipt ('': none), 12 the run comes after this epoch
 -- Returns {'started', epoch, now}; else {phase as it is, epoch}, {'cleaning', epoch} while a cleanup of a failed
 --   instance runs, or {'changed', epoch} where it has left something else by now: then nothing has changed.
 -- include parts/restart.lua
@@ -22,7 +22,7 @@ if phase == 'failed' then
   if ARGV[6] ~= epoch .. ':' .. (redis.call('HGET', KEYS[1], 'left') or '?') then return {'changed', epoch} end
   if ARGV[11] ~= '' then redis.call('XADD', KEYS[10], 'MAXLEN', '~', ARGV[10], '*', 'booking', ARGV[11]) end
 end
-epoch = epoch + 1
+epoch = math.max(epoch, tonumber(ARGV[12])) + 1
 local last = redis.call('HMGET', KEYS[1], 'keeps', 'server', 'fence')
 if phase == 'failed' and is_another_server(last[1], last[2]) then
   redis.call('HSET', KEYS[1], 'fence', math.max(tonumber(last[3] or '0'), now + tonumber(ARGV[9])))

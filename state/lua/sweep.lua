@@ -1,12 +1,16 @@
 -- Look at one instance that is due for a sweep and say what has to be published for it.
 -- KEYS: 1 record, 2 due set
 -- ARGV: 1 instance, 2 task id for a new message, 3 first resend after ms, 4 longest resend ms, 5 grace ms
--- Returns {} (nothing to do), {'iterate', epoch, tick (-1: a wake-up)} or {'cleanup', epoch, pending task id}.
+-- Returns {} (nothing to do), {'iterate', epoch, tick (-1: a wake-up)} {'cleanup', epoch, pending task id}
+--   or {'damaged', what is wrong}.
 -- include parts/restart.lua
+-- include parts/damage.lua
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local score = redis.call('ZSCORE', KEYS[2], ARGV[1])
 if not score or tonumber(score) > now then return {} end
+local wrong = damage(KEYS[1])
+if wrong then return {'damaged', wrong} end
 local r = redis.call('HMGET', KEYS[1], 'phase', 'epoch', 'tick', 'due', 'lease_token', 'lease_until', 'cleanup_token',
   'cleanup_until', 'resends', 'pending_task_id', 'woken', 'again', 'keeps', 'server')
 local resends = tonumber(r[9] or '0')

@@ -7,7 +7,7 @@ import redis
 from market.orders import Role
 from state import keys
 from state.cleanup_leases import CleanupLease, CleanupLeases
-from state.due import CleanUp, Due, IterateAgain
+from state.due import CleanUp, Damaged, Due, IterateAgain
 from state.durability import Keeps
 from state.events import Events
 from state.instances import Instances, Record, StopPolicy
@@ -152,7 +152,7 @@ class StateBench:
             attempts_until_failed=attempts_until_failed,
         )
 
-    def sweep(self) -> IterateAgain | CleanUp | None:
+    def sweep(self) -> IterateAgain | CleanUp | Damaged | None:
         """Do what a worker does for an instance that is due."""
         if NAME not in self.due.ids(now_ms=self.clock.now_ms):
             return None

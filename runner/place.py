@@ -1,0 +1,105 @@
+"""Where a run has to be cleaned up, found out with as little as is left of its state."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import structlog
+
+from runner.access import access
+from runner.config import InstanceConfig
+from runner.config_models import BackpackExchange, MetadataConfig
+from runner.context import Context
+from runner.loaded import LoadedInstance, load_running
+from state.cleanup_leases import CleanupLease
+from state.client_ids import allocate_slot
+from state.connection import StateError
+from strategies.registry import UnknownStrategy, find
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """What a cleanup needs: enough to list and cancel, and the rest where it can be read."""
+
+    #: Of this, nothing but the exchange, the account and the symbol may be used.
+    config: InstanceConfig
+    #: The whole of it; None: it cannot be read.
+    instance: LoadedInstance | None
+    #: Why not, empty when it can.
+    problem: str
+    #: The lease with account and slot, which a damaged record may lack.
+    lease: CleanupLease
+
+    @property
+    def unwinds_at_stop(self) -> bool:
+        """Tell whether the strategy brings back what the run opened, however it is stopped."""
+        if self.instance is not None:
+            return self.instance.strategy.unwinds_at_stop
+        metadata = self.config.metadata
+        try:
+            return find(metadata.strategy, metadata.market_type).unwinds_at_stop
+        except UnknownStrategy:
+            return False
+
+
+def find_place(context: Context, lease: CleanupLease) -> Place:
+    """Return where the run of `lease` is to be cleaned up.
+
+    The configuration is the run's own, else, as far as it is needed, whatever can be read of that or of the
+    instance's file. Raises `StateError` when neither says where, and `ConfigError` when keys are not set.
+    """
+    try:
+        instance = load_running(context, lease.instance_id, lease.config_version)
+    except (StateError, ValueError, KeyError, TypeError, UnknownStrategy) as error:
+        problem = str(error)
+    else:
+        return Place(
+            config=instance.config,
+            instance=instance,
+            problem="",
+            lease=_whole(context, lease, instance.config),
+        )
+    for text in _texts(context, lease.instance_id):
+        config = _read_place(lease.instance_id, text)
+        if config is not None:
+            log.warning("configuration not whole", instance=lease.instance_id, why=problem)
+            return Place(config=config, instance=None, problem=problem, lease=_whole(context, lease, config))
+    raise StateError(
+        f"{lease.instance_id}: nobody knows where its orders are: {problem}; put its file back into "
+        f"{context.settings.config_dir}, the next attempt reads it"
+    )
+
+
+def _whole(context: Context, lease: CleanupLease, config: InstanceConfig) -> CleanupLease:
+    account = lease.account or access(config, context.settings).account
+    slot = lease.slot or allocate_slot(context.scripts, account, lease.instance_id)
+    return replace(lease, account=account, slot=slot)
+
+
+def _texts(context: Context, instance_id: str) -> Iterator[str]:
+    yield context.instances.config_json(instance_id)
+    path = context.settings.config_dir / f"{instance_id}.json"
+    if path.is_file():
+        yield path.read_text(encoding="utf-8-sig", errors="replace")
+
+
+def _read_place(instance_id: str, text: str) -> InstanceConfig | None:
+    """Return where an instance trades, from a text of which this version need not understand more."""
+    try:
+        said: dict[str, Any] = json.loads(text)
+        named = {name: said["metadata"][name] for name in ("exchange", "symbol", "market_type", "strategy")}
+        exchange = said.get("exchange_config", {})
+        known = {name: exchange[name] for name in ("api_key", "secret_key", "base_url") if name in exchange}
+        return InstanceConfig.model_construct(
+            metadata=MetadataConfig(instance_id=instance_id, **named),
+            exchange_config=BackpackExchange.model_validate(known),
+            live=said.get("live", False) is True,
+            exclusive_symbol=False,
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None

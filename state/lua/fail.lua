@@ -1,0 +1,59 @@
+-- Take an instance for failed whose state is missing or damaged: nothing is placed, and cleanups begin.
+-- KEYS: 1 record, 2 stop key, 3 due set, 4 events, 5 wake list, 6 instances, 7 generations
+-- ARGV: 1 instance, 2 what is wrong ('': only if this script finds something), 3 least epoch, 4 policy of the stop (JSON),
+--   5 how long after its permission a request may arrive, where the record does not say, ms,
+--   6 epoch of the run that is meant ('0': whatever the record says)
+-- Returns {'failed', epoch, why} or {'sound'}: then nothing has changed.
+-- include parts/damage.lua
+-- include parts/restart.lua
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local found = damage(KEYS[1])
+local why = ARGV[2] ~= '' and ARGV[2] or found
+if not why then return {'sound'} end
+local r = {}
+if redis.call('TYPE', KEYS[1]).ok == 'hash' then
+  r = redis.call('HMGET', KEYS[1], 'phase', 'epoch', 'slot', 'account', 'fence', 'reach', 'lease_token', 'lease_until', 'keeps',
+    'config_version', 'stop_policy', 'started_at', 'books', 'state', 'daily', 'order_ids')
+end
+if not found and ARGV[6] ~= '0' and (r[1] ~= 'running' or r[2] ~= ARGV[6]) then return {'sound'} end
+local function whole(value) return tonumber(value and string.match(value, '^%d+$') or nil) end
+local epoch = math.max(whole(r[2]) or 0, tonumber(ARGV[3]))
+local fence = math.max(whole(r[5]) or 0, now + (whole(r[6]) or tonumber(ARGV[5])))
+local policy = ARGV[4]
+if found then
+  -- What a cleanup can use stays, if it can be read.
+  redis.call('DEL', KEYS[1])
+  local function keep(name, value) if value then redis.call('HSET', KEYS[1], name, value) end end
+  keep('slot', whole(r[3]))
+  keep('account', r[4])
+  keep('reach', whole(r[6]))
+  if r[7] and whole(r[8]) then redis.call('HSET', KEYS[1], 'lease_token', r[7], 'lease_until', r[8]) end
+  keep('keeps', r[9])
+  keep('config_version', r[10])
+  keep('started_at', whole(r[12]))
+  keep('books', r[13])
+  keep('state', r[14])
+  keep('daily', r[15])
+  keep('order_ids', r[16])
+elseif r[1] == 'stopping' or r[1] == 'failed' then
+  policy = r[11]
+end
+redis.call('HDEL', KEYS[1], 'cleanup_token', 'cleanup_until', 'kept', 'pending_task_id', 'flight', 'flight_end')
+redis.call('HSET', KEYS[1], 'phase', 'failed', 'epoch', epoch, 'fence', fence, 'fence_base', fence, 'attempts', 0, 'resends', 0,
+  'stop_by', 'state check', 'stop_reason', why, 'stop_policy', policy, 'stop_requested_at', now, 'damage', why, 'server',
+  r[9] == 'always' and '' or server_id(), 'asked',
+  cjson.encode({by = 'state check', reason = why, at_ms = now, policy = cjson.decode(policy)}))
+if r[9] == 'everysec' then redis.call('HSET', KEYS[1], 'unsaved', 'stop ' .. now) end
+-- Client order ids of a state that is lost are not given again, as far as one can tell.
+if #r == 0 then redis.call('HSET', KEYS[7], 'skipped', math.floor(now / 1000) % 1024) end
+redis.call('SET', KEYS[2], why)
+redis.call('SADD', KEYS[6], ARGV[1])
+redis.call('ZADD', KEYS[3], now, ARGV[1])
+redis.call('XADD', KEYS[4], 'MAXLEN', '~', 100000, '*', 'event', 'stop_requested', 'instance', ARGV[1], 'epoch', epoch,
+  'at_ms', now, 'by', 'state check', 'reason', why)
+redis.call('XADD', KEYS[4], 'MAXLEN', '~', 100000, '*', 'event', 'alert', 'instance', ARGV[1], 'epoch', epoch,
+  'at_ms', now, 'alert', 'state_damaged', 'says', ARGV[1] .. ': ' .. why .. '; its orders are cleaned up')
+redis.call('LPUSH', KEYS[5], ARGV[1])
+redis.call('LTRIM', KEYS[5], 0, 999)
+return {'failed', epoch, why}
