@@ -62,6 +62,6 @@ def records(session: Session) -> Iterator[Finding]:
 def advice(name: str, epoch: int) -> str:
     """Return what a lost run means and what to do."""
     return (
-        f"{name}: the ledger knows run {epoch}, which did not end clean, and the state server knows nothing of "
-        f"it, so its orders may rest; manage.py cleanup {name} finds them"
+        f"{name}: the ledger knows run {epoch}, which did not end clean, and the state server knows nothing "
+        f"of it, so its orders may rest; manage.py cleanup {name} finds them"
     )

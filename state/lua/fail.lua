@@ -14,13 +14,14 @@ if not why then return {'sound'} end
 local r = {}
 if redis.call('TYPE', KEYS[1]).ok == 'hash' then
   r = redis.call('HMGET', KEYS[1], 'phase', 'epoch', 'slot', 'account', 'fence', 'reach', 'lease_token', 'lease_until', 'keeps',
-    'config_version', 'stop_policy', 'started_at', 'books', 'state', 'daily', 'order_ids')
+    'config_version', 'started_at', 'books', 'state', 'daily', 'order_ids')
 end
+-- A cleanup is on its way already.
+if not found and (r[1] == 'stopping' or r[1] == 'failed') then return {'sound'} end
 if not found and ARGV[6] ~= '0' and (r[1] ~= 'running' or r[2] ~= ARGV[6]) then return {'sound'} end
 local function whole(value) return tonumber(value and string.match(value, '^%d+$') or nil) end
 local epoch = math.max(whole(r[2]) or 0, tonumber(ARGV[3]))
 local fence = math.max(whole(r[5]) or 0, now + (whole(r[6]) or tonumber(ARGV[5])))
-local policy = ARGV[4]
 if found then
   -- What a cleanup can use stays, if it can be read.
   redis.call('DEL', KEYS[1])
@@ -31,19 +32,17 @@ if found then
   if r[7] and whole(r[8]) then redis.call('HSET', KEYS[1], 'lease_token', r[7], 'lease_until', r[8]) end
   keep('keeps', r[9])
   keep('config_version', r[10])
-  keep('started_at', whole(r[12]))
-  keep('books', r[13])
-  keep('state', r[14])
-  keep('daily', r[15])
-  keep('order_ids', r[16])
-elseif r[1] == 'stopping' or r[1] == 'failed' then
-  policy = r[11]
+  keep('started_at', whole(r[11]))
+  keep('books', r[12])
+  keep('state', r[13])
+  keep('daily', r[14])
+  keep('order_ids', r[15])
 end
 redis.call('HDEL', KEYS[1], 'cleanup_token', 'cleanup_until', 'kept', 'pending_task_id', 'flight', 'flight_end')
 redis.call('HSET', KEYS[1], 'phase', 'failed', 'epoch', epoch, 'fence', fence, 'fence_base', fence, 'attempts', 0, 'resends', 0,
-  'stop_by', 'state check', 'stop_reason', why, 'stop_policy', policy, 'stop_requested_at', now, 'damage', why, 'server',
+  'stop_by', 'state check', 'stop_reason', why, 'stop_policy', ARGV[4], 'stop_requested_at', now, 'damage', why, 'server',
   r[9] == 'always' and '' or server_id(), 'asked',
-  cjson.encode({by = 'state check', reason = why, at_ms = now, policy = cjson.decode(policy)}))
+  cjson.encode({by = 'state check', reason = why, at_ms = now, policy = cjson.decode(ARGV[4])}))
 if r[9] == 'everysec' then redis.call('HSET', KEYS[1], 'unsaved', 'stop ' .. now) end
 -- Client order ids of a state that is lost are not given again, as far as one can tell.
 if #r == 0 then redis.call('HSET', KEYS[7], 'skipped', math.floor(now / 1000) % 1024) end

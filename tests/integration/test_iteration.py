@@ -15,6 +15,7 @@ from market.snapshot import Snapshot
 from runner import loaded
 from runner.iteration import UNKNOWN_INTERVAL_MS
 from settings import Settings
+from state import keys
 from state.cleanup_leases import CleanupLease
 from state.instances import Phase, StopPolicy
 from strategies.base import Decision, State
@@ -156,12 +157,22 @@ def test_too_many_errors_in_a_row_lead_to_a_stop_that_says_why(make: Callable[..
     assert cleanup.policy == StopPolicy(cancel_orders=False)
 
 
-def test_a_configuration_that_is_gone_is_an_error_like_any_other(
+def test_a_run_whose_configuration_is_gone_is_failed_at_once(
     bench: RunnerBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delitem(loaded._known, INSTANCE_ID)
-    (message,) = bench.run(0)
+    assert bench.run(0) == ()
     assert "configuration of its run is missing" in bench.record.last_error
+    assert bench.phase is Phase.FAILED
+
+
+def test_a_configuration_of_another_run_is_an_error_like_any_other(
+    bench: RunnerBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(loaded._known, INSTANCE_ID)
+    bench.client.set(keys.config(INSTANCE_ID), "{}")
+    (message,) = bench.run(0)
+    assert "is another run's" in bench.record.last_error
     assert message.countdown_s == UNKNOWN_INTERVAL_MS / 1000
 
 
@@ -300,7 +311,25 @@ def test_the_state_of_a_decision_is_kept_even_when_carrying_it_out_is_interrupte
     assert bench.field("state") == State().model_dump_json()
 
 
-@pytest.mark.parametrize("text", ['{"version":2}', '{"version":1,"grid":[]}', "no JSON"])
+@pytest.mark.parametrize("text", ["no JSON", "[]", '"x"'])
+@pytest.mark.parametrize("field", ["state", "books"])
+def test_a_run_whose_saved_state_is_damaged_is_failed_at_once(
+    bench: RunnerBench, brain: Brain, field: str, text: str
+) -> None:
+    bench.set_field(field, text)
+    assert bench.run(0) == ()
+    assert bench.phase is Phase.FAILED
+    assert "is damaged" in bench.record.stop_reason
+    assert brain.snapshots == []
+    assert bench.venue.names("place") == []
+    # And then it is cleaned up like any other.
+    bench.set_field("fence", 0)
+    receipt = bench.clean_up()
+    assert receipt is not None
+    assert receipt.is_clean
+
+
+@pytest.mark.parametrize("text", ['{"version":2}', '{"version":1,"grid":[]}'])
 def test_a_state_this_version_does_not_know_is_an_error_and_stays_as_it_is(
     bench: RunnerBench, brain: Brain, text: str
 ) -> None:

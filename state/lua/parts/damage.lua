@@ -8,8 +8,10 @@ local function damage(record)
   if phase ~= 'running' and phase ~= 'stopping' and phase ~= 'failed' and phase ~= 'stopped' then
     return 'phase is ' .. string.sub(phase, 1, 40)
   end
-  if phase ~= 'stopped' then required.account = '.+' required.slot = '%d+' end
   if phase == 'running' then
+    -- A cleanup finds out itself where these are missing.
+    required.account = '.+'
+    required.slot = '%d+'
     for _, name in ipairs({'tick', 'due', 'seq', 'errors', 'started_at'}) do required[name] = '%-?%d+' end
   end
   for name, pattern in pairs(required) do
@@ -18,7 +20,7 @@ local function damage(record)
     if not string.match(value, '^' .. pattern .. '$') then return name .. ' is ' .. string.sub(value, 1, 40) end
   end
   local numbers = {'lease_until', 'cleanup_until', 'fence', 'fence_base', 'cleanup_fence_base', 'resends', 'attempts',
-    'committed_at', 'reach', 'stop_requested_at', 'stopped_at', 'last_error_at', 'tick', 'due', 'seq', 'errors', 'started_at'}
+    'committed_at', 'reach', 'slot', 'stop_requested_at', 'stopped_at', 'last_error_at', 'tick', 'due', 'seq', 'errors', 'started_at'}
   local values = redis.call('HMGET', record, unpack(numbers))
   for i, name in ipairs(numbers) do
     if values[i] and not string.match(values[i], '^%-?%d+$') then

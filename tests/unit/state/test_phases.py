@@ -129,6 +129,10 @@ class World:
         """End the last unclean attempt that is allowed."""
         self.finish(clean=False, attempts_until_failed=1)
 
+    def fail(self) -> None:
+        """Take it for failed, because of something that its record does not know."""
+        self.instances.fail(NAME, why="orders rest")
+
     def sweep(self) -> None:
         """Sweep."""
         self.due.sweep(NAME, task_id="t")
@@ -148,6 +152,7 @@ OPERATIONS: dict[Callable[[World], None], str] = {
     World.finish_clean: "finish",
     World.finish_unclean: "finish",
     World.finish_unclean_at_last: "finish",
+    World.fail: "fail",
     World.sweep: "sweep",
 }
 
