@@ -24,8 +24,7 @@ from runner.schedule import sweep
 from settings import load
 from state import keys
 from state.client_ids import allocate_slot
-from state.connection import RecordDamaged
-from state.instances import Phase, Record, StopPolicy
+from state.instances import Phase, Record, RecordUnreadable, StopPolicy
 from tests import factories
 from tests.factories import ACCOUNT, INSTANCE_ID
 from tests.fake_venue import FakeVenue, OneVenue
@@ -195,7 +194,7 @@ class TestDamagedRecord:
     def test_a_stop_of_it_repairs_it_without_a_worker(self, bench: Bench) -> None:
         bench.start()
         bench.damage("epoch", "x")
-        with pytest.raises(RecordDamaged, match="cleanup mm_01"):
+        with pytest.raises(RecordUnreadable, match="cleanup mm_01"):
             bench.context.instances.read(INSTANCE_ID)
         result = bench.context.instances.request_stop(INSTANCE_ID, by="t", reason="", policy=StopPolicy())
         assert result.result == "failed"
