@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import cast
+
+from pydantic_core import from_json
 
 from runner.books import Books
 from runner.config import InstanceConfig, version_of_text
@@ -84,7 +85,7 @@ def parse_books(text: str) -> Books:
 
 def _require_json(text: str, what: str) -> None:
     try:
-        if isinstance(json.loads(text), dict):
+        if isinstance(from_json(text), dict):
             return
     except ValueError:
         pass

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from pydantic_core import from_json
 
 from exchanges.base import Exchange
 from market.orders import OpenOrder
@@ -82,7 +83,7 @@ def look_before_start(settings: Settings, venue: Exchange, listed: Sequence[Open
 def told_order_ids(receipt_json: str, name: str) -> tuple[str, ...]:
     """Return the ids of the orders that a receipt has under `name`, none where it cannot be read."""
     try:
-        return tuple(str(order["order_id"]) for order in json.loads(receipt_json or "{}").get(name, ()))
+        return tuple(str(order["order_id"]) for order in from_json(receipt_json or "{}").get(name, ()))
     except (ValueError, KeyError, TypeError, AttributeError):
         return ()
 

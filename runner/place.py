@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
+from pydantic_core import from_json
 
 from runner.access import access
 from runner.config import InstanceConfig
@@ -91,7 +91,7 @@ def _texts(context: Context, instance_id: str) -> Iterator[str]:
 def _read_place(instance_id: str, text: str) -> InstanceConfig | None:
     """Return where an instance trades, from a text of which this version need not understand more."""
     try:
-        said: dict[str, Any] = json.loads(text)
+        said: dict[str, Any] = from_json(text)
         named = {name: said["metadata"][name] for name in ("exchange", "symbol", "market_type", "strategy")}
         exchange = said.get("exchange_config", {})
         known = {name: exchange[name] for name in ("api_key", "secret_key", "base_url") if name in exchange}
