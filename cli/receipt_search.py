@@ -18,6 +18,7 @@ from ledger.glances import instance_ids
 from ledger.receipts import receipts
 from runner.receipt import Receipt
 from state.instances import Phase, Record
+from state.record import RecordUnreadable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +93,9 @@ def _ask_state(output: Output, session: Session, name: str) -> _Record:
     except (redis.ConnectionError, redis.TimeoutError) as error:
         output.warn(f"the state server does not answer ({error}); only what the ledger has is shown")
         return _Record(record=None, is_away=True)
+    except RecordUnreadable as error:
+        output.warn(f"{error}; only what the ledger has is shown")
+        return _Record(record=None)
 
 
 def _of_record(record: Record | None, epoch: int | None) -> Found | None:

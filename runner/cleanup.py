@@ -294,7 +294,9 @@ class Cleanup:
         receipt = self._evidence.receipt(
             self._evidence.what_is_left(), "its worker shut down; another takes over at once"
         )
-        released = self._context.cleanup_leases.release(self._lease, receipt_json=receipt.model_dump_json())
+        released = self._context.cleanup_leases.release(
+            self._lease, receipt_json=receipt.model_dump_json(), left=left_text(receipt)
+        )
         log.info("cleanup handed over", instance=self._lease.instance_id, in_time=released)
 
     def pause(self, seconds: float) -> None:

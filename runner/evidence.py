@@ -223,10 +223,13 @@ def _flight_at_stop(lease: CleanupLease, earlier: Receipt | None) -> Flight | No
 
 
 def _begun_since(earlier: Receipt | None, number: int) -> int:
-    """Return how many attempts began since the earlier receipt; a further request counts anew from 1."""
-    if earlier is None or number <= earlier.attempt:
+    """Return how many attempts began since the earlier receipt.
+
+    A further request counts anew from 1, and one that was handed over gives its number to the next.
+    """
+    if earlier is None or number < earlier.attempt:
         return number
-    return number - earlier.attempt
+    return max(1, number - earlier.attempt)
 
 
 def _joined(first: tuple[str, ...], more: Mapping[str, object]) -> tuple[str, ...]:

@@ -231,15 +231,16 @@ class CleanupLeases:
             arguments,
         )
 
-    def release(self, lease: CleanupLease, *, receipt_json: str) -> bool:
+    def release(self, lease: CleanupLease, *, receipt_json: str, left: str = UNKNOWN_LEFT) -> bool:
         """Give the lease back unfinished, for a sweep to publish the cleanup at once; tell if it was ours.
 
-        `receipt_json` has what the attempt saw and did; it does not count as one that failed.
+        `receipt_json` has what the attempt saw and did, `left` is as for `finish`. It does not count as one
+        that failed.
         """
         reply = self._scripts.call(
             "release_cleanup",
             [keys.record(lease.instance_id), keys.DUE, keys.WAKE],
-            [lease.instance_id, lease.token, receipt_json],
+            [lease.instance_id, lease.token, receipt_json, left],
         )
         return reply[0] == "released"
 

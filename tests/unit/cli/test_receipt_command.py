@@ -260,3 +260,14 @@ def _booked(receipt: Receipt) -> Any:
     from ledger.bookings import from_json
 
     return from_json(receipt_booking(receipt))
+
+
+def test_a_record_that_cannot_be_read_leaves_what_the_ledger_has(books: LedgerBench) -> None:
+    books.book(_booked(receipt_of(books.bench, 4)))
+    books.bench.start(NAME)
+    books.bench.client.hset(keys.record(NAME), "epoch", "many")
+
+    ran = books.run("receipt", NAME, "--json")
+
+    assert (ran.code, ran.json["source"], ran.json["epoch"]) == (0, "ledger", 4)
+    assert "only what the ledger has is shown" in ran.err

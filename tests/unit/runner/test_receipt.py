@@ -315,3 +315,11 @@ def test_what_the_run_made_is_a_later_state_of_the_same_proof() -> None:
     assert (counted.position_before, counted.position_after, counted.position_of) == ("1.50", None, "left")
     assert counted.updated_at_ms > receipt.updated_at_ms
     assert counted.verified_at_ms == receipt.verified_at_ms
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_an_attempt_that_was_handed_over_gives_its_number_to_the_next_and_none_is_lost(number: int) -> None:
+    earlier = evidence(number).receipt(Result.UNVERIFIED, "its worker shut down")
+    later = evidence(number, earlier=earlier).receipt(Result.CLEAN, "")
+    assert later.attempt_count == earlier.attempt_count + 1
+    assert later.lost_attempts == earlier.lost_attempts
