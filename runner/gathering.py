@@ -16,7 +16,7 @@ from market.position import Balance, Fill, Position
 from market.snapshot import OwnOrder, Snapshot
 from runner.access import market_venue
 from runner.context import Context
-from runner.known_orders import KnownOrder
+from runner.known_orders import CLOCK_SLACK_MS, KnownOrder
 from runner.loaded import LoadedInstance
 from runner.lookups import Standing, clear_up_intents, look_up_vanished
 from runner.market_read import BookRead, Freshness, Source, read_book
@@ -113,9 +113,11 @@ def update_books(
     streamed = [fill for fill in standing.streamed_fills if fill.symbol == instrument.symbol]
     clear_up_intents(venue, instrument.symbol, standing, (*fills, *streamed))
     books.count(fills, instrument)
+    exchange_ms = venue.clock.signing_time_ms(standing.now_ms, standing.reading)
+    # One fill with a time of the future would hide all those of the present from the next reads.
+    books.read_until_ms = min(books.read_until_ms, exchange_ms + CLOCK_SLACK_MS)
     books.count_streamed(streamed, instrument)
     unexplained = look_up_vanished(venue, instrument.symbol, standing, listed)
-    exchange_ms = venue.clock.signing_time_ms(standing.now_ms, standing.reading)
     for order in books.write_off(instrument, standing.now_ms, exchange_ms=exchange_ms):
         log.warning("fills that never came counted", order_id=order.order_id, executed=str(order.executed))
     books.close_what_is_over(standing.now_ms)

@@ -12,7 +12,7 @@ from exchanges.backpack.rows import Row, UnreadableAnswer, load_json, load_rows
 from exchanges.base import Authorization, PlaceResult
 from exchanges.budget import RequestKind
 from exchanges.errors import ExchangeError, OutcomeUnknown, PostOnlyWouldCross
-from market.orders import NewOrder
+from market.orders import NewOrder, OpenOrder
 
 
 def placement_request(orders: Sequence[NewOrder], authorization: Authorization) -> Request:
@@ -66,9 +66,19 @@ def _result(order: NewOrder, row: Row, *, in_batch: bool) -> PlaceResult:
         return PlaceResult(error=_unknown(f"order {order.client_order_id}: unreadable answer ({unreadable})"))
     if placed.client_order_id is None:
         placed = replace(placed, client_order_id=order.client_order_id)
-    if (placed.client_order_id, placed.symbol) != (order.client_order_id, order.symbol):
+    if not _is_about(placed, order):
         return PlaceResult(error=_unknown(f"order {order.client_order_id}: answered for another order"))
     return PlaceResult(order=placed)
+
+
+def _is_about(placed: OpenOrder, order: NewOrder) -> bool:
+    """Tell whether an answer shows the order that was sent; the exchange may only have shrunk it."""
+    return (
+        (placed.client_order_id, placed.symbol, placed.side)
+        == (order.client_order_id, order.symbol, order.side)
+        and (order.price is None or placed.price == order.price)
+        and placed.quantity <= order.quantity
+    )
 
 
 def _would_cross() -> ExchangeError:

@@ -272,3 +272,17 @@ def test_a_spoiled_answer_leads_to_no_order_that_was_not_wanted(
     assert exchange.resting == []
     if not is_lie:
         assert run.net_by_the_books() == exchange.net
+
+
+@pytest.mark.services
+def test_a_fill_of_the_future_hides_none_of_the_present(begin: Begin) -> None:
+    run = begin("bp_sol_mm_01")
+    exchange = run.exchange
+    run.iterate()
+    exchange.hit(exchange.resting[0], Decimal("0.5"))
+    future = exchange.fills({})[0] | {"orderId": "9", "tradeId": 9, "timestamp": "2200-01-01T00:00:00"}
+    exchange.spoil = Spoil("fills", 200, json.dumps([*exchange.fills({}), future]).encode())
+    run.iterate()
+    exchange.hit(exchange.resting[0], Decimal("0.5"))
+    run.iterate()
+    assert run.net_by_the_books() == exchange.net != 0

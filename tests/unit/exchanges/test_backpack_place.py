@@ -228,16 +228,41 @@ def test_an_order_that_is_only_accepted_for_later_has_an_unknown_outcome(
     assert type(result.error) is OutcomeUnknown
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"clientId": 8},
+        {"symbol": "ETH_USDC"},
+        {"side": "Ask"},
+        {"price": "141.26"},
+        {"price": None},
+        {"quantity": "0.51"},
+    ],
+)
 def test_an_answer_for_another_order_leaves_the_outcome_unknown(
     network: responses.RequestsMock,
     exchange: BackpackExchange,
     authorization: Authorization,
     new_order: NewOrderFactory,
     wire_order: WireOrder,
+    fields: dict[str, Any],
 ) -> None:
-    network.post(ORDER, json=wire_order(8))
+    network.post(ORDER, json=wire_order(7, **fields))
     (result,) = exchange.place([new_order(7)], authorization)
     assert type(result.error) is OutcomeUnknown
+
+
+def test_an_order_that_the_exchange_has_shrunk_is_accepted_as_it_is(
+    network: responses.RequestsMock,
+    exchange: BackpackExchange,
+    authorization: Authorization,
+    new_order: NewOrderFactory,
+    wire_order: WireOrder,
+) -> None:
+    network.post(ORDER, json=wire_order(7, quantity="0.4", price="141.250"))
+    (result,) = exchange.place([new_order(7)], authorization)
+    assert result.order is not None
+    assert result.order.quantity == Decimal("0.4")
 
 
 def test_a_post_only_order_that_is_accepted_and_expired_would_have_crossed(
@@ -403,7 +428,9 @@ def test_amounts_are_written_without_exponent_and_trailing_zeros(
     wire_order: WireOrder,
 ) -> None:
     network.post(
-        ORDER, json=wire_order(7), match=[matchers.json_params_matcher({"price": "1200"}, strict_match=False)]
+        ORDER,
+        json=wire_order(7, price="1200"),
+        match=[matchers.json_params_matcher({"price": "1200"}, strict_match=False)],
     )
     (result,) = exchange.place([new_order(7, price="1.2E+3")], authorization)
     assert result.error is None
