@@ -24,10 +24,13 @@ FUZZ_EXAMPLES ?= 1000
 # make model QUICK=1, or VARIANT=nofence TRAIL=1 for one way in which it goes wrong, step by step; JSON=1
 VARIANT ?=
 MODEL_ARGS = $(if $(VARIANT),--variant "$(VARIANT)") $(if $(TRAIL),--trail) $(if $(QUICK),--quick) $(if $(JSON),--json)
+# make mutants: which files (hours for all of them), and options (--lines 10-25, --list)
+FILES ?= $(wildcard state/lua/*.lua state/lua/parts/*.lua state/*.py) runner/cleanup.py
+MUTANTS_ARGS ?=
 # make test PYTEST_ARGS="-k stop -x"
 PYTEST_ARGS ?=
 
-.PHONY: help env env-dev demo test test-slow test-chaos chaos fuzz model soak lint types imports check audit lock clean
+.PHONY: help env env-dev demo test test-slow test-chaos chaos fuzz mutants model soak lint types imports check audit lock clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +59,9 @@ fuzz: $(VENV)/.stamp-dev ## feed every reader with thousands of spoiled messages
 
 model: $(VENV)/.stamp-dev ## check the model of the protocol with spin, and each rule left out (VARIANT, TRAIL, QUICK, JSON)
 	@$(BIN)/python -m tests.model.check $(MODEL_ARGS)
+
+mutants: $(VENV)/.stamp-dev ## change one thing of the code at a time, list what no test notices (FILES, MUTANTS_ARGS)
+	@$(BIN)/python -m tests.mutation $(MUTANTS_ARGS) $(FILES)
 
 soak: $(VENV)/.stamp-dev ## long runs: failing requests, streams, databases; killed workers (SOAK_EVENTS, SOAK_FILLS, SOAK_SEED)
 	@SOAK_EVENTS="$(SOAK_EVENTS)" SOAK_FILLS="$(SOAK_FILLS)" SOAK_SEED="$(SOAK_SEED)" $(BIN)/python -m pytest -m soak tests/soak -s $(PYTEST_ARGS)

@@ -1,0 +1,49 @@
+"""Which tests have to notice the mutants of which file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+#: The state operations under a clock that a test moves.
+SCRIPTS = (
+    *("tests/integration/test_leases.py", "tests/integration/test_cleanup_lease.py"),
+    *("tests/integration/test_sweep.py", "tests/integration/test_wake_ups.py"),
+    *("tests/integration/test_fence.py", "tests/integration/test_zombie_commit.py"),
+    *("tests/integration/test_moments.py", "tests/unit/state/test_phases.py"),
+)
+#: What is tried on mutants that those did not notice: slower, and closer to the whole.
+LATER = (
+    *("tests/integration/test_forgetful_server.py", "tests/integration/test_receipts.py"),
+    "tests/integration/test_lifecycle_scripts.py",
+)
+CLEANUP = (
+    *("tests/integration/test_cleanup.py", "tests/integration/test_cleanup_waits.py"),
+    *("tests/integration/test_cleanup_exclusive.py", "tests/integration/test_cleanup_position.py"),
+    *("tests/integration/test_late_news.py", "tests/integration/test_unwinding_of_a_run.py"),
+)
+
+#: The first tests are tried on every mutant, the second ones on what those did not notice.
+TARGETS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "state/lua/take_budget.lua": (("tests/unit/state/test_budget.py",), ()),
+    "state/lua/allocate_slot.lua": (("tests/unit/state/test_client_ids.py",), ()),
+    "state/lua/put_book.lua": (("tests/unit/state/test_market_data.py",), ()),
+    "state/lua/*_feed.lua": (("tests/unit/state/test_feeds.py",), ()),
+    "state/lua/complete_books.lua": (("tests/integration/test_late_news.py",), LATER),
+    "state/lua/parts/restart.lua": (("tests/integration/test_forgetful_server.py",), LATER),
+    "state/lua/saved.lua": (("tests/integration/test_forgetful_server.py",), LATER),
+    "state/lua/*.lua": (SCRIPTS, LATER),
+    "state/client_ids.py": (("tests/unit/state/test_client_ids.py", "tests/fuzz/test_fuzz_state.py"), ()),
+    "state/bookings.py": (("tests/unit/state/test_bookings_queue.py",), ("tests/fuzz/test_fuzz_state.py",)),
+    "state/budget.py": (("tests/unit/state/test_budget.py",), ()),
+    "state/events.py": (("tests/unit/state/test_feeds.py",), ("tests/fuzz/test_fuzz_state.py",)),
+    "state/feeds.py": (("tests/unit/state/test_feeds.py",), ("tests/fuzz/test_fuzz_state.py",)),
+    "state/market_data.py": (("tests/unit/state/test_market_data.py",), ()),
+    "state/own_fills.py": (("tests/integration/test_wake_ups.py",), ("tests/fuzz/test_fuzz_state.py",)),
+    "state/due.py": (("tests/integration/test_sweep.py", "tests/integration/test_moments.py"), SCRIPTS),
+    "state/durability.py": (("tests/integration/test_forgetful_server.py",), ()),
+    "state/heartbeats.py": (("tests/integration/test_guard.py", "tests/unit/guard"), ()),
+    "state/guards.py": (("tests/integration/test_guard.py", "tests/unit/guard"), ()),
+    "state/server.py": (("tests/integration/test_valkey_server.py",), ()),
+    "state/*.py": (SCRIPTS, ("tests/integration/test_iteration.py", "tests/fuzz/test_fuzz_state.py")),
+    "runner/cleanup.py": (CLEANUP, ()),
+}
