@@ -9,7 +9,7 @@ import structlog
 
 from runner.context import Context
 from runner.publisher import Iteration, Publisher
-from state.due import CleanUp, Damaged
+from state.due import CleanUp, Damaged, IterateAgain
 
 log = structlog.get_logger(__name__)
 
@@ -58,14 +58,25 @@ def sweep_one(context: Context, publisher: Publisher, instance_id: str) -> bool:
     if isinstance(work, Damaged):
         context.instances.fail(instance_id)
         log.error("state damaged, taken for failed", instance=instance_id, why=work.why)
-    elif isinstance(work, CleanUp):
-        publisher.publish_cleanup(instance_id, work.epoch)
+        return True
+    try:
+        _publish(publisher, work)
+    except Exception:
+        # A broker that is away is no worker that is slow: the repeats must not become rarer for it.
+        context.due.not_sent(instance_id)
+        raise
+    return True
+
+
+def _publish(publisher: Publisher, work: IterateAgain | CleanUp) -> None:
+    instance_id, epoch = work.instance_id, work.epoch
+    if isinstance(work, CleanUp):
+        publisher.publish_cleanup(instance_id, epoch)
         if work.pending_task_id:
             publisher.revoke(work.pending_task_id)
-        log.info("cleanup published", instance=instance_id, epoch=work.epoch)
-    else:
-        publisher.publish_iteration(
-            Iteration(instance_id=instance_id, epoch=work.epoch, tick=work.tick, task_id=work.task_id)
-        )
-        log.info("iteration published by sweep", instance=instance_id, epoch=work.epoch, tick=work.tick)
-    return True
+        log.info("cleanup published", instance=instance_id, epoch=epoch)
+        return
+    publisher.publish_iteration(
+        Iteration(instance_id=instance_id, epoch=epoch, tick=work.tick, task_id=work.task_id)
+    )
+    log.info("iteration published by sweep", instance=instance_id, epoch=epoch, tick=work.tick)

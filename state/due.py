@@ -14,6 +14,8 @@ from state.scripts import Scripts
 #: The first repeated message after this long without a claim; each further one waits twice as long.
 RESEND_MS = 1_000
 LONGEST_RESEND_MS = 30_000
+#: What could not be sent is tried again after this; a broker that was away long must not make anybody wait.
+UNSENT_RETRY_MS = 500
 #: The client takes a longer silence for a dead server (`SOCKET_TIMEOUT_S`).
 LONGEST_WAIT_S = 3.0
 
@@ -124,3 +126,7 @@ class Due:
                 task_id=task_id,
             )
         return CleanUp(instance_id=instance_id, epoch=int(epoch), pending_task_id=str(rest))
+
+    def not_sent(self, instance_id: str) -> None:
+        """Give back what `sweep` said: it could not be published, so the next sweep may try again soon."""
+        self._scripts.call_int("unsent", [keys.record(instance_id), keys.DUE], [instance_id, UNSENT_RETRY_MS])

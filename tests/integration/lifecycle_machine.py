@@ -184,6 +184,14 @@ class Lifecycle(RuleBasedStateMachine):
                 self.cleanups.append(work.epoch)
         self._nobody_was_woken_in_vain()
 
+    @rule()
+    def sweep_while_the_broker_is_away(self) -> None:
+        for name in self.due.ids(now_ms=self.now_ms):
+            if self.due.sweep(name, task_id="t") is not None:
+                self.due.not_sent(name)
+        # At any moment, also of one that nobody has swept.
+        self.due.not_sent(NAME)
+
     def _nobody_was_woken_in_vain(self) -> None:
         """After a sweep: what was asked for long enough ago has been claimed or published."""
         record = self.instances.read(NAME)

@@ -11,7 +11,7 @@ import redis
 from cli.stack.valkey import ValkeyServer
 from state import due, keys
 from state.connection import SOCKET_TIMEOUT_S, connect
-from state.due import LONGEST_RESEND_MS, RESEND_MS, CleanUp, Due, IterateAgain
+from state.due import LONGEST_RESEND_MS, RESEND_MS, UNSENT_RETRY_MS, CleanUp, Due, IterateAgain
 from state.scripts import Scripts
 from tests.integration.state_bench import (
     CLEANUP_LEASE_MS,
@@ -42,6 +42,38 @@ def test_an_iteration_nobody_claims_is_sent_again_ever_more_rarely(bench: StateB
         waits.append(bench.clock.now_ms - before_ms)
     assert waits == [1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000, 30_000]
     assert waits[-1] == LONGEST_RESEND_MS
+
+
+@pytest.mark.parametrize("stops", [False, True])
+def test_what_could_not_be_sent_is_tried_again_soon_however_often(bench: StateBench, stops: bool) -> None:
+    if stops:
+        bench.stop()
+    for _ in range(10):
+        assert bench.sweep() is not None
+        bench.due.not_sent(NAME)
+        assert bench.sweep() is None
+        bench.clock.advance(UNSENT_RETRY_MS)
+    assert bench.sweep() is not None
+    bench.clock.advance(RESEND_MS - 1)
+    assert bench.sweep() is None
+    bench.clock.advance(1)
+    assert bench.sweep() is not None
+
+
+def test_what_could_not_be_sent_disturbs_nobody_who_has_the_instance(bench: StateBench) -> None:
+    bench.sweep()
+    bench.claim(0)
+    bench.due.not_sent(NAME)
+    bench.clock.advance(UNSENT_RETRY_MS)
+    assert bench.sweep() is None
+    assert bench.due_score() == START_MS + LEASE_MS + GRACE_MS
+
+
+def test_what_could_not_be_sent_brings_nobody_back_who_has_been_stopped(bench: StateBench) -> None:
+    bench.stop()
+    bench.finish(bench.claim_cleanup(), clean=True, attempts_until_failed=1)
+    bench.due.not_sent(NAME)
+    assert bench.due_score() is None
 
 
 def test_a_claim_makes_the_repeats_quick_again(bench: StateBench) -> None:

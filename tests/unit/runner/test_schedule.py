@@ -12,7 +12,7 @@ from runner.context import Context
 from runner.publisher import Iteration
 from runner.schedule import LONGEST_BACKOFF_MS, error_delay_ms, hop_s, sweep, task_id
 from state import keys
-from state.due import Due
+from state.due import UNSENT_RETRY_MS, Due
 from state.instances import Instances, StopPolicy
 from tests.store_clock import StoreClock
 
@@ -24,9 +24,13 @@ class Published:
         self.iterations: list[Iteration] = []
         self.cleanups: list[tuple[str, int]] = []
         self.revoked: list[str] = []
+        #: True: the broker is away.
+        self.is_away = False
 
     def publish_iteration(self, iteration: Iteration) -> None:
         """Note an iteration."""
+        if self.is_away:
+            raise ConnectionError("no broker")
         self.iterations.append(iteration)
 
     def publish_cleanup(self, instance_id: str, epoch: int) -> None:
@@ -99,6 +103,17 @@ def test_a_sweep_publishes_what_is_due_and_nothing_twice(world: World) -> None:
         ("b", 1, 0),
     ]
     assert world.sweep() == 0
+
+
+def test_a_broker_that_was_away_for_long_makes_nobody_wait_when_it_is_back(world: World) -> None:
+    world.start("a")
+    world.published.is_away = True
+    for _ in range(20):
+        with pytest.raises(ConnectionError):
+            world.sweep()
+        world.clock.advance(UNSENT_RETRY_MS)
+    world.published.is_away = False
+    assert world.sweep() == 1
 
 
 def test_a_stop_is_published_and_the_pending_message_revoked(world: World) -> None:
