@@ -11,7 +11,8 @@ from state.stop_story import AcceptedLeft
 
 log = structlog.get_logger(__name__)
 
-#: Once a run is called failed, the ledger is told of each so many attempts: one comes every few seconds.
+#: Of a failed run the ledger is told the first attempts, then each so many: one comes every few seconds.
+FIRST_TOLD = 3
 TOLD_EVERY = 12
 #: Ids that one sentence names.
 MOST_NAMED = 20
@@ -26,7 +27,8 @@ def left_text(receipt: Receipt) -> str:
 
 def receipt_bookings(receipt: Receipt, *, was_failed: bool) -> list[str]:
     """Return what the ledger is told of a receipt (JSON): its story, not each of the many attempts."""
-    if was_failed and not receipt.is_clean and receipt.attempt_count % TOLD_EVERY:
+    count = receipt.attempt_count
+    if was_failed and not receipt.is_clean and count > FIRST_TOLD and count % TOLD_EVERY:
         return []
     return [receipt_booking(receipt)]
 

@@ -222,6 +222,8 @@ def test_the_ledger_is_told_of_the_first_attempts_of_some_later_ones_and_of_the_
         return bool(receipt_bookings(evidence(number).receipt(result, ""), was_failed=was_failed))
 
     assert told(1, Result.UNVERIFIED, was_failed=False)
+    # One that is failed from the start, since its state was damaged.
+    assert told(1, Result.UNVERIFIED, was_failed=True)
     # With this one it becomes failed.
     assert told(3, Result.UNVERIFIED, was_failed=False)
     assert not told(TOLD_EVERY + 1, Result.UNVERIFIED, was_failed=True)
