@@ -13,7 +13,7 @@ from runner.publisher import Iteration
 from runner.schedule import LONGEST_BACKOFF_MS, error_delay_ms, hop_s, sweep, task_id
 from state import keys
 from state.due import UNSENT_RETRY_MS, Due
-from state.instances import Instances, StopPolicy
+from state.instances import Instances, Phase, StopPolicy
 from tests.store_clock import StoreClock
 
 
@@ -54,8 +54,8 @@ class World:
         self.clock = StoreClock(self.client)
         self.instances = Instances(self.client, self.clock.scripts)
         due = Due(self.client, self.clock.scripts, grace_ms=100)
-        clock_reader = SimpleNamespace(now_ms=lambda: self.clock.now_ms)
-        self.context = cast(Context, SimpleNamespace(due=due, instances=clock_reader))
+        instances = SimpleNamespace(now_ms=lambda: self.clock.now_ms, fail=self.instances.fail)
+        self.context = cast(Context, SimpleNamespace(due=due, instances=instances))
         self.published = Published()
 
     def start(self, name: str) -> None:
@@ -138,8 +138,11 @@ def test_an_instance_whose_record_is_broken_does_not_stop_the_others(world: Worl
     world.client.hdel(keys.record("broken"), "due")
     world.clock.advance(1)
     world.start("b")
-    assert world.sweep() == 1
+    assert world.sweep() == 2
     assert [each.instance_id for each in world.published.iterations] == ["b"]
+    broken = world.instances.read("broken")
+    assert broken is not None
+    assert broken.phase is Phase.FAILED
 
 
 def test_an_instance_that_another_sweeper_got_first_is_left_to_it(world: World) -> None:

@@ -32,7 +32,7 @@ class World:
             events=SimpleNamespace(
                 heartbeat=lambda *beat: self.beats.append(beat), forget_worker=self.forgotten.append
             ),
-            due=SimpleNamespace(wait=self.wait, forget_calls=lambda: None),
+            due=SimpleNamespace(wait=self.wait, forget_calls=lambda: None, look_again=lambda **_: 0),
         )
 
     def wait(self, *, timeout_s: float) -> str | None:
