@@ -120,7 +120,7 @@ def test_every_make_target_that_the_readme_names_exists() -> None:
     assert named <= targets
 
 
-@pytest.mark.parametrize("name", ["README.md", "README.zh-TW.md", "CONTRIBUTING.md"])
+@pytest.mark.parametrize("name", ["README.md", "README.zh-TW.md", "CONTRIBUTING.md", "SECURITY.md"])
 def test_every_file_that_a_page_links_to_exists(name: str) -> None:
     page = ROOT / name
     if not page.exists():
