@@ -26,7 +26,7 @@ from tests.acceptance.simulated_exchange import LIST_OPEN, PLACE_BATCH, fault
 from tests.acceptance.test_secrets import live_instance, redis_texts
 from tests.acceptance.world import World, crash_server, eventually
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.slow]
 
 #: A key pair of which one half is wrong, a password of a database, and one of a broker.
 WRONG_SECRET = "WRONGWRONGWRONGWRONGWRONGWRONGWRONGWRONGWRO="

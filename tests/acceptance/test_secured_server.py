@@ -121,6 +121,7 @@ DENIED = (
     ("monitor", "LPUSH cleanup x"),
     ("monitor", "HGETALL cleanbook:{secured_01}:record"),
     ("worker", "SET elsewhere x"),
+    *((user, "SCAN 0") for user in ("feed", "cli", "guard", "monitor")),
     *(
         (user, command)
         for user in ("worker", "feed", "cli", "guard", "monitor")
@@ -128,7 +129,6 @@ DENIED = (
             "FLUSHALL",
             "CONFIG SET maxmemory 1mb",
             "KEYS *",
-            "SCAN 0",
             "ACL LIST",
             "SHUTDOWN NOSAVE",
         )
