@@ -13,7 +13,7 @@ from cli.progress_display import Display
 from cli.session import Session
 from cli.stop_progress import Ending, StopProgress
 from state.events import Event
-from state.instances import Phase, Record
+from state.instances import Phase, Record, RecordUnreadable
 
 #: Longest wait for an event; time-outs and the live table are looked at this often.
 BLOCK_MS = 200
@@ -83,7 +83,10 @@ class Follower:
             self._take(event)
         if time.monotonic() - self._records_at_s >= LOOK_AT_RECORDS_S:
             for stop in self._pending():
-                self._compare(stop, self._session.instances.read(stop.instance_id))
+                try:
+                    self._compare(stop, self._session.instances.read(stop.instance_id))
+                except RecordUnreadable as error:
+                    self._tell_once(str(error))
             self._records_at_s = time.monotonic()
         for stop in self._pending():
             self._clean_up_directly(stop)

@@ -13,6 +13,7 @@ from runner.config import LoadedConfig, load_instance, version_of
 from runner.context import Context
 from runner.loaded import LoadedInstance, from_config
 from runner.lost_state import Last, Loss, last_run, look_before_start, told_order_ids
+from runner.place import reach_ms
 from state.client_ids import allocate_slot
 from state.durability import Keeps
 from state.instances import Failed, Phase, Record, RecordUnreadable, StartResult, StopPolicy
@@ -100,7 +101,7 @@ def _read_or_fail(context: Context, instance_id: str) -> Record | None:
     try:
         return context.instances.read(instance_id)
     except RecordUnreadable:
-        context.instances.fail(instance_id)
+        context.instances.fail(instance_id, reach_ms=reach_ms(context, instance_id))
         return context.instances.read(instance_id)
 
 

@@ -17,6 +17,7 @@ from runner.loaded import LoadedInstance, load_running
 from state.cleanup_leases import CleanupLease
 from state.client_ids import allocate_slot
 from state.connection import StateError
+from state.instances import LONGEST_REACH_MS
 from strategies.registry import UnknownStrategy, find
 
 log = structlog.get_logger(__name__)
@@ -86,6 +87,21 @@ def _texts(context: Context, instance_id: str) -> Iterator[str]:
     path = context.settings.config_dir / f"{instance_id}.json"
     if path.is_file():
         yield path.read_text(encoding="utf-8-sig", errors="replace")
+
+
+def reach_ms(context: Context, instance_id: str) -> int:
+    """Return how long after its permission a request of an instance may be accepted.
+
+    By whatever is left to say it; where nothing does, the longest of any.
+    """
+    for text in _texts(context, instance_id):
+        try:
+            window_ms = from_json(text)["exchange_config"]["default_window"]
+        except (ValueError, KeyError, TypeError):
+            continue
+        if isinstance(window_ms, int):
+            return window_ms + context.settings.fence_margin_ms
+    return LONGEST_REACH_MS
 
 
 def _read_place(instance_id: str, text: str) -> InstanceConfig | None:

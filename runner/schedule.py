@@ -8,6 +8,7 @@ import redis
 import structlog
 
 from runner.context import Context
+from runner.place import reach_ms
 from runner.publisher import Iteration, Publisher
 from state.due import CleanUp, Damaged, IterateAgain
 
@@ -56,7 +57,7 @@ def sweep_one(context: Context, publisher: Publisher, instance_id: str) -> bool:
     if work is None:
         return False
     if isinstance(work, Damaged):
-        context.instances.fail(instance_id)
+        context.instances.fail(instance_id, reach_ms=reach_ms(context, instance_id))
         log.error("state damaged, taken for failed", instance=instance_id, why=work.why)
         return True
     try:
