@@ -11,6 +11,7 @@ import pytest
 from runner.context import Context
 from runner.publisher import Iteration
 from runner.schedule import LONGEST_BACKOFF_MS, error_delay_ms, hop_s, sweep, task_id
+from settings import Settings
 from state import keys
 from state.due import UNSENT_RETRY_MS, Due
 from state.instances import Instances, Phase, StopPolicy
@@ -54,8 +55,12 @@ class World:
         self.clock = StoreClock(self.client)
         self.instances = Instances(self.client, self.clock.scripts)
         due = Due(self.client, self.clock.scripts, grace_ms=100)
-        instances = SimpleNamespace(now_ms=lambda: self.clock.now_ms, fail=self.instances.fail)
-        self.context = cast(Context, SimpleNamespace(due=due, instances=instances))
+        instances = SimpleNamespace(
+            now_ms=lambda: self.clock.now_ms,
+            fail=self.instances.fail,
+            config_json=self.instances.config_json,
+        )
+        self.context = cast(Context, SimpleNamespace(due=due, instances=instances, settings=Settings()))
         self.published = Published()
 
     def start(self, name: str) -> None:
