@@ -32,8 +32,15 @@ class World:
             events=SimpleNamespace(
                 heartbeat=lambda *beat: self.beats.append(beat), forget_worker=self.forgotten.append
             ),
-            due=SimpleNamespace(wait=self.wait, forget_calls=lambda: None, look_again=lambda **_: 0),
+            due=SimpleNamespace(wait=self.wait, forget_calls=lambda: None, look_again=self.look_again),
         )
+        #: For each comparison of the sweep's list with what there is: whether it was about everything.
+        self.looked_again: list[bool] = []
+
+    def look_again(self, *, now_ms: int, at_once: bool) -> int:
+        """Note that the list was compared."""
+        self.looked_again.append(at_once)
+        return 0
 
     def wait(self, *, timeout_s: float) -> str | None:
         """Return the next call."""
@@ -102,3 +109,24 @@ def test_who_asks_for_a_sweep_is_looked_at_first_and_everybody_after_it(world: W
     wait_until(lambda: world.sweeps >= 4)
     sweeper.stop()
     assert world.swept == ["a", "b"]
+
+
+def test_everything_is_looked_at_again_at_the_start_and_after_a_failure(world: World) -> None:
+    """The state server may have been restarted: what is waited for may be gone with it."""
+    sweeper = sweep.Sweeper("worker", ("iterate",))
+    sweeper.start()
+    wait_until(lambda: world.sweeps > 2)
+    assert world.looked_again == [True]
+    world.failures = [redis.ConnectionError("down")]
+    wait_until(lambda: not world.failures and len(world.looked_again) > 1)
+    sweeper.stop()
+    assert world.looked_again == [True, True]
+
+
+def test_the_list_is_compared_from_time_to_time(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep, "LOOK_AGAIN_S", 0.005)
+    sweeper = sweep.Sweeper("worker", ("iterate",))
+    sweeper.start()
+    wait_until(lambda: len(world.looked_again) > 2)
+    sweeper.stop()
+    assert world.looked_again[:3] == [True, False, False]
