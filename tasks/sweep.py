@@ -14,6 +14,7 @@ from settings import load
 from tasks.celery import app
 from tasks.publishing import BROKER_ERRORS, CeleryPublisher
 from tasks.refusing import REFUSALS
+from tasks.server_check import tell_of_server
 
 log = structlog.get_logger(__name__)
 
@@ -94,6 +95,8 @@ class Sweeper:
         if time.monotonic() - self._looked_again_s < LOOK_AGAIN_S:
             return
         at_once = self._looked_again_s == 0.0
+        if at_once:
+            tell_of_server(context.client, context.settings.state_durability)
         lost = context.due.look_again(now_ms=context.instances.now_ms(), at_once=at_once)
         if lost:
             log.warning("instances were not on the sweep's list", count=lost)

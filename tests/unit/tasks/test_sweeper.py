@@ -9,6 +9,7 @@ import pytest
 import redis
 from kombu.exceptions import OperationalError
 
+from settings import Settings
 from tasks import sweep
 from tests.support import wait_until
 
@@ -27,6 +28,7 @@ class World:
         self.forgotten: list[str] = []
         self.pause = threading.Event()
         self.context = SimpleNamespace(
+            settings=Settings(),
             client=None,  # asked only where something was refused
             instances=SimpleNamespace(now_ms=lambda: self.now_ms),
             events=SimpleNamespace(
@@ -68,6 +70,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(sweep, "sweep", world.sweep)
     monkeypatch.setattr(sweep, "sweep_one", world.sweep_one)
     monkeypatch.setattr(sweep, "RETRY_S", 0.001)
+    monkeypatch.setattr(sweep, "tell_of_server", lambda *_: None)
     return world
 
 
