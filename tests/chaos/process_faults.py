@@ -29,6 +29,8 @@ CLEANUP_WAIT_S = 3.0
 SLOW = {"latency_ms": 250, "spread_ms": 150}
 #: A frozen child outlives its lease (5 s), and wakes up before Celery's hard limit (10 s) kills it.
 ZOMBIE_S = (5.5, 8.5)
+#: How long a child is looked for that waits for an answer.
+BUSY_WAIT_S = 2.0
 #: What was claimed longer before the freeze has ended otherwise.
 LONGEST_ITERATION_MS = 3_000
 
@@ -105,7 +107,7 @@ class ChildKilled(Fault):
 
     def begin(self, world: World) -> None:
         """Kill it."""
-        target, pid = _some_child(world, self.dice, (*ITERATE, CLEANUP))
+        target, pid = _busy_child(world, self.dice)
         self.detail = f"{target}, child {pid}"
         if pid:
             signal_process(pid, signal.SIGKILL)
@@ -125,7 +127,7 @@ class Frozen(Fault):
         world.exchange.put_fault(id(self), [fault(EVERYTHING, "latency", **SLOW)])
         world.plant.pause(0.8)
         if self.child:
-            target, self._pid = _some_child(world, self.dice, (*ITERATE, CLEANUP))
+            target, self._pid = _busy_child(world, self.dice)
         else:
             target = self.dice.choice((*ITERATE, CLEANUP, FEED))
             self._pid = world.plant.processes[target].pid or 0
@@ -248,6 +250,29 @@ class CoresBusy(Fault):
         for burner in self._burners:
             burner.kill()
             burner.wait()
+
+
+def _busy_child(world: World, dice: random.Random) -> tuple[str, int]:
+    """Return a worker and a process of its pool that waits for an answer, most likely the exchange's.
+
+    Where none does for a while, or the kernel does not tell what a process waits for: any of them.
+    """
+    target, pid = _some_child(world, dice, (*ITERATE, CLEANUP))
+    found: list[tuple[str, int]] = []
+
+    def looked() -> bool:
+        found[:] = [(n, p) for n in ITERATE for p in world.plant.children(n) if _waits_for_answer(p)]
+        return bool(found)
+
+    if target != CLEANUP and world.plant.wait_for(looked, BUSY_WAIT_S):
+        return dice.choice(found)
+    return target, pid
+
+
+def _waits_for_answer(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/wchan").read_text(encoding="ascii").startswith("poll_")
+    return False
 
 
 def _some_child(world: World, dice: random.Random, targets: tuple[str, ...]) -> tuple[str, int]:

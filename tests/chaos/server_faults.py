@@ -100,15 +100,15 @@ class Duplicates(Fault):
             record = cast("list[str | None]", state.hmget(f"cleanbook:{{{name}}}:record", ["epoch", "tick"]))
             epoch = max(1, int(record[0] or 1) - dice.choice((0, 0, 0, 1, 2)))
             if dice.random() < 0.25:
-                yield "cleanup", _message(template, "cleanup", [name, epoch])
+                yield "cleanup", made_up_message(template, "cleanup", [name, epoch])
                 continue
             tick = dice.choice(
                 (None, None, 0, *(int(record[1] or 0) + change for change in (-1, 0, 0, 1, 2)))
             )
-            yield "iterate", _message(template, "iterate", [name, epoch, tick])
+            yield "iterate", made_up_message(template, "iterate", [name, epoch, tick])
 
 
-def _message(template: dict[str, Any], queue: str, arguments: list[Any]) -> dict[str, Any]:
+def made_up_message(template: dict[str, Any], queue: str, arguments: list[Any]) -> dict[str, Any]:
     """Return a message like `template` that asks for another task, at once."""
     _, *rest = json.loads(base64.b64decode(template["body"]))
     task_id = str(uuid.uuid4())
