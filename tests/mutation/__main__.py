@@ -34,7 +34,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("files", nargs="+", metavar="FILE", help="from the root: state/due.py")
     parser.add_argument("--lines", default="", help="only these lines of the file: 10-25")
     parser.add_argument("--list", action="store_true", help="only list the mutants")
-    parser.add_argument("--timeout-s", type=float, default=120.0, help="for the tests of one mutant")
+    parser.add_argument("--timeout-s", type=float, default=10.0, help="least time for one mutant's tests")
     parser.add_argument("--skip-later", action="store_true", help="without the slower tests for survivors")
     return parser.parse_args()
 

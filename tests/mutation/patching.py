@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
@@ -14,7 +15,7 @@ from tests.mutation.mutants import Mutant
 ROOT = Path(__file__).parents[2]
 SCRIPTS = "state/lua/"
 #: Values that another module may have imported by their name.
-SIMPLE = (int, float, str, tuple, frozenset, dict, list)
+SIMPLE = (int, float, str, Decimal, tuple, frozenset, dict, list)
 
 
 def put_in_place(mutant: Mutant, folder: Path) -> None:

@@ -22,6 +22,8 @@ from tests.mutation.mutants import Mutant
 from tests.mutation.patching import put_in_place
 
 ROOT = Path(__file__).parents[2]
+#: For the tests on the project as it is; on a mutant they may take so many times as long.
+BASE_TIMEOUT_S, TIMES = 900.0, 3
 
 
 class Verdict(StrEnum):
@@ -48,18 +50,21 @@ class Judge:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Judge every mutant."""
-        if session.testsfailed or self._judge(session, None) is not Verdict.SURVIVED:
+        began_s = time.monotonic()
+        if session.testsfailed or self._judge(session, None, BASE_TIMEOUT_S) is not Verdict.SURVIVED:
             return True
         self.is_sound = True
+        # However busy this machine is.
+        timeout_s = max(self._timeout_s, TIMES * (time.monotonic() - began_s))
         for mutant in self._mutants:
-            self._told(mutant, self._judge(session, mutant))
+            self._told(mutant, self._judge(session, mutant, timeout_s))
         return True
 
-    def _judge(self, session: pytest.Session, mutant: Mutant | None) -> Verdict:
+    def _judge(self, session: pytest.Session, mutant: Mutant | None, timeout_s: float) -> Verdict:
         child = os.fork()
         if child == 0:
             _run(session, mutant)
-        until = time.monotonic() + self._timeout_s
+        until = time.monotonic() + timeout_s
         while time.monotonic() < until:
             done, status = os.waitpid(child, os.WNOHANG)
             if done:

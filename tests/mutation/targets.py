@@ -9,12 +9,13 @@ SCRIPTS = (
     *("tests/integration/test_leases.py", "tests/integration/test_cleanup_lease.py"),
     *("tests/integration/test_sweep.py", "tests/integration/test_wake_ups.py"),
     *("tests/integration/test_fence.py", "tests/integration/test_zombie_commit.py"),
-    *("tests/integration/test_moments.py", "tests/unit/state/test_phases.py"),
+    *("tests/integration/test_moments.py", "tests/integration/test_stops_that_meet.py"),
+    "tests/unit/state/test_phases.py",
 )
 #: What is tried on mutants that those did not notice: slower, and closer to the whole.
 LATER = (
-    *("tests/integration/test_forgetful_server.py", "tests/integration/test_receipts.py"),
-    "tests/integration/test_lifecycle_scripts.py",
+    *("tests/integration/test_receipts.py", "tests/integration/test_damaged_state.py"),
+    "tests/integration/test_forgetful_server.py",
 )
 CLEANUP = (
     *("tests/integration/test_cleanup.py", "tests/integration/test_cleanup_waits.py"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 import redis
 
@@ -57,7 +59,9 @@ def test_the_first_ledger_that_asks_is_the_one_until_it_is_replaced(queue: Booki
 
 
 def test_waiting_ends_with_a_booking_or_an_event(queue: BookingQueue, client: redis.Redis) -> None:
-    queue.wait("0-0", timeout_s=0.001)
+    began_s = time.monotonic()
+    queue.wait("0-0", timeout_s=0.3)
+    assert time.monotonic() - began_s >= 0.25
     queue.add(["1"])
     queue.wait("0-0", timeout_s=60)
     queue.done(queue.oldest(1))

@@ -14,6 +14,16 @@ from tests.store_clock import StoreClock
 LIMITS = BudgetLimits(per_minute=600, burst=10, reserved_for_cancels=4)
 
 
+@pytest.mark.parametrize(
+    ("per_minute", "burst", "reserved"), [(1_800, 300, 100), (600, 100, 33), (186, 31, 10), (60, 30, 10)]
+)
+def test_a_burst_is_ten_seconds_and_a_third_of_it_is_for_cancels(
+    per_minute: int, burst: int, reserved: int
+) -> None:
+    limits = BudgetLimits.of(per_minute)
+    assert limits == BudgetLimits(per_minute=per_minute, burst=burst, reserved_for_cancels=reserved)
+
+
 def drain(scripts: Scripts, account: str = "account", *, may_use_reserve: bool = False) -> int:
     """Take until nothing is left, and return how many there were."""
     taken = 0

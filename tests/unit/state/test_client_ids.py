@@ -118,6 +118,14 @@ def test_the_search_for_a_free_slot_goes_round_past_the_last(client: redis.Redis
     assert allocate_slot(scripts, "account", "bp_sol_01") == 3
 
 
+def test_the_last_free_slot_is_found_however_far_it_is(client: redis.Redis, scripts: Scripts) -> None:
+    wanted = zlib.crc32(b"bp_sol_01") % SLOTS + 1
+    last = (wanted - 2) % SLOTS + 1
+    for slot in {*range(1, SLOTS + 1)} - {last}:
+        client.hset(keys.slots("account"), f"#{slot}", "somebody else")
+    assert allocate_slot(scripts, "account", "bp_sol_01") == last
+
+
 def test_slots_of_different_accounts_have_nothing_to_do_with_each_other(
     client: redis.Redis, scripts: Scripts
 ) -> None:

@@ -80,6 +80,14 @@ def test_a_market_that_is_dropped_has_no_book(market_data: MarketData) -> None:
     assert market_data.read("venue", "OTHER") is not None
 
 
+def test_a_price_and_a_quantity_may_be_tiny(market_data: MarketData) -> None:
+    tiny = BookLevel(price=Decimal("0.0001"), quantity=Decimal("0.00001"))
+    market_data.put("venue", [OrderBook(symbol=SYMBOL, bids=(), asks=(tiny,), updated_at_ms=1)])
+    found = market_data.read("venue", SYMBOL)
+    assert found is not None
+    assert found.book.asks == (tiny,)
+
+
 @pytest.mark.parametrize("field", ["changed_at", "received_at", "book"])
 def test_a_book_that_lacks_something_is_none(
     market_data: MarketData, client: redis.Redis, field: str

@@ -1,0 +1,157 @@
+"""Two stops of one run: the second may ask for more than the first, never for less."""
+
+from __future__ import annotations
+
+from dataclasses import astuple
+from itertools import product
+from typing import Any
+
+import pytest
+
+from state import keys
+from state.cleanup_leases import CleanupLease
+from state.instances import StopPolicy
+from state.leases import Lease, LeaseLost
+from tests.integration.state_bench import StateBench
+
+POLICIES = [
+    StopPolicy(cancel_orders=cancel, close_position=close, unwind=unwind)
+    for cancel, close, unwind in product((False, True), repeat=3)
+]
+
+
+def union(old: StopPolicy, new: StopPolicy) -> StopPolicy:
+    """Return the policy that asks for what either asks for."""
+    cancel, close, unwind = (a or b for a, b in zip(astuple(old), astuple(new), strict=True))
+    return StopPolicy(cancel_orders=cancel, close_position=close, unwind=unwind)
+
+
+class Run:
+    """A run of an instance of its own."""
+
+    def __init__(self, bench: StateBench, name: str) -> None:
+        self.bench, self.name = bench, name
+        bench.start(name)
+
+    def stop(self, policy: StopPolicy) -> str:
+        """Ask for a stop."""
+        return self.bench.instances.request_stop(self.name, by="test", reason="tested", policy=policy).result
+
+    def claim(self) -> Lease:
+        """Take the iteration lease."""
+        lease = self.bench.leases.claim(self.name, epoch=1, tick=0, task_id="x")
+        assert isinstance(lease, Lease)
+        return lease
+
+    def claim_cleanup(self) -> CleanupLease:
+        """Take the cleanup lease."""
+        lease = self.bench.cleanup_leases.claim(self.name, epoch=1, by="test")
+        assert isinstance(lease, CleanupLease)
+        return lease
+
+    def field(self, name: str) -> Any:
+        """Return one raw field of the record."""
+        return self.bench.client.hget(keys.record(self.name), name)
+
+    def assert_follows(self, policy: StopPolicy, first: CleanupLease, *, anew: bool) -> None:
+        """Require that the next cleanup follows `policy`, and one under way ends if it is another."""
+        assert StopPolicy.from_json(self.field("stop_policy")) == policy
+        if not anew:
+            self.bench.cleanup_leases.renew(first)
+            return
+        with pytest.raises(LeaseLost):
+            self.bench.cleanup_leases.renew(first)
+        assert [self.field(name) for name in ("cleanup_token", "cleanup_until", "kept")] == [None] * 3
+        second = self.claim_cleanup()
+        assert (second.attempt, second.policy) == (1, policy)
+
+
+def test_a_second_stop_adds_to_the_first_and_takes_nothing_away(bench: StateBench) -> None:
+    for number, (old, new) in enumerate(product(POLICIES, repeat=2)):
+        run = Run(bench, f"run-{number}")
+        assert run.stop(old) == "stopping"
+        first = run.claim_cleanup()
+        assert first.policy == old
+        assert run.stop(new) == "joined"
+        run.assert_follows(union(old, new), first, anew=union(old, new) != old)
+
+
+def test_a_stop_that_an_iteration_decides_adds_to_one_that_came_first(bench: StateBench) -> None:
+    for number, (old, new) in enumerate(product(POLICIES, repeat=2)):
+        run = Run(bench, f"run-{number}")
+        iteration = run.claim()
+        run.stop(old)
+        first = run.claim_cleanup()
+        bench.leases.commit(
+            iteration,
+            resolved=True,
+            state_json="",
+            interval_ms=1,
+            next_task_id="next",
+            stop_reason="enough",
+            stop_policy=new,
+        )
+        run.assert_follows(union(old, new), first, anew=union(old, new) != old)
+
+
+def test_a_stop_that_an_iteration_decides_is_followed_as_it_is(bench: StateBench) -> None:
+    for number, policy in enumerate(POLICIES):
+        run = Run(bench, f"run-{number}")
+        bench.leases.commit(
+            run.claim(),
+            resolved=True,
+            state_json="",
+            interval_ms=1,
+            next_task_id="next",
+            stop_reason="enough",
+            stop_policy=policy,
+        )
+        assert bench.client.get(keys.stop(run.name)) == "enough"
+        lease = run.claim_cleanup()
+        assert (lease.policy, lease.attempt) == (policy, 1)
+        record = bench.instances.read(run.name)
+        assert record is not None
+        assert (record.phase, record.stop_by, record.stop_reason) == ("stopping", "strategy", "enough")
+        assert record.stop_requested_at_ms == bench.clock.now_ms
+
+
+@pytest.mark.parametrize("keeps_orders", [False, True])
+def test_a_run_that_is_stopped_is_stopped_again_only_for_orders_that_it_kept(
+    bench: StateBench, keeps_orders: bool
+) -> None:
+    run = Run(bench, "run")
+    run.stop(StopPolicy(cancel_orders=False))
+    bench.cleanup_leases.finish(
+        run.claim_cleanup(),
+        clean=True,
+        outcome_json="{}",
+        retry_after_ms=1,
+        attempts_until_failed=3,
+        keeps_orders=keeps_orders,
+    )
+    assert run.stop(StopPolicy(cancel_orders=False)) == "stopped"
+    assert run.stop(StopPolicy()) == ("stopping" if keeps_orders else "stopped")
+    record = bench.instances.read("run")
+    assert record is not None
+    assert record.phase == ("stopping" if keeps_orders else "stopped")
+
+
+def test_a_stop_of_a_failed_run_leaves_it_failed_and_begins_the_attempts_anew(bench: StateBench) -> None:
+    run = Run(bench, "run")
+    run.stop(StopPolicy(cancel_orders=False))
+    bench.cleanup_leases.finish(
+        run.claim_cleanup(), clean=False, outcome_json="{}", retry_after_ms=1, attempts_until_failed=1
+    )
+    assert run.stop(StopPolicy()) == "failed"
+    record = bench.instances.read("run")
+    assert record is not None
+    assert record.phase == "failed"
+    assert run.claim_cleanup().attempt == 1
+
+
+@pytest.mark.parametrize(("epoch", "result"), [(0, "stopping"), (1, "stopping"), (2, "stale")])
+def test_a_stop_of_another_run_changes_nothing(bench: StateBench, epoch: int, result: str) -> None:
+    run = Run(bench, "run")
+    found = bench.instances.request_stop("run", by="x", reason="y", policy=StopPolicy(), epoch=epoch)
+    assert (found.result, found.epoch, found.at_ms) == (result, 1, bench.clock.now_ms)
+    assert run.field("phase") == ("running" if result == "stale" else "stopping")
