@@ -64,6 +64,7 @@ def environ_of(world: World, server: SecuredServer, user: str) -> dict[str, str]
     }
 
 
+@pytest.mark.timeout(300)  # a dozen processes, one after the other
 def test_a_run_under_each_roles_rights(secured: World, server: SecuredServer) -> None:
     manage = Command(environ=environ_of(secured, server, "cli"))
     name = secured.configure("secured_01")
