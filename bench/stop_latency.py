@@ -1,6 +1,6 @@
 """How long a stop takes: from the request to `finish`, on an idle chain with six open orders.
 
-    python bench/stop_latency.py [--quick] [--stops N] [--latency-ms MS]
+    python bench/stop_latency.py [--quick] [--stops N] [--latency-ms MS] [--fsync POLICY]
 
 Real Valkey, real workers, the simulated exchange over sockets with a fixed latency. Beside each stop the
 floor is measured in the same run: one round of cancels and two lists, sent straight through the adapter.
@@ -78,6 +78,7 @@ def main() -> int:
     parser.add_argument("--stops", type=int, default=20)
     parser.add_argument("--cli-stops", type=int, default=20)
     parser.add_argument("--latency-ms", type=int, default=20)
+    parser.add_argument("--fsync", choices=("always", "everysec", "no"), default="always")
     options = parser.parse_args()
     stops, cli_stops = (5, 3) if options.quick else (options.stops, options.cli_stops)
     with tempfile.TemporaryDirectory() as folder:
@@ -89,6 +90,7 @@ def main() -> int:
             config_dir=config_dir,
             fresh=True,
             simulator_arguments=("--flow", "still", "--latency-ms", str(options.latency_ms)),
+            server_fsync=options.fsync,
         )
         _say("starting server, simulator and workers")
         measured: list[Phases] = []
