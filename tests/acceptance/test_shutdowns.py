@@ -200,3 +200,23 @@ def test_the_orders_of_a_placement_that_a_cold_shutdown_cut_are_found(
     assert world.stop("cold_01").is_clean
     assert world.exchange.open_order_ids(slot=slot) == set()
     assert_one_chain(world.context.events.trace("cold_01"), lease_ms=world.context.settings.lease_ms)
+
+
+def test_a_worker_whose_tasks_were_terminated_has_all_its_children_for_others(world: World) -> None:
+    # The only one there is: with a child lost each time, nothing would run after the second.
+    only = Worker(world, world.stack.processes["iterate"])
+    only.wait_ready()
+    children = set(only.children())
+    world.exchange.set_faults(fault(FILLS, "latency", latency_ms=1_500))
+    names = [world.configure(f"terminated_{number}", interval=LONG_INTERVAL) for number in range(3)]
+    for name in names:
+        world.start(name)
+        _, task_id = who_iterates(world, name, (only,))
+        WAYS["Terminate in Flower"][0](only, task_id)
+        wait_for_commit(world, name)
+    world.exchange.clear_faults()
+    for name in names:
+        world.wait_for_orders(name)
+        assert world.stop(name).is_clean
+    assert set(only.children()) == children
+    assert "WorkerLostError" not in only.log

@@ -1,0 +1,92 @@
+"""What a worker gives back to the broker when it shuts down, on a real server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import redis
+from celery import Celery
+from kombu.entity import Queue
+from structlog.testing import capture_logs
+
+from cli.stack.valkey import ValkeyServer
+from tasks import handover
+
+QUEUE = "iterate"
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Whether the children were told, without telling those of this process's module."""
+    told: list[str] = []
+    monkeypatch.setattr(handover, "tell_children", lambda: told.append("told"))
+    return told
+
+
+@pytest.fixture
+def channel(redis_client: redis.Redis, valkey_server: ValkeyServer, told: list[str]) -> Iterator[Any]:
+    """A worker's channel with a queue of five messages."""
+    with Celery("test", broker=valkey_server.url, set_as_current=False) as app:
+        connection = app.connection_for_read()
+        channel = connection.default_channel
+        Queue(QUEUE, routing_key=QUEUE)(channel).declare()  # type: ignore[no-untyped-call]
+        with app.producer_pool.acquire() as producer:
+            for number in range(5):
+                producer.publish({"number": number}, routing_key=QUEUE, exchange="")
+        yield channel
+        connection.release()
+
+
+def waiting(client: redis.Redis) -> tuple[Any, Any]:
+    """Return how many messages are in the queue, and how many are held."""
+    return client.llen(QUEUE), client.hlen("unacked")
+
+
+def test_every_message_that_was_not_begun_is_in_the_queue_again(
+    channel: Any, redis_client: redis.Redis, told: list[str]
+) -> None:
+    held = [channel.basic_get(QUEUE) for _ in range(4)]
+    held[0].ack()
+    assert waiting(redis_client) == (1, 3)
+    handover.hand_over(channel)
+    assert waiting(redis_client) == (4, 0)
+    assert told == ["told"]
+
+
+def test_what_begins_meanwhile_is_acknowledged_without_harm(channel: Any, redis_client: redis.Redis) -> None:
+    message = channel.basic_get(QUEUE)
+    handover.hand_over(channel)
+    message.ack()
+    channel.close()
+    assert waiting(redis_client) == (5, 0), "restored once, and not taken back"
+
+
+def test_the_answer_to_the_request_that_was_open_goes_back_too(
+    channel: Any, redis_client: redis.Redis
+) -> None:
+    redis_client.delete(QUEUE)
+    consumer = channel.basic_consume(QUEUE, no_ack=False, callback=print, consumer_tag="tag")
+    channel.client.connection = channel.client.connection_pool.get_connection()
+    channel._brpop_start()
+    channel.basic_cancel(consumer or "tag")
+    with channel.connection.client.Producer(channel=channel) as producer:
+        producer.publish({"number": 6}, routing_key=QUEUE, exchange="")
+    handover.hand_over(channel)
+    assert waiting(redis_client) == (1, 0)
+
+
+def test_a_broker_that_is_away_is_told_and_no_error(
+    channel: Any, monkeypatch: pytest.MonkeyPatch, told: list[str]
+) -> None:
+    channel.basic_get(QUEUE)
+
+    def fail(*_: object, **__: object) -> None:
+        raise redis.ConnectionError("away")
+
+    monkeypatch.setattr(channel.qos, "restore_by_tag", fail)
+    with capture_logs() as lines:
+        handover.hand_over(channel)
+    assert [line["log_level"] for line in lines] == ["warning"]
+    assert told == ["told"]
