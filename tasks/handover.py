@@ -27,14 +27,32 @@ def hand_over(channel: Any) -> None:
     """
     tell_children()
     try:
-        channel.qos._flush()  # those that were acknowledged
-        held = len(channel.qos._delivered)
-        channel.qos.restore_unacked()
+        held = _give_back(channel)
         _return_the_last_answer(channel)
     except (redis.RedisError, *BROKER_ERRORS) as error:
         log.warning("messages not given back, the sweep publishes them", error=str(error))
     else:
         log.info("worker shuts down", given_back=held)
+
+
+def _give_back(channel: Any) -> int:
+    """Put every message that was not begun back into its queue; return how many.
+
+    As `QoS.restore_unacked` does, but what is due first comes out first: that is what is put in last.
+    """
+    qos = channel.qos
+    qos._flush()  # those that were acknowledged
+    held = sorted(qos._delivered.items(), key=_due, reverse=True)
+    with channel.conn_or_acquire() as client:
+        for tag, _ in held:
+            qos.restore_by_tag(tag, client=client)
+    qos._delivered.clear()
+    return len(held)
+
+
+def _due(held: tuple[Any, Any]) -> str:
+    """Return when a held message is due (ISO 8601), empty for now."""
+    return str(held[1].headers.get("eta") or "")
 
 
 def _return_the_last_answer(channel: Any) -> None:

@@ -77,6 +77,19 @@ def test_the_answer_to_the_request_that_was_open_goes_back_too(
     assert waiting(redis_client) == (1, 0)
 
 
+def test_what_is_due_first_is_taken_first(channel: Any, redis_client: redis.Redis) -> None:
+    redis_client.delete(QUEUE)
+    due = {"third": "2026-11-26T10:00:03+00:00", "now": None, "first": "2026-11-26T10:00:01.5+00:00"}
+    with channel.connection.client.Producer(channel=channel) as producer:
+        for name, eta in due.items():
+            producer.publish({}, routing_key=QUEUE, exchange="", headers={"eta": eta, "name": name})
+    for _ in due:
+        channel.basic_get(QUEUE)
+    handover.hand_over(channel)
+    taken = [channel.basic_get(QUEUE).headers["name"] for _ in due]
+    assert taken == ["now", "first", "third"]
+
+
 def test_a_broker_that_is_away_is_told_and_no_error(
     channel: Any, monkeypatch: pytest.MonkeyPatch, told: list[str]
 ) -> None:
