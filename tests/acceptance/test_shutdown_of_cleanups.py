@@ -14,8 +14,8 @@ from tests.acceptance.world import World, eventually, tell
 
 pytestmark = pytest.mark.acceptance
 
-#: Time that a request may take by itself, and a cleanup has to get done.
-PROMISED_S = 3.0 + 1.0 + 1.0
+#: The time-outs of one request (4 s) on a busy machine; a cleanup that is not asked to end takes 24 s.
+PROMISED_S = 8.0
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_another_worker_takes_over_a_cleanup_that_hangs(
 
     waited_ms = eventually(taken_over_ms, what="another claim") - int(handed_over.fields["at_ms"])
     tell(f"{way}: taken over {waited_ms} ms later")
-    assert waited_ms < 500
+    assert waited_ms < 3_000, "it waited for the lease"
     outcome = world.wait_stopped(name)
     assert outcome.is_clean
     assert outcome.attempt == 1, "what was handed over is no failed attempt"

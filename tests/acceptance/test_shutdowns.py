@@ -20,8 +20,8 @@ pytestmark = pytest.mark.acceptance
 OPEN_MS = 2_500
 #: Much longer than a test waits: what follows sooner follows because somebody was told.
 LONG_INTERVAL = "60"
-#: A sweep publishes what is a second overdue; handed over, nothing is as late as that.
-PROMPT_MS = 700
+#: Between the usual 0.1 s, on a machine whose cores are taken, and what nobody was told of.
+PROMPT_MS = 5_000
 
 
 @pytest.fixture
@@ -136,11 +136,13 @@ def test_an_iteration_that_has_sent_nothing_yet_sends_nothing_and_another_follow
 def test_what_waits_in_a_worker_that_ends_is_on_time_elsewhere_while_its_last_task_still_runs(
     world: World, workers: tuple[Worker, Worker]
 ) -> None:
-    waiting = [world.configure(f"waits_{number}", interval="2", max_orders=1) for number in range(10)]
+    waiting = [world.configure(f"waits_{number}", interval="4", max_orders=1) for number in range(10)]
     for name in waiting:
         world.start(name)
         world.wait_for_orders(name, 2)
     worker, task_id = begin_placing(world, "slow_01", workers, LONG_INTERVAL)
+    for each in workers:
+        each.note_log()
     asked_at_ms = world.context.instances.now_ms()
     end(world, worker, task_id, "SIGTERM to the main process")
     wait_for_commit(world, "slow_01")
@@ -151,11 +153,12 @@ def test_what_waits_in_a_worker_that_ends_is_on_time_elsewhere_while_its_last_ta
         known = len([at_ms for at_ms in claims_ms(world, name) if at_ms <= ended_at_ms])
         began_ms = wait_for_claims(world, name, known + 2)
         gaps = [after - before for before, after in itertools.pairwise(began_ms) if after > asked_at_ms]
-        late_ms.append(max(gaps) - 2_000)
-    tell(
-        f"a shutdown of {ended_at_ms - asked_at_ms} ms: those that waited were {max(late_ms)} ms late at most"
-    )
-    assert max(late_ms) < PROMPT_MS, "somebody waited for a sweep"
+        late_ms.append(max(gaps) - 4_000)
+    tell(f"a shutdown of {ended_at_ms - asked_at_ms} ms: what waited was {max(late_ms)} ms late at most")
+    # By their own messages, not by those that a sweep publishes a second later for what nobody has.
+    ran = [line for other in workers for line in other.iterations() if line["instance"] in waiting]
+    assert {line["instance"] for line in ran} == set(waiting)
+    assert [line for line in ran if ".sweep." in line["task_id"]] == []
     for name in (*waiting, "slow_01"):
         assert world.stop(name).is_clean
 

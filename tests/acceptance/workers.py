@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 from celery import Celery
 
@@ -47,6 +49,11 @@ class Worker:
             file.seek(self._logged)
             return file.read().decode(errors="replace")
 
+    def iterations(self) -> list[dict[str, Any]]:
+        """Return what it has logged since of each iteration that ended."""
+        lines = [json.loads(line) for line in self.log.splitlines() if line.startswith("{")]
+        return [line for line in lines if line.get("event") == "iteration"]
+
     def children(self) -> list[int]:
         """Return its pool's processes."""
         with open(f"/proc/{self.process.pid}/task/{self.process.pid}/children") as file:
@@ -76,7 +83,8 @@ class Worker:
             workers = context.events.workers(now_ms=context.instances.now_ms(), within_ms=2_500)
             return self.hostname in {worker.name for worker in workers}
 
-        eventually(is_listed, what=f"{self.hostname} on the list of workers")
+        # A start takes seconds of a core, which a busy machine gives in small pieces.
+        eventually(is_listed, 60, what=f"{self.hostname} on the list of workers")
 
 
 @contextmanager
