@@ -59,7 +59,7 @@ def wait_for_commit(world: World, instance_id: str) -> dict[str, str]:
 
 
 def begin_placing(
-    world: World, name: str, workers: tuple[Worker, Worker], interval: str, window_ms: int = 10_000
+    world: World, name: str, workers: tuple[Worker, ...], interval: str, window_ms: int = 10_000
 ) -> tuple[Worker, str]:
     """Start an instance and return who runs its first iteration, whose placement is open for a while."""
     world.configure(name, exchange={"default_window": window_ms}, interval=interval)
@@ -136,18 +136,23 @@ def test_an_iteration_that_has_sent_nothing_yet_sends_nothing_and_another_follow
 def test_what_waits_in_a_worker_that_ends_is_on_time_elsewhere_while_its_last_task_still_runs(
     world: World, workers: tuple[Worker, Worker]
 ) -> None:
+    ends, takes_over = workers
+    # So that everything waits in the worker that will end.
+    takes_over.process.send(signal.SIGSTOP)
     waiting = [world.configure(f"waits_{number}", interval="4", max_orders=1) for number in range(10)]
     for name in waiting:
         world.start(name)
         world.wait_for_orders(name, 2)
-    worker, task_id = begin_placing(world, "slow_01", workers, LONG_INTERVAL)
+    _, task_id = begin_placing(world, "slow_01", (ends,), LONG_INTERVAL)
+    takes_over.process.send(signal.SIGCONT)
+    takes_over.wait_ready()
     for each in workers:
         each.note_log()
     asked_at_ms = world.context.instances.now_ms()
-    end(world, worker, task_id, "SIGTERM to the main process")
+    end(world, ends, task_id, "SIGTERM to the main process")
     wait_for_commit(world, "slow_01")
     ended_at_ms = world.context.instances.now_ms()
-    worker.wait_ended()
+    ends.wait_ended()
     late_ms = []
     for name in waiting:
         known = len([at_ms for at_ms in claims_ms(world, name) if at_ms <= ended_at_ms])
