@@ -37,6 +37,13 @@ goes on. How real each fault is: `tests/chaos/README.md`.
 """
 
 
+def _run(result: Result) -> str:
+    return (
+        f"- `{result.command}` at {result.commit or '?'}: {len(result.violations)} violations in "
+        f"{result.chaos_s:.0f} s; load {result.load_mean:.0f}, at most {result.load_max:.0f}"
+    )
+
+
 def write_report(results: Sequence[Result], path: Path) -> None:
     """Write the page."""
     mean = sum(result.load_mean for result in results) / max(1, len(results))
@@ -54,7 +61,7 @@ def write_report(results: Sequence[Result], path: Path) -> None:
         "",
         "## Runs",
         "",
-        *(f"- `{each.command}`: {len(each.violations)} violations, {each.chaos_s:.0f} s" for each in results),
+        *map(_run, results),
         "",
     ]
     path.write_text("\n".join(lines), encoding="utf-8")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import subprocess
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from cli.stack.stack import ROOT
 from tests.chaos.auditor import Verdict
 from tests.chaos.catalogue import CLASSES, MIXED
 from tests.chaos.evidence import Evidence
@@ -46,6 +48,8 @@ class Result(BaseModel):
     chaos_s: float
     mixed_s: float
     machine: str
+    #: Of the checkout, empty where git does not tell.
+    commit: str = ""
     #: 1-minute load at the rounds' ends.
     load_mean: float
     load_max: float
@@ -62,6 +66,15 @@ class Result(BaseModel):
 def machine() -> str:
     """Return what it ran on."""
     return f"{platform.system()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+
+
+def commit() -> str:
+    """Return the commit of the checkout, empty where git does not tell."""
+    command = ("git", "-C", str(ROOT), "rev-parse", "--short", "HEAD")
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    except FileNotFoundError:
+        return ""
 
 
 def summarise(found: Evidence, verdict: Verdict, *, command: str, seed: int) -> Result:
@@ -91,6 +104,7 @@ def summarise(found: Evidence, verdict: Verdict, *, command: str, seed: int) -> 
             1,
         ),
         machine=machine(),
+        commit=commit(),
         load_mean=round(sum(loads) / len(loads), 2),
         load_max=max(loads),
         orders=events["order_accepted"],
