@@ -88,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--report", action="store_true", help="run nothing: the table of all of --keep")
     parser.add_argument("--judge", type=Path, metavar="FOLDER", help="run nothing: judge a folder again")
     parser.add_argument("--markdown", type=Path, help="also write the report there, as bench/CRASH_MATRIX.md")
+    parser.add_argument("--note", default="", help="a sentence for --markdown")
     parser.add_argument("--json", action="store_true", help="figures for machines")
     return parser
 
@@ -102,7 +103,7 @@ def _judge_again(options: argparse.Namespace) -> int:
 
 def _show(results: Sequence[Result], options: argparse.Namespace) -> int:
     if options.markdown:
-        write_report(results, options.markdown)
+        write_report(results, options.markdown, note=options.note)
     print(as_json(results) if options.json else "\n".join((*table(results), "", totals(results))))  # noqa: T201
     return 1 if any(result.violations for result in results) else 0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.chaos.plant import ENVIRON
+from tests.chaos.plant import ENVIRON, GUARD_AFTER_S
 from tests.chaos.results import Result, table, totals
 
 INTRODUCTION = """\
@@ -44,8 +44,8 @@ def _run(result: Result) -> str:
     )
 
 
-def write_report(results: Sequence[Result], path: Path) -> None:
-    """Write the page."""
+def write_report(results: Sequence[Result], path: Path, *, note: str = "") -> None:
+    """Write the page; `note` says what else one has to know of these runs."""
     mean = sum(result.load_mean for result in results) / max(1, len(results))
     highest = max((result.load_max for result in results), default=0.0)
     lines = [
@@ -57,7 +57,9 @@ def write_report(results: Sequence[Result], path: Path) -> None:
         EXPLANATION,
         f"Machine: {'; '.join(sorted({result.machine for result in results}))}.",
         f"Load (1 minute) at the rounds' ends: mean {mean:.1f}, at most {highest:.1f}.",
-        f"Settings that are not the defaults: {', '.join(f'`{n}={value}`' for n, value in ENVIRON.items())}.",
+        f"Settings that are not the defaults: {', '.join(f'`{n}={value}`' for n, value in ENVIRON.items())};",
+        f"the guard acts after {GUARD_AFTER_S} s.",
+        *([note] if note else []),
         "",
         "## Runs",
         "",
