@@ -24,6 +24,7 @@ from runner.receipt import OpenOrderSeen, Receipt, Result, Step
 from runner.receipt_reports import alert_text, left_text, log_receipt, receipt_booking, receipt_bookings
 from runner.unwinding import Cleaner, Epilogue, LastBooks, TooLate
 from state.cleanup_leases import CleanupLease, InFlight
+from state.client_ids import owns
 from state.leases import LeaseLost, Refusal
 
 log = structlog.get_logger(__name__)
@@ -145,12 +146,20 @@ class Cleanup:
         data = self._context.instances.run_data(self._lease.instance_id, self._lease.slot)
         evidence.unanswered(data.intents)
         orders.find_by_client_ids(sorted(data.strays | data.intents.keys()))
+        if place.is_guess:
+            self._cancel_elsewhere(venue)
         orders.cancel_until_gone()
         self._step("orders_cancelled", f"{len(evidence.cancelled)} orders")
         if not self._is_position_in_order(place, venue, orders):
             return Result.POSITION_LEFT
         self._step("verified", "two lists in a row without own orders")
         return Result.CLEAN
+
+    def _cancel_elsewhere(self, venue: Venue) -> None:
+        """Cancel own orders in other symbols than the one that the instance's file names by now."""
+        own = (order for order in venue.account_open_orders() if owns(self.slot, order.client_order_id))
+        for symbol in sorted({order.symbol for order in own} - {self._evidence.symbol}):
+            OwnOrders(self, venue, symbol, exclusive=False).cancel_until_gone()
 
     def _is_position_in_order(self, place: Place, venue: Venue, orders: OwnOrders) -> bool:
         """Follow the position policy; tell whether the position is where it belongs, no order beside it."""

@@ -13,8 +13,7 @@ from runner.config import LoadedConfig, load_instance, version_of
 from runner.context import Context
 from runner.loaded import LoadedInstance, from_config
 from runner.lost_state import Last, Loss, last_run, look_before_start, told_order_ids
-from runner.place import reach_ms
-from state.client_ids import allocate_slot
+from runner.place import own_slot, reach_ms
 from state.durability import Keeps
 from state.instances import Failed, Phase, Record, RecordUnreadable, StartResult, StopPolicy
 from state.server import require_safe
@@ -71,14 +70,14 @@ def start_instance(
         _require_same_place(context, record, loaded, account)
     listed, more_warnings = _preflight(context, loaded)
     warnings += more_warnings
-    slot = allocate_slot(context.scripts, account, instance_id)
+    slot = own_slot(context, account, instance_id)
     reach_ms = loaded.window_ms + settings.fence_margin_ms
     least_epoch = 0
     if record is None or record.phase is Phase.STOPPED:
         last = Last(instance_id=instance_id, record=record, slot=slot)
         before = look_before_start(settings, context.venues.of(loaded.config), listed, last)
         if before.loss is not None:
-            raise _state_lost(context, loaded, before.loss, reach_ms)
+            return _state_lost(context, loaded, before.loss, last, reach_ms)
         least_epoch = before.epoch
         warnings += [before.warning] if before.warning else []
     result = context.instances.start(
@@ -122,16 +121,26 @@ def fail_unknown(context: Context, instance_id: str) -> Failed | None:
     )
 
 
-def _state_lost(context: Context, loaded: LoadedInstance, loss: Loss, reach_ms: int) -> StateLost:
+def _state_lost(context: Context, loaded: LoadedInstance, loss: Loss, last: Last, reach_ms: int) -> Started:
+    """Raise `StateLost`, or return that somebody else has started the instance meanwhile."""
     instance_id = loaded.config.instance_id
-    policy = replace(loaded.stop_policy, cancel_orders=True)
     failed = context.instances.fail(
-        instance_id, why=loss.why, least_epoch=loss.epoch, policy=policy, reach_ms=reach_ms
+        instance_id,
+        why=loss.why,
+        epoch=last.record.epoch if last.record else 0,
+        phase=Phase.STOPPED,
+        least_epoch=loss.epoch,
+        policy=replace(loaded.stop_policy, cancel_orders=True),
+        reach_ms=reach_ms,
     )
-    epoch = failed.epoch if failed else loss.epoch
-    return StateLost(
+    if failed is None:
+        record = context.instances.read(instance_id)
+        phase, epoch = (record.phase, record.epoch) if record else (Phase.STOPPED, 0)
+        return Started(result=StartResult(result=str(phase), epoch=epoch), warnings=())
+    raise StateLost(
         f"{instance_id}: {loss.why}: it was lost, or they are somebody else's. It is taken for failed (run "
-        f"{epoch}) and cleaned up; follow that with manage.py cleanup {instance_id}, then start it again"
+        f"{failed.epoch}) and cleaned up; follow that with manage.py cleanup {instance_id}, then start it "
+        "again"
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +14,7 @@ from runner.config_models import BackpackExchange, MetadataConfig
 from runner.context import Context
 from runner.loaded import LoadedInstance, load_running
 from state.cleanup_leases import CleanupLease
-from state.client_ids import allocate_slot
+from state.client_ids import allocate_slot, has_slot, remember_slots
 from state.connection import StateError
 from state.instances import LONGEST_REACH_MS
 from strategies.registry import UnknownStrategy, find
@@ -33,6 +32,8 @@ class Place:
     instance: LoadedInstance | None
     #: Why not, empty when it can.
     problem: str
+    #: True: from the instance's file, which may have been changed since the run began.
+    is_guess: bool = False
     #: The lease with account and slot, which a damaged record may lack.
     lease: CleanupLease
 
@@ -65,11 +66,18 @@ def find_place(context: Context, lease: CleanupLease) -> Place:
             problem="",
             lease=_whole(context, lease, instance.config),
         )
-    for text in _texts(context, lease.instance_id):
+    stored = context.instances.config_json(lease.instance_id)
+    for text, is_guess in ((stored, False), (_file(context, lease.instance_id), True)):
         config = _read_place(lease.instance_id, text)
         if config is not None:
             log.warning("configuration not whole", instance=lease.instance_id, why=problem)
-            return Place(config=config, instance=None, problem=problem, lease=_whole(context, lease, config))
+            return Place(
+                config=config,
+                instance=None,
+                problem=problem,
+                is_guess=is_guess,
+                lease=_whole(context, lease, config),
+            )
     raise StateError(
         f"{lease.instance_id}: nobody knows where its orders are: {problem}; put its file back into "
         f"{context.settings.config_dir}, the next attempt reads it"
@@ -78,30 +86,43 @@ def find_place(context: Context, lease: CleanupLease) -> Place:
 
 def _whole(context: Context, lease: CleanupLease, config: InstanceConfig) -> CleanupLease:
     account = lease.account or access(config, context.settings).account
-    slot = lease.slot or allocate_slot(context.scripts, account, lease.instance_id)
+    slot = lease.slot or own_slot(context, account, lease.instance_id)
     return replace(lease, account=account, slot=slot)
 
 
-def _texts(context: Context, instance_id: str) -> Iterator[str]:
-    yield context.instances.config_json(instance_id)
-    path = context.settings.config_dir / f"{instance_id}.json"
-    if path.is_file():
-        yield path.read_text(encoding="utf-8-sig", errors="replace")
+def own_slot(context: Context, account: str, instance_id: str) -> int:
+    """Return the slot of an instance on an account, allocated on first use and kept.
+
+    Where the list of slots is lost, nobody is given one that the record of another instance has.
+    Raises `NoSlotLeft`.
+    """
+    if not has_slot(context.client, account, instance_id):
+        records = context.instances.read_all(lambda name, error: None)
+        taken = {record.instance_id: record.slot for record in records if record.account == account}
+        remember_slots(context.client, account, taken)
+    return allocate_slot(context.scripts, account, instance_id)
+
+
+def _file(context: Context, instance_id: str) -> str:
+    try:
+        path = context.settings.config_dir / f"{instance_id}.json"
+        return path.read_text(encoding="utf-8-sig", errors="replace")
+    except OSError:
+        return ""
 
 
 def reach_ms(context: Context, instance_id: str) -> int:
-    """Return how long after its permission a request of an instance may be accepted.
+    """Return how long after its permission a request of an instance's run may be accepted.
 
-    By whatever is left to say it; where nothing does, the longest of any.
+    By the run's own configuration; where that cannot say it, the longest of any: the file may have been
+    changed since.
     """
-    for text in _texts(context, instance_id):
-        try:
-            window_ms = from_json(text)["exchange_config"]["default_window"]
-        except (ValueError, KeyError, TypeError):
-            continue
-        if isinstance(window_ms, int):
-            return window_ms + context.settings.fence_margin_ms
-    return LONGEST_REACH_MS
+    try:
+        window_ms = from_json(context.instances.config_json(instance_id))["exchange_config"]["default_window"]
+    except (ValueError, KeyError, TypeError):
+        return LONGEST_REACH_MS
+    is_known = type(window_ms) is int and window_ms > 0
+    return window_ms + context.settings.fence_margin_ms if is_known else LONGEST_REACH_MS
 
 
 def _read_place(instance_id: str, text: str) -> InstanceConfig | None:

@@ -7,7 +7,7 @@ recognised from the exchange's list alone, after any crash.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import redis
@@ -115,6 +115,18 @@ def allocate_slot(scripts: Scripts, account: str, instance_id: str) -> int:
     if slot == 0:
         raise NoSlotLeft(f"account {account} already has {SLOTS} instances; use another account")
     return slot
+
+
+def has_slot(client: redis.Redis, account: str, instance_id: str) -> bool:
+    """Tell whether an instance has a slot on an account already."""
+    return bool(client.hexists(keys.slots(account), instance_id))
+
+
+def remember_slots(client: redis.Redis, account: str, slots: Mapping[str, int]) -> None:
+    """Note slots that instances of an account have by their own records; what is known otherwise stands."""
+    for instance_id, slot in slots.items():
+        if 0 < slot <= SLOTS and client.hsetnx(keys.slots(account), f"#{slot}", instance_id):
+            client.hsetnx(keys.slots(account), instance_id, str(slot))
 
 
 def slot_owner(client: redis.Redis, account: str, slot: int) -> str:

@@ -39,6 +39,17 @@ class Keeps(StrEnum):
     UNSURE = "unsure"
 
 
+def is_first_file_unfinished(info: Mapping[str, Any]) -> bool:
+    """Tell whether the append-only file was turned on while the server ran and is not complete yet.
+
+    Until it is, nothing of it is loaded at a restart, whatever was forced to the disk. `info` is the
+    server's ``INFO persistence``.
+    """
+    is_rewriting = int(info.get("aof_rewrite_in_progress", 0)) or int(info.get("aof_rewrite_scheduled", 0))
+    has_failed = info.get("aof_last_bgrewrite_status", "ok") != "ok"
+    return not int(info.get("aof_base_size", 0)) and bool(is_rewriting or has_failed)
+
+
 def wait_for_disk(client: redis.Redis, *, timeout_s: float = DISK_TIMEOUT_S) -> bool:
     """Tell whether everything the server has done so far is on its disk within `timeout_s`.
 
@@ -59,6 +70,7 @@ def wait_for_disk(client: redis.Redis, *, timeout_s: float = DISK_TIMEOUT_S) -> 
             not int(info.get("aof_pending_bio_fsync", 0))
             and not int(info.get("aof_buffer_length", 0))
             and info.get("aof_last_write_status", "ok") == "ok"
+            and not is_first_file_unfinished(info)
         )
         if look_s >= HANDED_OVER_S and is_idle and was_idle:
             return True

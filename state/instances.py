@@ -217,15 +217,16 @@ class Instances:
         *,
         why: str = "",
         epoch: int = 0,
+        phase: Phase = Phase.RUNNING,
         least_epoch: int = 0,
         policy: StopPolicy | None = None,
         reach_ms: int = LONGEST_REACH_MS,
     ) -> Failed | None:
         """Take an instance for failed whose state is missing or damaged, so that cleanups begin.
 
-        Without `why` only if its record is, else None. With `epoch` only if that run goes on, or its record
-        is damaged. The epoch stays at `least_epoch` or above. `reach_ms` is how long after its permission a
-        request may be accepted, where the record does not say.
+        Without `why` only if its record is, else None. With `why` also if it stands as it was seen, in
+        `phase` of run `epoch`. The epoch stays at `least_epoch` or above. `reach_ms` is how long after its
+        permission a request may be accepted, where the record does not say.
         """
         result, *rest = self._scripts.call(
             "fail",
@@ -237,8 +238,9 @@ class Instances:
                 keys.WAKE,
                 keys.INSTANCES,
                 keys.generations(instance_id),
+                keys.trace(instance_id),
             ],
-            [instance_id, why, least_epoch, (policy or StopPolicy()).to_json(), reach_ms, epoch],
+            [instance_id, why, least_epoch, (policy or StopPolicy()).to_json(), reach_ms, epoch, phase],
         )
         return Failed(epoch=int(rest[0]), why=str(rest[1])) if result == "failed" else None
 
@@ -307,5 +309,10 @@ class Instances:
         )
 
     def config_json(self, instance_id: str) -> str:
-        """Return the configuration the current run was started with, empty when there is none."""
-        return cast("str | None", self._client.get(keys.config(instance_id))) or ""
+        """Return the configuration the current run was started with, empty when there is none to be read."""
+        try:
+            return cast("str | None", self._client.get(keys.config(instance_id))) or ""
+        except redis.ResponseError as error:
+            if "WRONGTYPE" not in str(error):
+                raise
+            return ""

@@ -10,7 +10,7 @@ import redis
 from redis.exceptions import NoPermissionError
 
 from state.connection import StateUnavailable, UnsafeServer
-from state.durability import Keeps
+from state.durability import Keeps, is_first_file_unfinished
 
 #: Redis 6.2 (any Valkey): `ZRANGE` by score. Before 5 a script that reads the time could not write.
 LEAST_VERSION = (6, 2)
@@ -45,6 +45,8 @@ class ServerReport:
     fsync: str
     #: True: while it rewrites its file it does not force what is new to the disk.
     pauses_fsync: bool
+    #: True: its append-only file was turned on just now, and a restart would not load it yet.
+    file_unfinished: bool = False
     #: True when snapshots are configured; None where the server does not tell.
     snapshots: bool | None
     is_replica: bool
@@ -65,7 +67,7 @@ class ServerReport:
         """Return what it still knows after a crash."""
         if self.vouched:
             return Keeps(self.vouched)
-        if not self.append_only or self.fsync == "no" or self.pauses_fsync:
+        if not self.append_only or self.file_unfinished or self.fsync == "no" or self.pauses_fsync:
             return Keeps.UNSURE
         # A replica that takes over lacks what had not reached it yet, whatever was on this one's disk.
         return Keeps.ALWAYS if self.fsync == "always" and not self.replicas else Keeps.EVERYSEC
@@ -77,6 +79,8 @@ class ServerReport:
             return "it is said to forget (CLEANBOOK_STATE_DURABILITY=unsure)"
         if not self.append_only:
             return "it writes snapshots only" if self.snapshots else "it writes no append-only file"
+        if self.file_unfinished:
+            return "its append-only file, turned on while it ran, is not complete yet"
         if self.fsync == "no":
             return "its append-only file is never forced to the disk (appendfsync no)"
         return "it forces nothing to the disk while it rewrites its file (no-appendfsync-on-rewrite yes)"
@@ -123,6 +127,7 @@ def server_report(client: redis.Redis, *, vouched: str = "") -> ServerReport:
         redis_version=_numbers(redis_version),
         maxmemory_policy=str(info.get("maxmemory_policy", "unknown")),
         append_only=bool(int(info.get("aof_enabled", 0))),
+        file_unfinished=is_first_file_unfinished(info),
         fsync=_setting(client, "appendfsync") or "",
         pauses_fsync=_setting(client, "no-appendfsync-on-rewrite") == "yes",
         snapshots=None if snapshots is None else bool(snapshots),

@@ -26,8 +26,12 @@ redis.call('HDEL', KEYS[1], 'cleanup_fence_base')
 redis.call('ZADD', KEYS[2], cleanup_until + tonumber(ARGV[5]), ARGV[1])
 redis.call('XADD', KEYS[3], 'MAXLEN', '~', 100000, '*', 'event', 'cleanup_claimed', 'instance', ARGV[1], 'epoch', ARGV[2],
   'at_ms', now, 'attempt', attempt, 'by', ARGV[6])
--- A stop that an older version was asked for has only its last request.
-local asked = r[13] or cjson.encode({by = r[16] or '', reason = r[17] or '', at_ms = tonumber(r[18] or now),
-  policy = cjson.decode(r[8] or '{}')})
-return {'claimed', now, attempt, tonumber(r[5] or '0'), r[6] or '', r[7] or '', r[8] or '', r[9] or '', tonumber(r[12] or '0'), asked,
+-- A stop that an older version was asked for has only its last request; what is there may be of a run before it.
+local is_text, last = pcall(cjson.decode, string.match(r[13] or '', '[^\n]*$'))
+if not is_text or type(last) ~= 'table' or (tonumber(last.at_ms) or 0) < tonumber(r[18] or '0') then
+  r[14] = '-'
+  r[13] = cjson.encode({by = r[16] or '', reason = r[17] or '', at_ms = tonumber(r[18] or now),
+    policy = cjson.decode(r[8] or '{}')})
+end
+return {'claimed', now, attempt, tonumber(r[5] or '0'), r[6] or '', r[7] or '', r[8] or '', r[9] or '', tonumber(r[12] or '0'), r[13],
   r[14] or '-', r[15] or '', r[1]}

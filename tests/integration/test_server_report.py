@@ -15,9 +15,10 @@ import redis
 
 from cli.stack.valkey import ValkeyServer
 from state.connection import UnsafeServer, connect
-from state.durability import Keeps
+from state.durability import Keeps, wait_for_disk
 from state.server import ServerReport, require_safe, server_report
 from tasks.server_check import tell_of_server
+from tests.acceptance.world import eventually
 
 pytestmark = pytest.mark.services
 
@@ -154,3 +155,18 @@ def test_a_worker_tells_what_is_wrong(make: Make, capsys: pytest.CaptureFixture[
     told = capsys.readouterr().out
     assert "maxmemory-policy allkeys-lru" in told
     assert "no append-only file" in told
+
+
+def test_a_file_that_was_turned_on_just_now_keeps_nothing_yet(make: Make) -> None:
+    client = make(append_only=False)
+    client.config_set("save", "")
+    client.mset({f"key {number}": "x" for number in range(2000)})
+    client.config_set("rdb-key-save-delay", 2_000)  # us for each: writing the file takes 4 s
+    client.config_set("appendonly", "yes")
+    report = server_report(client)
+    assert report.keeps is Keeps.UNSURE
+    assert "not complete yet" in report.why_unsure
+    assert not wait_for_disk(client, timeout_s=1.5)
+    client.config_set("rdb-key-save-delay", 0)
+    assert eventually(lambda: server_report(client).keeps is Keeps.ALWAYS, 15)
+    assert wait_for_disk(client)

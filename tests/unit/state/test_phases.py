@@ -131,7 +131,10 @@ class World:
 
     def fail(self) -> None:
         """Take it for failed, because of something that its record does not know."""
-        self.instances.fail(NAME, why="orders rest")
+        record = self.instances.read(NAME)
+        phase, epoch = (record.phase, record.epoch) if record else (Phase.STOPPED, 0)
+        # Seen in another phase it would be a cleanup's already.
+        self.instances.fail(NAME, why="orders rest", epoch=epoch, phase=phase)
 
     def sweep(self) -> None:
         """Sweep."""
