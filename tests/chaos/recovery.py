@@ -35,7 +35,7 @@ class Recovery:
 
     #: Each running instance, to its next good iteration.
     again_ms: list[int] = field(default_factory=list)
-    #: Each stop, to its clean receipt.
+    #: Each stop that was not over before the faults were, to its clean receipt.
     clean_ms: list[int] = field(default_factory=list)
     #: Instances and stops that are still waited for.
     waiting: list[str] = field(default_factory=list)
@@ -109,7 +109,8 @@ def _stopped(
     if number != the_round.number:
         return
     if clean_ms is not None:
-        recovery.clean_ms.append(max(0, clean_ms - since_ms))
+        if clean_ms > since_ms:  # else it was over before the fault was
+            recovery.clean_ms.append(clean_ms - since_ms)
     elif now_ms - since_ms <= BOUND_MS:
         recovery.waiting.append(f"{run.instance_id} stops")
         return

@@ -148,6 +148,16 @@ def test_a_stop_that_met_a_fault_is_counted_from_the_faults_end() -> None:
     assert verdict.recoveries[1].clean_ms == [2200]
 
 
+def test_a_stop_that_was_over_before_the_fault_was_says_nothing_of_the_recovery() -> None:
+    found = story()
+    fault = replace(found.rounds[0].faults[0], ended_at_ms=T0 + 8000)
+    long = replace(found.rounds[0], faults=[fault], ended_at_ms=fault.ended_at_ms)
+    runs = [run for run in found.runs if (run.instance_id, run.epoch) == (NAME, 1)]
+    verdict = judge(replace(found, runs=runs, rounds=[long]))
+    assert verdict.recoveries[1].clean_ms == []
+    assert [each for each in verdict.violations if each.rule == "f"] == []
+
+
 def test_who_was_asked_to_stop_before_the_bound_need_not_iterate_again() -> None:
     found = story()
     quiet = [step for step in found.steps if (step.instance_id, step.at_ms < T0 + 5000) != (NAME, False)]
