@@ -31,9 +31,9 @@ leaves every log.
 
 EXPLANATION = """\
 *Iterates again*: from the end of the fault to the next good iteration of each running instance, ms. *Clean*:
-from the request of a stop, or the end of the fault that it met, to its clean receipt, ms; stops that were over
-before the fault was are not among them. A fault that kills ends when the service manager has started the
-process again (1 s later), one that freezes when what it froze goes on. How real each fault is:
+from the request of a stop, or the end of the fault that it met, to its clean receipt, ms; stops that were
+over before the fault was are not among them. A fault that kills ends when the service manager has started
+the process again (1 s later), one that freezes when what it froze goes on. How real each fault is:
 `tests/chaos/README.md`.
 """
 
