@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
-import signal
-import threading
-from types import FrameType
 
 import click
 
+from cli.ending import end_by_signals
 from cli.exit_codes import EPILOG, ExitCode
 from cli.options import debug_option
 from settings import load
-
-#: A supervisor may be asked to wait two seconds for the end.
-END_S = 1.8
 
 
 @click.command(epilog=EPILOG)
@@ -65,14 +60,7 @@ def feed(new_ledger: bool, debug: bool) -> ExitCode:
         ),
     )
 
-    def end(_: int, __: FrameType | None) -> None:
-        service.end()
-        # Whatever hangs: leases end by themselves, and what was not told is read again.
-        last_word = threading.Timer(END_S, os._exit, args=(ExitCode.DONE,))
-        last_word.daemon = True
-        last_word.start()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, end)
+    # Leases end by themselves, and what was not told is read again.
+    end_by_signals(service.end)
     service.run()
     return ExitCode.DONE

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import os
 import platform
-import signal
-import threading
-from types import FrameType
 
 import click
 
+from cli.ending import end_by_signals
 from cli.exit_codes import EPILOG, ExitCode
 from cli.options import debug_option
 from settings import GUARD_ACTIONS, environment, load
 
-#: A supervisor may be asked to wait two seconds for the end.
-END_S = 1.8
 #: Of one question to the state server: what takes longer is tried again in the next round.
 LOOK_S = 2.0
 
@@ -72,14 +68,7 @@ def guard(after: str | None, action: str | None, debug: bool) -> ExitCode:
         open_venue=open_venue,
     )
 
-    def end(_: int, __: FrameType | None) -> None:
-        service.end()
-        # Whatever hangs: there is nothing to give back, and a cancel under way may end as it likes.
-        last_word = threading.Timer(END_S, os._exit, args=(ExitCode.DONE,))
-        last_word.daemon = True
-        last_word.start()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, end)
+    # There is nothing to give back, and a cancel under way may end as it likes.
+    end_by_signals(service.end)
     service.run()
     return ExitCode.DONE

@@ -21,14 +21,6 @@ def receipt_in(text: str) -> Receipt | None:
         return None
 
 
-def left_ids(text: str) -> tuple[str, ...] | None:
-    """Return the ids of own orders still open by the last list, None when nobody knows."""
-    receipt = receipt_in(text)
-    if receipt is None or receipt.orders_left is None:
-        return None
-    return tuple(order.order_id for order in receipt.orders_left)
-
-
 def problem_of(text: str) -> str:
     """Return in words why a stop is not clean, empty when nobody said."""
     receipt = receipt_in(text)

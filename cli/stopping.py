@@ -48,7 +48,11 @@ def stop_instances(
         for stop in stops:
             stop.ending = stop.ending or Ending.REQUESTED
         # Who does not follow it will not ask again.
-        session.instances.save_stops([stop.instance_id for stop in stops])
+        if not session.instances.save_stops([stop.instance_id for stop in stops]):
+            output.warn(
+                "the state server has not written this to its disk yet, and a crash of it could take it "
+                "back; the same command again makes sure"
+            )
         return stops
 
     def request_again(stop: StopProgress) -> None:

@@ -10,6 +10,7 @@ from typing import cast
 import redis
 
 from state import keys
+from state.events import UNREADABLE
 
 #: A guard that says nothing for so long is taken for dead.
 SILENT_MS = 10_000
@@ -60,17 +61,22 @@ class Guards:
     def processes(self, *, now_ms: int, within_ms: int = SILENT_MS) -> tuple[GuardProcess, ...]:
         """Return the guards whose last heartbeat is younger than `within_ms`."""
         found = cast("dict[str, str]", self._client.hgetall(keys.GUARDS))
-        beats = ((name, json.loads(text)) for name, text in sorted(found.items()))
-        return tuple(
-            GuardProcess(
-                name=name,
-                after_s=float(beat["after_s"]),
-                watched=int(beat["watched"]),
-                unwatchable=tuple(beat["unwatchable"]),
-                silent=tuple(beat["silent"]),
-                accounts=beat["accounts"],
-                seen_at_ms=int(beat["at_ms"]),
-            )
-            for name, beat in beats
-            if now_ms - int(beat["at_ms"]) <= within_ms
+        beats = (_process(name, text) for name, text in sorted(found.items()))
+        return tuple(beat for beat in beats if beat is not None and now_ms - beat.seen_at_ms <= within_ms)
+
+
+def _process(name: str, text: str) -> GuardProcess | None:
+    """Return what a heartbeat says, None for another version's or a damaged one."""
+    try:
+        beat = json.loads(text)
+        return GuardProcess(
+            name=name,
+            after_s=float(beat["after_s"]),
+            watched=int(beat["watched"]),
+            unwatchable=tuple(map(str, beat["unwatchable"])),
+            silent=tuple(map(str, beat["silent"])),
+            accounts={str(account): str(standing) for account, standing in beat["accounts"].items()},
+            seen_at_ms=int(beat["at_ms"]),
         )
+    except UNREADABLE:
+        return None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import mmap
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -25,6 +25,10 @@ SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 #: One byte that the children share, since they fork later: the main process marks here that it shuts down.
 #: A signal would kill a child that has just become idle, or has not yet begun with what it was given.
 _worker_ends = mmap.mmap(-1, 1)
+
+#: This child's handlers outside of tasks. Kept for all tasks: a soft time limit may come while they are put
+#: back, and what stands there then is no handler to put back after the next task.
+_of_the_pool: dict[int, Callable[[int, FrameType | None], object] | int | None] = {}
 
 
 def tell_children() -> None:
@@ -50,12 +54,14 @@ def ending_safely() -> Iterator[IsEnding]:
     if not _is_pool_child():
         yield is_ending
         return
-    before = {number: signal.signal(number, note) for number in SIGNALS}
+    for number in SIGNALS:
+        _of_the_pool.setdefault(number, signal.getsignal(number))
+        signal.signal(number, note)
     try:
         yield is_ending
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number in SIGNALS:
+            signal.signal(number, _of_the_pool[number])
 
 
 def _is_pool_child() -> bool:

@@ -28,6 +28,7 @@ def worker_ends(monkeypatch: pytest.MonkeyPatch) -> mmap.mmap:
 def deaths(monkeypatch: pytest.MonkeyPatch, worker_ends: mmap.mmap) -> Iterator[list[int]]:
     """The signals of which this process, taken for a pool's child, would have died."""
     monkeypatch.setattr(ending, "_is_pool_child", lambda: True)
+    monkeypatch.setattr(ending, "_of_the_pool", {})
     died: list[int] = []
     before = {number: signal.signal(number, lambda n, _: died.append(n)) for number in ending.SIGNALS}
     yield died
@@ -59,6 +60,20 @@ def test_the_pools_handler_is_back_after_a_task_that_was_cut(deaths: list[int]) 
         raise TimeoutError("soft limit")
     signal.raise_signal(signal.SIGHUP)
     assert deaths == [signal.SIGHUP]
+
+
+def test_it_is_back_after_the_next_task_where_a_limit_came_while_it_was_put_back(
+    deaths: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(_: int, __: object) -> None:
+        raise TimeoutError("soft limit")
+
+    with monkeypatch.context() as patch, pytest.raises(TimeoutError), ending.ending_safely():
+        patch.setattr(signal, "signal", cut)
+    with ending.ending_safely():
+        pass
+    signal.raise_signal(signal.SIGTERM)
+    assert deaths == [signal.SIGTERM]
 
 
 def test_what_was_asked_of_one_task_is_not_asked_of_the_next(deaths: list[int]) -> None:

@@ -1,0 +1,28 @@
+"""What is known of guards."""
+
+from __future__ import annotations
+
+import pytest
+import redis
+
+from state import keys
+from state.guards import SILENT_MS, GuardProcess, Guards
+
+GUARD = GuardProcess(
+    name="host:1", after_s=30.0, watched=2, silent=("a",), accounts={"acc": "ready"}, seen_at_ms=1_000
+)
+
+
+def test_a_heartbeat_counts_for_so_long(client: redis.Redis) -> None:
+    guards = Guards(client)
+    guards.heartbeat(GUARD)
+    assert guards.processes(now_ms=1_000 + SILENT_MS) == (GUARD,)
+    assert guards.processes(now_ms=1_001 + SILENT_MS) == ()
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"at_ms": 1000, "accounts": []}'])
+def test_one_that_cannot_be_read_hides_no_other(client: redis.Redis, text: str) -> None:
+    guards = Guards(client)
+    guards.heartbeat(GUARD)
+    client.hset(keys.GUARDS, "another version", text)
+    assert guards.processes(now_ms=1_000) == (GUARD,)
