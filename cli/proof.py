@@ -84,6 +84,12 @@ def _headline(stop: StopProgress) -> tuple[str, str]:
             return f"was stopped already{when} (run {stop.epoch}); nothing to do", ""
         case Ending.NEVER_STARTED:
             return "was never started; nothing to do", ""
+        case Ending.LOST:
+            return (
+                f"the ledger knows run {stop.epoch}, which did not end clean, and the state server knows "
+                f"nothing of it: its orders may rest, manage.py cleanup {stop.instance_id} finds them",
+                "bad",
+            )
         case Ending.REQUESTED:
             return f"stop requested (run {stop.epoch}); no new order is allowed from now on", ""
         case Ending.SUPERSEDED:

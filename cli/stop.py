@@ -6,7 +6,7 @@ import click
 
 from cli.errors import CliError
 from cli.exit_codes import EPILOG, ExitCode
-from cli.names import require_known
+from cli.names import configured, require_known
 from cli.options import debug_option, json_option, names_argument, output_for, timeout_option
 from cli.output import Output
 from cli.proof import show_stop, stop_json
@@ -79,6 +79,8 @@ def stop(
     )
     stops = _stop(session, chosen, options, output)
     code = exit_code(stops)
+    if not chosen and _tell_lost(session, output):
+        code = ExitCode.NOT_CLEAN
     if as_json:
         output.data({"exit_code": int(code), "instances": [stop_json(stop) for stop in stops]})
     else:
@@ -104,7 +106,22 @@ def _stop(
     return stops
 
 
+def _tell_lost(session: Session, output: Output) -> bool:
+    """Warn of runs that the state server has lost, and whose orders may rest; tell if there are."""
+    # Only here: it is slow to import, and a stop closes the gate first.
+    from cli.lost_runs import advice, lost_runs
+
+    known: set[str] = set()
+    records = session.instances.read_all(lambda name, _: known.add(name))
+    known |= {record.instance_id for record in records}
+    lost = lost_runs(session, [name for name in configured(session.settings.config_dir) if name not in known])
+    for name, epoch in lost.items():
+        output.warn(advice(name, epoch))
+    return bool(lost)
+
+
 def _unfinished(session: Session) -> tuple[str, ...]:
-    """Return every instance that is not stopped."""
-    records = session.instances.read_all()
-    return tuple(record.instance_id for record in records if record.phase is not Phase.STOPPED)
+    """Return every instance that is not stopped, also those whose record is damaged."""
+    damaged: list[str] = []
+    records = session.instances.read_all(lambda name, _: damaged.append(name))
+    return (*damaged, *(record.instance_id for record in records if record.phase is not Phase.STOPPED))

@@ -18,6 +18,8 @@ class Ending(StrEnum):
     ALREADY_STOPPED = "already_stopped"
     #: Nothing has ever run under this name; nothing was done.
     NEVER_STARTED = "never_started"
+    #: The ledger knows a run that did not end clean, and the state server knows nothing of it.
+    LOST = "lost"
     #: Requested; the command did not wait.
     REQUESTED = "requested"
     #: The time was over before the instance was clean.

@@ -86,7 +86,7 @@ def stop_instances(
 
 def exit_code(stops: Sequence[StopProgress]) -> ExitCode:
     """Return the exit code of a stop of several instances."""
-    unclean = {Ending.NOT_CLEAN, Ending.SUPERSEDED}
+    unclean = {Ending.NOT_CLEAN, Ending.SUPERSEDED, Ending.LOST}
     return ExitCode.NOT_CLEAN if any(stop.ending in unclean for stop in stops) else ExitCode.DONE
 
 
@@ -127,7 +127,12 @@ def _request(session: Session, name: str, policy: StopPolicy, by: str, options: 
         return stop
     record = session.instances.read(name)
     if record is None or record.epoch == 0:
-        stop.ending = Ending.NEVER_STARTED
+        # Only here: it is slow to import, and a stop closes the gate first.
+        from cli.lost_runs import lost_runs
+
+        lost = lost_runs(session, [name])
+        stop.ending = Ending.LOST if lost else Ending.NEVER_STARTED
+        stop.epoch = lost.get(name, 0)
         return stop
     stop.requested_at_ms = record.stop_requested_at_ms or result.at_ms
     if record.phase is Phase.STOPPED:

@@ -84,9 +84,9 @@ def _follow(stack: Stack, console: Console) -> None:
 def _stop_all(context: Context, console: Console) -> int:
     """Stop every running instance, since nobody would watch its orders. Returns the exit code."""
     with contextlib.closing(context.client):
-        asked = [
-            record.instance_id for record in context.instances.read_all() if record.phase is Phase.RUNNING
-        ]
+        damaged: list[str] = []
+        records = context.instances.read_all(lambda name, _: damaged.append(name))
+        asked = [*damaged, *(record.instance_id for record in records if record.phase is Phase.RUNNING)]
         if asked:
             console.print(f"stopping {', '.join(asked)} …")
         for instance_id in asked:

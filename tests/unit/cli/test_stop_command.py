@@ -120,6 +120,33 @@ def test_all_takes_what_is_not_stopped(bench: Bench) -> None:
     assert [one["instance_id"] for one in ran.json["instances"]] == ["b1", "c1"]
 
 
+def test_a_damaged_record_keeps_no_other_from_being_stopped(bench: Bench) -> None:
+    for name in ("a1", "b1"):
+        bench.start(name)
+    bench.client.hset(keys.record("a1"), "epoch", "x")
+
+    ran = bench.run("stop", "--all", "--no-wait", "--json")
+
+    assert [one["instance_id"] for one in ran.json["instances"]] == ["a1", "b1"]
+    assert (bench.record("a1").phase, bench.record("b1").phase) == (Phase.FAILED, Phase.STOPPING)
+
+
+@pytest.mark.parametrize("what", [NAME, "--all"])
+def test_a_run_that_the_state_server_has_lost_is_no_clean_stop(
+    bench: Bench, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.configure(NAME)
+    bench.configure("never_ran")
+    monkeypatch.setattr("cli.lost_runs.lost_runs", lambda _, names: dict.fromkeys(set(names) & {NAME}, 4))
+
+    ran = bench.run("stop", what)
+
+    assert ran.code == 3
+    assert "the ledger knows run 4" in ran.out + ran.err
+    assert f"manage.py cleanup {NAME}" in ran.out + ran.err
+    assert "never_ran" not in ran.out + ran.err
+
+
 def test_all_with_nothing_running_is_fine(bench: Bench) -> None:
     ran = bench.run("stop", "--all")
 
