@@ -23,7 +23,7 @@ EXIT_CODE = 70
 
 
 class LastResort:
-    """A thread of the main process that kills it, and its children, some time after the shutdown was asked for."""
+    """A thread that kills its process and the children of that some time after the shutdown was asked for."""
 
     def __init__(self, *, after_s: float) -> None:
         self._after_s = after_s

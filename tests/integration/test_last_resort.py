@@ -1,4 +1,4 @@
-"""A main process whose shutdown hangs ends all the same, with its children, and not before it was asked to."""
+"""A main process whose shutdown hangs ends all the same, with its children; not before it was asked to."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_what_hangs_is_killed_with_its_children(signals: int) -> None:
         for _ in range(signals):
             main.send_signal(signal.SIGTERM)
         assert eventually(lambda: main.poll(), what="its end") == EXIT_CODE
-        eventually(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, what="its child's")
+        eventually(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, what="its child")
 
 
 def test_who_was_not_asked_lives_on() -> None:
