@@ -17,6 +17,7 @@ from runner.receipt import Result
 from state.client_ids import decode
 from state.instances import Phase, StopPolicy
 from tests.factories import PERP_SYMBOL, SLOT, instrument, loaded_instance, open_order
+from tests.fake_venue import GO_ON
 from tests.integration.cleanup_bench import MARGIN_MS, SETTINGS, WINDOW_MS
 from tests.integration.runner_bench import RunnerBench
 
@@ -138,6 +139,18 @@ def test_a_closing_order_without_an_answer_is_waited_out_before_anything_is_call
     assert [outcome.fence_ms] == fences
     assert all(each.at_ms >= fences[0] for each in outcome.last_lists)
     assert outcome.had_unresolved
+
+
+def test_a_closing_order_without_an_answer_is_waited_out_also_where_the_position_is_hard_to_read(
+    bench: RunnerBench,
+) -> None:
+    # The lease is renewed in between, which must not take the order for answered.
+    fences = lose_the_answer(bench, landed=True)
+    bench.venue.faults["position"] += [lambda *_: GO_ON, Unavailable("not now")]
+    outcome = bench.stop_and_clean_up(CLOSE)
+    assert outcome.is_clean
+    assert [outcome.fence_ms] == fences
+    assert all(each.at_ms >= fences[0] for each in outcome.last_lists)
 
 
 def test_while_a_closing_order_may_still_arrive_no_second_one_is_sent(bench: RunnerBench) -> None:

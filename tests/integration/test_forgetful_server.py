@@ -75,6 +75,16 @@ class TestTheDisk:
         bench.authorize(lease)
         assert len(bench.instances.run_data(NAME, 7).intents) == 1
 
+    def test_what_is_authorised_leaves_nothing_to_wait_for(self, bench: StateBench, disk: Disk) -> None:
+        lease = bench.claim()
+        for level in (0, 1):
+            bench.leases.authorize(lease, window_ms=WINDOW_MS, orders=[(level, Role.QUOTE)])
+            assert bench.client.hget(keys.record(NAME), "unsaved") is None
+        bench.commit(lease)
+        bench.stop()
+        bench.close(bench.claim_cleanup())
+        assert bench.client.hget(keys.record(NAME), "unsaved") is None
+
     def test_later_permissions_do_not_wait(self, bench: StateBench, disk: Disk) -> None:
         lease = bench.claim()
         bench.authorize(lease)

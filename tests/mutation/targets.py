@@ -17,10 +17,11 @@ LATER = (
     *("tests/integration/test_receipts.py", "tests/integration/test_damaged_state.py"),
     "tests/integration/test_forgetful_server.py",
 )
-CLEANUP = (
-    *("tests/integration/test_cleanup.py", "tests/integration/test_cleanup_waits.py"),
+CLEANUP = ("tests/integration/test_cleanup_waits.py", "tests/integration/test_cleanup.py")
+CLEANUP_LATER = (
     *("tests/integration/test_cleanup_exclusive.py", "tests/integration/test_cleanup_position.py"),
     *("tests/integration/test_late_news.py", "tests/integration/test_unwinding_of_a_run.py"),
+    *("tests/integration/test_receipts.py", "tests/integration/test_damaged_state.py"),
 )
 
 #: The first tests are tried on every mutant, the second ones on what those did not notice.
@@ -33,7 +34,7 @@ TARGETS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "state/lua/parts/restart.lua": (("tests/integration/test_forgetful_server.py",), LATER),
     "state/lua/saved.lua": (("tests/integration/test_forgetful_server.py",), LATER),
     "state/lua/*.lua": (SCRIPTS, LATER),
-    "state/client_ids.py": (("tests/unit/state/test_client_ids.py", "tests/fuzz/test_fuzz_state.py"), ()),
+    "state/client_ids.py": (("tests/unit/state/test_client_ids.py",), ("tests/fuzz/test_fuzz_state.py",)),
     "state/bookings.py": (("tests/unit/state/test_bookings_queue.py",), ("tests/fuzz/test_fuzz_state.py",)),
     "state/budget.py": (("tests/unit/state/test_budget.py",), ()),
     "state/events.py": (("tests/unit/state/test_feeds.py",), ("tests/fuzz/test_fuzz_state.py",)),
@@ -46,5 +47,5 @@ TARGETS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "state/guards.py": (("tests/integration/test_guard.py", "tests/unit/guard"), ()),
     "state/server.py": (("tests/integration/test_valkey_server.py",), ()),
     "state/*.py": (SCRIPTS, ("tests/integration/test_iteration.py", "tests/fuzz/test_fuzz_state.py")),
-    "runner/cleanup.py": (CLEANUP, ()),
+    "runner/cleanup.py": (CLEANUP, CLEANUP_LATER),
 }
