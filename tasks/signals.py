@@ -16,10 +16,15 @@ from celery.signals import (
 
 from logs import configure
 from settings import load
+from tasks.last_resort import LastResort
 from tasks.logging import bind_task, clear_task
 from tasks.sweep import Sweeper
 
 _sweepers: list[Sweeper] = []
+_last_resorts: list[LastResort] = []
+
+#: Left to Celery after the longest task that is shutting down must have ended.
+TIME_TO_END_S = 2.0
 
 
 @setup_logging.connect
@@ -38,11 +43,14 @@ def _worker_ready(sender: Any, **_: Any) -> None:
     sweeper = Sweeper(sender.hostname, tuple(str(name) for name in sender.app.amqp.queues.consume_from))
     sweeper.start()
     _sweepers.append(sweeper)
+    _last_resorts.append(LastResort(after_s=load().iterate_hard_limit_s + TIME_TO_END_S))
 
 
 @worker_shutting_down.connect
 def _worker_shutting_down(**_: Any) -> None:
     # Inside a signal handler, so it only asks: from now on the others sweep, and this worker serves no queue.
+    for last_resort in _last_resorts:
+        last_resort.shutdown_asked()
     for sweeper in _sweepers:
         sweeper.end()
 

@@ -32,7 +32,9 @@ class Sweeper:
     def __init__(self, worker: str, queues: tuple[str, ...]) -> None:
         self._worker = worker
         self._queues = queues
-        self._ended = threading.Event()
+        # No event: its lock would be taken by a signal handler, and a second signal waits for it for ever.
+        self._is_ending = False
+        self._pause = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweep", daemon=True)
         self._beat_at_ms = 0
         #: 0: at the next chance, and everything.
@@ -44,7 +46,7 @@ class Sweeper:
 
     def end(self) -> None:
         """Let the thread end and take the worker off the list, without waiting for it."""
-        self._ended.set()
+        self._is_ending = True
 
     def stop(self) -> None:
         """End the thread and take the worker off the list."""
@@ -57,7 +59,7 @@ class Sweeper:
         context = open_context(settings)
         publisher = CeleryPublisher(app)
         is_failing = False
-        while not self._ended.is_set():
+        while not self._is_ending:
             try:
                 self._beat(context)
                 self._look_again(context)
@@ -80,7 +82,7 @@ class Sweeper:
                 is_failing = True
                 # It may have been restarted, with what it waited for gone.
                 self._looked_again_s = 0.0
-                self._ended.wait(RETRY_S)
+                self._pause.wait(RETRY_S)
             else:
                 if is_failing:
                     log.info("sweep works again", worker=self._worker)

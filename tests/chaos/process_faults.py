@@ -23,6 +23,8 @@ SKEWED = Path(__file__).with_name("skewed_clock.py")
 BURNER = "while True: pass"
 #: Stops that are asked for, so that a cleanup is under way.
 STOPPED_AT_ONCE = 3
+#: Who lives on after SIGTERM for so long is killed, as by the supervisors in docs/lifecycle.md.
+TERM_TIMEOUT_S = 20
 #: How long a cleanup is waited for that can be killed in its middle.
 CLEANUP_WAIT_S = 3.0
 #: Requests take this long while somebody is frozen or killed in the middle of them.
@@ -158,8 +160,10 @@ class TwoTerms(Fault):
         process.send(signal.SIGTERM)
         world.plant.pause(self.dice.uniform(0.05, 0.6))
         process.send(signal.SIGTERM)
-        if not world.plant.wait_for(lambda: not process.is_alive or process.pid is None, 15):
-            self.detail += ", still alive 15 s later"
+        if not world.plant.wait_for(lambda: not process.is_alive or process.pid is None, TERM_TIMEOUT_S):
+            # As systemd does after `TimeoutStopSec`.
+            process.send(signal.SIGKILL)
+            self.detail += f", killed, since it was alive {TERM_TIMEOUT_S} s later"
 
     def is_over(self, world: World) -> bool:
         """Tell whether it has been started again."""
