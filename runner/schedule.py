@@ -50,16 +50,16 @@ def sweep_one(context: Context, publisher: Publisher, instance_id: str) -> bool:
     """Publish what nobody works on for one instance; tell whether there was anything."""
     try:
         work = context.due.sweep(instance_id, task_id=f"{instance_id}.sweep.{secrets.token_hex(4)}")
+        if isinstance(work, Damaged):
+            context.instances.fail(instance_id, reach_ms=reach_ms(context, instance_id))
+            log.error("state damaged, taken for failed", instance=instance_id, why=work.why)
+            return True
     except redis.ResponseError as error:
         # It stays the most overdue: without this nobody behind it would ever get a turn.
         log.error("record cannot be swept", instance=instance_id, error=str(error))
         return False
     if work is None:
         return False
-    if isinstance(work, Damaged):
-        context.instances.fail(instance_id, reach_ms=reach_ms(context, instance_id))
-        log.error("state damaged, taken for failed", instance=instance_id, why=work.why)
-        return True
     try:
         _publish(publisher, work)
     except Exception:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable, Iterable
 
 import redis
 import structlog
@@ -24,6 +25,8 @@ RETRY_S = 0.2
 HEARTBEAT_MS = 1_000
 #: How often the sweep's own list is compared with what there is.
 LOOK_AGAIN_S = 10.0
+#: What shows that the state server is away, or another one by now.
+AWAY = (redis.ConnectionError, redis.TimeoutError, redis.ReadOnlyError)
 
 
 class Sweeper:
@@ -58,51 +61,51 @@ class Sweeper:
         # Its own context: the process's other one belongs to the children that fork later.
         context = open_context(settings)
         publisher = CeleryPublisher(app)
+
+        def sweep_until_called() -> None:
+            context.due.forget_calls()
+            sweep(context, publisher)
+            called = context.due.wait(timeout_s=settings.sweep_interval_s)
+            if called is not None:
+                # At once, and all the others after it: somebody waits for this one.
+                sweep_one(context, publisher, called)
+
+        steps = (lambda: self._beat(context), lambda: self._look_again(context), sweep_until_called)
         is_failing = False
         while not self._is_ending:
-            try:
-                self._beat(context)
-                self._look_again(context)
-                context.due.forget_calls()
-                sweep(context, publisher)
-                called = context.due.wait(timeout_s=settings.sweep_interval_s)
-                if called is not None:
-                    # At once, and all the others after it: somebody waits for this one.
-                    sweep_one(context, publisher, called)
-            except Exception as error:
-                # The thread's boundary: with a dead sweep nothing that got lost would come back.
+            error = _first_failure(steps)
+            if error is not None:
                 if not is_failing:  # one line for an outage, not one for each try
                     expected = isinstance(error, (redis.RedisError, *BROKER_ERRORS))
                     log.warning(
                         "sweep fails, trying on",
                         worker=self._worker,
                         error=f"{type(error).__name__}: {error}",
-                        exc_info=not expected,
+                        exc_info=None if expected else error,
                     )
-                is_failing = True
-                # It may have been restarted, with what it waited for gone.
-                self._looked_again_s = 0.0
+                if isinstance(error, AWAY):
+                    # It may have been restarted, with what it waited for gone.
+                    self._looked_again_s = 0.0
                 self._pause.wait(RETRY_S)
-            else:
-                if is_failing:
-                    log.info("sweep works again", worker=self._worker)
-                is_failing = False
+            elif is_failing:
+                log.info("sweep works again", worker=self._worker)
+            is_failing = error is not None
         try:
             context.events.forget_worker(self._worker)
-        except redis.RedisError as error:
-            log.info("worker not taken off the list", worker=self._worker, error=str(error))
+        except redis.RedisError as failed:
+            log.info("worker not taken off the list", worker=self._worker, error=str(failed))
 
     def _look_again(self, context: Context) -> None:
         """Bring back what a sweep would never look at: its list may be lost, or made for another server."""
         if time.monotonic() - self._looked_again_s < LOOK_AGAIN_S:
             return
         at_once = self._looked_again_s == 0.0
+        self._looked_again_s = time.monotonic()
         if at_once:
             tell_of_server(context.client, context.settings.state_durability)
         lost = context.due.look_again(now_ms=context.instances.now_ms(), at_once=at_once)
         if lost:
             log.warning("instances were not on the sweep's list", count=lost)
-        self._looked_again_s = time.monotonic()
 
     def _beat(self, context: Context) -> None:
         now_ms = context.instances.now_ms()
@@ -110,3 +113,21 @@ class Sweeper:
             context.events.heartbeat(self._worker, self._queues, now_ms)
             REFUSALS.flush(context.client)
             self._beat_at_ms = now_ms
+
+
+def _first_failure(steps: Iterable[Callable[[], None]]) -> Exception | None:
+    """Take every step, and return what failed first.
+
+    One damaged key must not keep the sweep from its work: without it nothing that got lost would come back,
+    and no stop would begin.
+    """
+    first = None
+    for step in steps:
+        try:
+            step()
+        except AWAY as error:
+            # The others would fail likewise.
+            return error
+        except Exception as error:  # noqa: BLE001 - the thread's boundary; the caller tells of it
+            first = first or error
+    return first

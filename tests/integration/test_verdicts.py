@@ -146,6 +146,12 @@ class TestOneThatNobodyCanRead:
         assert damaged.record().phase is Phase.FAILED
         assert damaged.clean_up().is_clean
 
+    def test_generations_of_another_type(self, damaged: DamageBench) -> None:
+        damaged.client.set(keys.generations(INSTANCE_ID), "x")
+        damaged.sweep()
+        assert [each.instance_id for each in damaged.publisher.iterations] == [OTHER]
+        assert damaged.record().phase is Phase.FAILED
+
     def test_a_file_that_must_not_be_read(
         self, damaged: DamageBench, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -93,6 +93,22 @@ def test_no_failure_ends_the_sweep(world: World, failure: Exception) -> None:
     assert world.failures == []
 
 
+@pytest.mark.parametrize("step", ["heartbeat", "look_again"])
+def test_a_damaged_list_keeps_the_sweep_from_nothing(world: World, step: str) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise redis.ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value")
+
+    world.now_ms = 10_000
+    owner = world.context.events if step == "heartbeat" else world.context.due
+    setattr(owner, step, refuse)
+    world.calls = ["a"]
+    sweeper = sweep.Sweeper("worker", ("iterate",))
+    sweeper.start()
+    wait_until(lambda: world.sweeps >= 3)
+    sweeper.stop()
+    assert world.swept == ["a"]
+
+
 def test_a_worker_is_on_the_list_as_long_as_it_sweeps(world: World) -> None:
     world.now_ms = 10_000
     sweeper = sweep.Sweeper("worker", ("iterate", "cleanup"))
