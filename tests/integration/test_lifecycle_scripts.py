@@ -54,6 +54,10 @@ BROKEN_RULES = {
     "authorize ignores who holds the lease": {
         "authorize": ("if r[2] ~= ARGV[1] then return {'refused', 'token'} end", "")
     },
+    "authorize takes a lease that is over": {
+        "authorize": ("if tonumber(r[3]) <= now then return {'refused', 'lease over'} end", "")
+    },
+    "commit pulls the fence back though a request has no answer": {"commit": ("if ARGV[3] == '1' and", "if")},
     "claim ignores a live lease": {"claim": ("tonumber(r[6]) > now", "false")},
     "claim ignores the tick": {"claim": ("r[3] ~= ARGV[3]", "false")},
     "claim ignores the epoch": {"claim": ("r[2] ~= ARGV[2]", "false")},
@@ -64,6 +68,24 @@ BROKEN_RULES = {
             "return {'ok', now, live, r[4] or '', fence, r[8] or '', r[11] or ''}",
             "return {'ok', now, 0, '', 0, '', ''}",
         ),
+    },
+    "finish ignores whose cleanup lease it is": {
+        "finish": ("if r[1] ~= ARGV[2] or tonumber(r[2]) <= now then return {'lost'} end", "")
+    },
+    "a forced start sets the fence to zero": {
+        "start": ("'tick', 0, 'seq', 0,", "'fence', 0, 'tick', 0, 'seq', 0,")
+    },
+    "a cleanup that was not clean schedules no other": {
+        "finish": (
+            "redis.call('ZADD', KEYS[3], now + tonumber(ARGV[5]), ARGV[1])",
+            "redis.call('ZREM', KEYS[3], ARGV[1])",
+        )
+    },
+    "claim takes the instance off the list of what is due": {
+        "claim": (
+            "redis.call('ZADD', KEYS[2], lease_until + tonumber(ARGV[7]), ARGV[1])",
+            "redis.call('ZREM', KEYS[2], ARGV[1])",
+        )
     },
     "authorize does not wait for the disk": {"authorize": ("if unsaved then return", "if false then return")},
     "finish does not wait for the stop": {"finish": ("ARGV[3] == 'clean' and r[9]", "false")},

@@ -54,7 +54,8 @@ def check(variant: Variant, folder: Path) -> Verdict:
 
 def build(variant: Variant, folder: Path) -> None:
     """Make the checker of one variant in `folder`. Raises `ModelError`."""
-    shutil.copy(MODEL, folder)
+    for part in MODEL.parent.glob("*.pml"):
+        shutil.copy(part, folder)
     _run(["spin", *(f"-D{macro}" for macro in variant.macros), "-a", MODEL.name], folder)
     # Where the search is short, compiling is what takes the time.
     flags = ["-O1" if variant.fails else "-O2", f"-DMEMLIM={MEMORY_MB}"]

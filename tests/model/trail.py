@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-STEP = re.compile(r"\s*(clock|user|feed|sweep|faults|exchange|worker \d|cleanup \d)\|(.*)")
+STEP = re.compile(r"\s*(clock|user|feed|sweep|server|faults|exchange|worker \d|cleanup \d)\|(.*)")
 CYCLE = "<<<<<START OF CYCLE>>>>>"
 
 

@@ -82,6 +82,7 @@ AS_BUILT = (
         "WORKERS=1",
         "REQUESTS=1",
     ),
+    holds("crash", "the state server crashes and has lost up to a tick", "CRASH", "WORKERS=1", "CLEANERS=1"),
     holds(
         "stop-ends",
         "2 cleanups, 1 request",
@@ -127,6 +128,15 @@ BROKEN_RULES = (
     fails("anyfinish", "finish ignores whose cleanup lease it is", "1"),
     fails("startfence", "a forced start sets the fence to zero", "1"),
     fails("forgetintents", "a forced start forgets the orders nobody told of", "1", "LAG", *ONE_EACH),
+    fails(
+        "norestore",
+        "after a crash of the state server the fence is as it was on disk",
+        "1",
+        "CRASH",
+        *ONE_EACH,
+    ),
+    fails("nodisk", "finish does not wait until the stop is on disk", "1", "CRASH", *ONE_EACH),
+    fails("startnodisk", "authorize does not wait until the start is on disk", "1", "CRASH", *ONE_EACH),
     fails("forgetstops", "the sweep forgets stopping instances", "stop_ends"),
     fails("noretry", "a cleanup that was not clean schedules no other", "stop_ends"),
     fails("forgetruns", "the sweep forgets running instances", "runs_again"),
@@ -146,6 +156,14 @@ DOUBLED_RULES = (
     holds("nowait", "no wait for the lease: finish refuses", *TWO_ITERATIONS, broken="nowait"),
     holds(
         "finishearly", "finish checks nothing: the cleanup has waited", *TWO_ITERATIONS, broken="finishearly"
+    ),
+    holds(
+        "samegate",
+        "authorize trusts a server that has crashed: the next claim sets the fence",
+        "CRASH",
+        *ONE_EACH,
+        broken="samegate",
+        quick=False,
     ),
     holds(
         "latecommit",
