@@ -8,7 +8,6 @@ and checks the invariants of the design after every step.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 
 import redis
@@ -24,7 +23,6 @@ from state.instances import Instances, Phase, StopPolicy
 from state.leases import AuthorizationRefused, Lease, LeaseLost, Leases, Refusal
 from state.own_fills import OwnFills
 from state.scripts import Scripts, read_sources
-from state.stop_story import AcceptedLeft
 
 NAME = "machine_01"
 CLOCK = "test:clock_ms"
@@ -83,8 +81,6 @@ class Cleaner:
 
     lease: CleanupLease
     empty_lists: int = 0
-    #: It has seen enough, and is about to call the run clean.
-    is_sure: bool = False
 
 
 class Lifecycle(RuleBasedStateMachine):
@@ -156,18 +152,6 @@ class Lifecycle(RuleBasedStateMachine):
     @rule()
     def start(self) -> None:
         """Start, and mostly let the first iteration begin."""
-        if self._start(None):
-            assert not self.book, "a run started while orders of an old one are open"
-
-    @precondition(lambda self: self._phase() is Phase.FAILED)
-    @rule()
-    def start_by_force(self) -> None:
-        """Start beside what the failed run has left, which may be on its way still."""
-        record = self.instances.read(NAME)
-        assert record is not None
-        self._start(AcceptedLeft(epoch=record.epoch, left=record.left))
-
-    def _start(self, accept: AcceptedLeft | None) -> bool:
         result = self.instances.start(
             NAME,
             config_version="v",
@@ -175,14 +159,13 @@ class Lifecycle(RuleBasedStateMachine):
             slot=1,
             account="a",
             by="test",
-            accept=accept,
             keeps=Keeps.EVERYSEC,
             reach_ms=WINDOW_MS + MARGIN_MS,
         )
         if result.started:
             self.woken_at_ms = None
+            assert not self.book, "a run started while orders of an old one are open"
             self.messages.append((result.epoch, 0))
-        return result.started
 
     @rule()
     def stop(self) -> None:
@@ -362,7 +345,7 @@ class Lifecycle(RuleBasedStateMachine):
             if isinstance(claimed, CleanupLease):
                 self.cleaners.append(Cleaner(lease=claimed))
         for cleaner in list(self.cleaners):
-            for _ in range(4):
+            for _ in range(3):
                 if cleaner in self.cleaners:
                     self._clean(cleaner)
 
@@ -397,9 +380,6 @@ class Lifecycle(RuleBasedStateMachine):
 
     def _clean(self, cleaner: Cleaner) -> None:
         """One step: cancel and look; two empty looks after the fence are followed by `finish`."""
-        if cleaner.is_sure:
-            self._finish(cleaner)
-            return
         try:
             in_flight = self.cleanup_leases.renew(cleaner.lease)
         except LeaseLost:
@@ -411,9 +391,8 @@ class Lifecycle(RuleBasedStateMachine):
             cleaner.empty_lists = 0
             return
         cleaner.empty_lists += 1
-        cleaner.is_sure = cleaner.empty_lists == 2
-
-    def _finish(self, cleaner: Cleaner) -> None:
+        if cleaner.empty_lists < 2:
+            return
         self.cleaners.remove(cleaner)
         try:
             result = self.cleanup_leases.finish(
@@ -423,21 +402,6 @@ class Lifecycle(RuleBasedStateMachine):
             return
         if result == "stopped":
             self.clean_epoch = max(self.clean_epoch, cleaner.lease.epoch)
-
-    @precondition(lambda self: self.cleaners)
-    @rule(data=st.data(), attempts_until_failed=st.sampled_from([1, 3]))
-    def give_up(self, data: st.DataObject, attempts_until_failed: int) -> None:
-        """End an attempt that is not clean."""
-        cleaner = data.draw(st.sampled_from(self.cleaners))
-        self.cleaners.remove(cleaner)
-        with suppress(LeaseLost):
-            self.cleanup_leases.finish(
-                cleaner.lease,
-                clean=False,
-                outcome_json="{}",
-                retry_after_ms=100,
-                attempts_until_failed=attempts_until_failed,
-            )
 
     @precondition(lambda self: self.cleaners)
     @rule(data=st.data())
@@ -455,8 +419,6 @@ class Lifecycle(RuleBasedStateMachine):
         record = self.instances.read(NAME)
         self.newest_token = str(self.client.hget(keys.record(NAME), "lease_token") or "")
         self.woken_at_ms = None
-        # Runs that nobody remembers: their numbers are given again.
-        self.stopped_epochs = {each for each in self.stopped_epochs if record and each <= record.epoch}
         if record is not None and record.phase is Phase.RUNNING:
             # Whoever asked for the stop follows it, and asks again.
             assert record.epoch > self.clean_epoch, "a run that was called clean goes on"
