@@ -41,6 +41,10 @@ def notices(broken: type[Lifecycle]) -> bool:
         run_state_machine_as_test(broken, settings=hunt)
     except AssertionError:
         return True
+    except ExceptionGroup as group:  # an assertion that did not fail again when the steps were repeated
+        if group.subgroup(AssertionError) is None:
+            raise
+        return True
     return False
 
 
@@ -62,16 +66,18 @@ BROKEN_RULES = {
         )
     },
     "authorize ignores who holds the lease": {
-        "authorize": ("if r[2] ~= ARGV[1] then return {'refused', 'token'} end", "")
+        "authorize": (
+            "if r[2] ~= ARGV[1] then return {'refused', 'token'} end\nif tonumber(r[3]) <= now",
+            "if tonumber(r[3] or '0') <= now",
+        )
     },
     "authorize takes a lease that is over": {
         "authorize": ("if tonumber(r[3]) <= now then return {'refused', 'lease over'} end", "")
     },
-    "commit pulls the fence back though a request has no answer": {"commit": ("if ARGV[3] == '1' and", "if")},
     "claim ignores a live lease": {"claim": ("tonumber(r[6]) > now", "false")},
     "claim ignores the tick": {"claim": ("r[3] ~= ARGV[3]", "false")},
     "claim ignores the epoch": {"claim": ("r[2] ~= ARGV[2]", "false")},
-    "commit ignores who holds the lease": {"commit": ("r[2] ~= ARGV[2]", "false")},
+    "commit ignores who holds the lease": {"commit": ("r[2] ~= ARGV[2]", "not r[2]")},
     "finish does not look at the fence, and the cleanup sees none": {
         "finish": ("(in_flight or tonumber(r[5] or '0') > now)", "false"),
         "renew_cleanup": (
