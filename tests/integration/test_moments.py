@@ -313,3 +313,28 @@ def test_the_trace_of_an_instance_tells_each_claim_and_commit(bench: StateBench)
         {"event": "committed", "epoch": "1", "tick": "1", "seq": "2", "token": woken.token, "resolved": "0"}
         | {"failed": "0", "at_ms": str(START_MS)},
     ]
+
+
+def test_a_wake_up_that_nobody_takes_is_published_again_ever_more_rarely(bench: StateBench) -> None:
+    bench.iterate(0)
+    due_at_ms = bench.record.due_at_ms
+    assert due_at_ms is not None
+    assert wake(bench) == "woken"
+    for pause_ms in (1_000, 2_000, 4_000):
+        found = bench.sweep()
+        assert isinstance(found, IterateAgain)
+        assert found.tick is None
+        assert bench.due_score() == bench.clock.now_ms + pause_ms
+        bench.clock.advance(pause_ms)
+    # No later than the scheduled one is overdue.
+    assert isinstance(bench.sweep(), IterateAgain)
+    assert bench.due_score() == due_at_ms + GRACE_MS
+
+
+def test_a_cleanup_learns_what_is_in_flight_and_what_it_knew(bench: StateBench) -> None:
+    bench.commit(bench.claim(), order_ids=["1", "2"])
+    bench.claim(None)
+    bench.stop()
+    found = bench.cleanup_leases.renew(bench.claim_cleanup())
+    assert (found.running_task_id, found.order_ids) == ("its-task", ("1", "2"))
+    assert found.lease_until_ms == bench.record.lease_until_ms

@@ -94,6 +94,16 @@ def test_a_stop_that_an_iteration_decides_adds_to_one_that_came_first(bench: Sta
         run.assert_follows(union(old, new), first, anew=union(old, new) != old)
 
 
+def test_an_iteration_that_ends_during_a_stop_asks_for_nothing(bench: StateBench) -> None:
+    for number, policy in enumerate(POLICIES):
+        run = Run(bench, f"run-{number}")
+        iteration = run.claim()
+        run.stop(policy)
+        first = run.claim_cleanup()
+        bench.leases.commit(iteration, resolved=True, state_json="", interval_ms=1, next_task_id="next")
+        run.assert_follows(policy, first, anew=False)
+
+
 def test_a_stop_that_an_iteration_decides_is_followed_as_it_is(bench: StateBench) -> None:
     for number, policy in enumerate(POLICIES):
         run = Run(bench, f"run-{number}")

@@ -10,7 +10,7 @@ SCRIPTS = (
     *("tests/integration/test_sweep.py", "tests/integration/test_wake_ups.py"),
     *("tests/integration/test_fence.py", "tests/integration/test_zombie_commit.py"),
     *("tests/integration/test_moments.py", "tests/integration/test_stops_that_meet.py"),
-    "tests/unit/state/test_phases.py",
+    *("tests/integration/test_end_of_a_cleanup.py", "tests/unit/state/test_phases.py"),
 )
 #: What is tried on mutants that those did not notice: slower, and closer to the whole.
 LATER = (

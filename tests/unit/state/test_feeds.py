@@ -87,6 +87,19 @@ def test_events_are_read_from_a_place_on_and_those_of_one_instance_in_their_orde
     assert first.details == {"step": "verified", "detail": "two lists"}
 
 
+def test_the_newest_events_of_an_instance_and_what_a_guard_tells(client: redis.Redis) -> None:
+    events = Events(client)
+    for number in range(4):
+        details = {"number": str(number)}
+        events.guard("guard_acted", "mm_01", epoch=2, at_ms=number, by="host", details=details)
+    newest = events.of_instance("mm_01", limit=2)
+    assert [each.at_ms for each in newest] == [2, 3]
+    assert (newest[1].event, newest[1].epoch) == ("guard_acted", 2)
+    assert newest[1].details == {"by": "host", "number": "3"}
+    client.xadd(keys.trace("mm_01"), {"event": "claimed"})
+    assert list(events.trace("mm_01")) == [{"event": "claimed"}]
+
+
 @pytest.mark.parametrize(
     ("text", "number"),
     [("7", 7), ("-7", 0), ("x", 0), ("9" * 18, int("9" * 18)), ("9" * 19, 0), ("\u0667", 0)],
