@@ -116,7 +116,7 @@ def _own_policy(config_json: str) -> StopPolicy:
         return StopPolicy(
             cancel_orders=stop["orders"] == "cancel", close_position=stop["position"] == "close"
         )
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return StopPolicy()
 
 

@@ -301,4 +301,5 @@ def _derive_runs(connection: Connection, instance_id: str, epoch: int) -> None:
     ).mappings()
     found = runs_from_events(instance_id, epoch, [dict(row) for row in said])
     connection.execute(delete(runs).where(runs.c.instance_id == instance_id, runs.c.epoch == epoch))
-    connection.execute(insert(runs), found)
+    if found:  # None where the only event has the place of another one in the stream, and was known by it.
+        connection.execute(insert(runs), found)

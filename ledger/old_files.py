@@ -101,7 +101,7 @@ class OldFile:
             quantity=self._positive(row, "quantity"),
             price=self._positive(row, "price"),
             fee=Decimal(0) if row["fee"] is None else self._number(row, "fee"),
-            fee_asset=row["fee_asset"] or "",
+            fee_asset=self._fee_asset(row),
             is_maker=bool(row["maker"]),
             is_rebalance=said == "rebalance" or (order_id, symbol) in rebalances,
             at_ms=at_ms,
@@ -129,6 +129,12 @@ class OldFile:
         if not row[name]:
             raise self._wrong(table, row, name, "empty")
         return str(row[name])
+
+    def _fee_asset(self, row: sqlite3.Row) -> str:
+        value = row["fee_asset"] or ""
+        if not isinstance(value, str):
+            raise self._wrong(FILLS, row, "fee_asset", "no text")
+        return value
 
     def _positive(self, row: sqlite3.Row, name: str) -> Decimal:
         number = self._number(row, name)

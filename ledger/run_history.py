@@ -69,6 +69,6 @@ def _one_per_start(runs: list[Row]) -> list[Row]:
 def _outcome(text: str) -> str:
     try:
         said = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return ""
     return str(said.get("result", "")) if isinstance(said, dict) else ""

@@ -12,7 +12,7 @@ import redis
 from state import keys
 
 #: What reading JSON of another version, or a damaged one, raises.
-UNREADABLE = (ValueError, TypeError, KeyError, AttributeError)
+UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
 #: Of a time or an epoch.
 MOST_DIGITS = 18
 #: What every event in the stream says.

@@ -154,6 +154,6 @@ def _newest(workers: Mapping[str, str]) -> dict[str, int]:
             beat = json.loads(text)
             for queue in beat["queues"]:
                 newest[queue] = max(newest.get(queue, 0), int(beat["at_ms"]))
-        except (KeyError, ValueError, TypeError):
+        except (KeyError, ValueError, TypeError, RecursionError):
             continue  # what cannot be read shows no life
     return newest

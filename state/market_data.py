@@ -65,7 +65,7 @@ class MarketData:
                 book=OrderBook(symbol=symbol, bids=bids, asks=asks, updated_at_ms=int(changed_at)),
                 received_at_ms=int(received_at),
             )
-        except (*UNREADABLE, ArithmeticError, RecursionError):
+        except (*UNREADABLE, ArithmeticError):
             return None  # Whoever needs it asks the exchange.
 
 

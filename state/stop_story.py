@@ -53,7 +53,7 @@ def _request(line: str) -> StopAsked | None:
         said = json.loads(line)
         policy = StopPolicy(**said["policy"])
         return StopAsked(by=said["by"], reason=said["reason"], at_ms=int(said["at_ms"]), policy=policy)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         # Damaged, or a newer version's: a stop has to end clean whatever its story says.
         return None
 
@@ -70,5 +70,5 @@ def flight_from_json(text: str) -> FlightAtStop | None:
             task_id=said["task_id"],
             lease_until_ms=int(said["lease_until"]),
         )
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None

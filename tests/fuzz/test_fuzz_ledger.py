@@ -225,3 +225,44 @@ def test_an_old_file_that_is_damaged_is_imported_or_refused(
         import_old(ledger, path, account=ACCOUNT, instance_id=INSTANCE_ID)
     except ImportFailed as error:
         assert str(path) in str(error)
+
+
+def event(stream_id: str, epoch: int, outcome: str) -> str:
+    fields = {"result": "stopped", "outcome": outcome}
+    return EventBooking(
+        account=ACCOUNT,
+        instance_id=INSTANCE_ID,
+        epoch=epoch,
+        stream_id=stream_id,
+        event="finished",
+        at_ms=1,
+        fields=fields,
+    ).model_dump_json()
+
+
+@pytest.mark.services
+@pytest.mark.parametrize(
+    "texts",
+    [
+        # Another run's event at a place that is taken: no run came of it, and an insert of nothing followed.
+        [event("1-1", 1, ""), event("1-1", 2, "")],
+        # RecursionError, which is no ValueError.
+        [event("1-1", 1, "[" * 5_000)],
+    ],
+)
+def test_events_that_once_held_up_those_behind(
+    texts: list[str], redis_client: redis.Redis, ledger: Ledger
+) -> None:
+    queue = BookingQueue(redis_client)
+    queue.add([*texts, event("2-1", 3, "")])
+    catch_up(queue, Events(redis_client), ledger)
+    assert queue.length() == 0
+    assert 3 in {run.epoch for run in queries.runs(ledger, INSTANCE_ID)}
+
+
+@pytest.mark.parametrize("fee_asset", [1.0, b"SOL", 7])
+def test_a_fee_asset_that_is_no_text_is_named(fee_asset: object, tmp_path: Path, ledger: Ledger) -> None:
+    path = tmp_path / "old.db"
+    make_file(path, [FILL_ROW | {"fee_asset": fee_asset}])
+    with pytest.raises(ImportFailed, match=r"row 1: fee_asset is .* no text"):
+        import_old(ledger, path, account=ACCOUNT, instance_id=INSTANCE_ID)

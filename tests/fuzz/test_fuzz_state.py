@@ -10,6 +10,7 @@ import redis
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cli.stopping import _own_policy
 from runner.books import Books
 from runner.loaded import parse_books
 from runner.receipt import Asked, Receipt, Result, read_receipt
@@ -23,6 +24,7 @@ from state.instances import RECORD_FIELDS, Instances, StopPolicy
 from state.market_data import MarketData
 from state.own_fills import OwnFills
 from state.scripts import Scripts
+from state.stop_story import flight_from_json, requests_from_json
 from tests.factories import INSTANCE_ID, SLOT, SYMBOL, fill, instrument, loaded_instance, open_order
 from tests.fuzz.fuzzing import NUMBERS, SLOW, TEXTS, broken, fuzz, spoiled, written
 
@@ -222,3 +224,16 @@ def test_what_one_process_tells_of_itself_hides_no_other(text: bytes, redis_clie
     assert fills.seen(INSTANCE_ID, since_ms=0) == ()
     redis_client.xadd(keys.BOOKINGS, {"other": text})
     assert [entry.text for entry in BookingQueue(redis_client).oldest(10)] == [""]
+
+
+def test_what_is_nested_too_deeply_is_damaged(redis_client: redis.Redis) -> None:
+    # RecursionError, which is no ValueError; in a stop it would have come before the gate was closed.
+    deep = "[" * 5_000
+    assert requests_from_json(deep) == ()
+    assert flight_from_json(deep) is None
+    assert _own_policy(deep) == StopPolicy()
+    assert StopPolicy.from_json(deep) == StopPolicy()
+    for key in (keys.WORKERS, keys.FEEDS):
+        redis_client.hset(key, "bad", deep)
+    assert Events(redis_client).workers(now_ms=1) == ()
+    assert Feeds(redis_client, Scripts(redis_client)).processes(now_ms=1) == ()
