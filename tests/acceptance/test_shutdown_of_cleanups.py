@@ -9,7 +9,7 @@ import pytest
 from celery import Celery
 
 from tests.acceptance.simulated_exchange import CANCEL_ONE, LIST_OPEN, fault
-from tests.acceptance.workers import WAYS, Worker, second_worker
+from tests.acceptance.workers import WAYS, Worker, active_tasks, second_worker
 from tests.acceptance.world import World, eventually, tell
 
 pytestmark = pytest.mark.acceptance
@@ -33,10 +33,7 @@ def who_cleans_up(world: World, instance_id: str, workers: tuple[Worker, Worker]
     (worker,) = [worker for worker in workers if by == f"worker {worker.hostname}"]
     worker.note_log()
     with Celery(broker=world.stack.broker_url) as app:
-        active = eventually(
-            lambda: (app.control.inspect([worker.hostname], timeout=0.3).active() or {}).get(worker.hostname),
-            what="the running cleanup",
-        )
+        active = eventually(lambda: active_tasks(app, worker.hostname), what="the running cleanup")
     return worker, str(active[0]["id"])
 
 

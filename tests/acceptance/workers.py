@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+import redis
 from celery import Celery
 
 from cli.stack.processes import ManagedProcess
@@ -103,15 +104,26 @@ def second_worker(world: World, queue: str) -> Iterator[Worker]:
         process.stop()
 
 
+def active_tasks(app: Celery, hostname: str) -> list[dict[str, Any]]:
+    """Return the tasks that a worker says it runs, none where it cannot be asked at this moment.
+
+    Celery keeps connections from test to test, also over a restart of the server: the first use of one fails.
+    """
+    try:
+        told = app.control.inspect([hostname], timeout=0.3).active() or {}
+    except redis.ConnectionError:
+        return []
+    return list(told.get(hostname, ()))
+
+
 def who_iterates(world: World, instance_id: str, workers: tuple[Worker, ...]) -> tuple[Worker, str]:
     """Return the worker that runs an iteration of the instance now, and the task's id."""
     with Celery(broker=world.stack.broker_url) as app:
 
         def found() -> tuple[Worker, str] | None:
             wanted = world.context.client.hget(keys.record(instance_id), "running_task_id")
-            active = app.control.inspect(timeout=0.3).active() or {}
             for worker in workers:
-                if any(task["id"] == wanted for task in active.get(worker.hostname, ())):
+                if any(task["id"] == wanted for task in active_tasks(app, worker.hostname)):
                     worker.note_log()
                     return worker, str(wanted)
             return None
