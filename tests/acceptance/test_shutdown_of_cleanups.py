@@ -9,7 +9,7 @@ import pytest
 from celery import Celery
 
 from tests.acceptance.simulated_exchange import CANCEL_ONE, LIST_OPEN, fault
-from tests.acceptance.workers import WAYS, Worker, active_tasks, second_worker
+from tests.acceptance.workers import WAYS, Worker, active_tasks, two_workers
 from tests.acceptance.world import World, eventually, tell
 
 pytestmark = pytest.mark.acceptance
@@ -21,10 +21,8 @@ PROMISED_S = 8.0
 @pytest.fixture
 def workers(world: World) -> Iterator[tuple[Worker, Worker]]:
     """Two workers for cleanups."""
-    with second_worker(world, "cleanup") as other:
-        first = Worker(world, world.stack.processes["cleanup"])
-        first.wait_ready()
-        yield first, other
+    with two_workers(world, "cleanup") as both:
+        yield both
 
 
 def who_cleans_up(world: World, instance_id: str, workers: tuple[Worker, Worker]) -> tuple[Worker, str]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.acceptance.simulated_exchange import FILLS, PLACE_BATCH, fault
-from tests.acceptance.workers import WAYS, Worker, second_worker, who_iterates
+from tests.acceptance.workers import WAYS, Worker, two_workers, who_iterates
 from tests.acceptance.world import World, assert_one_chain, eventually, holds_for, tell
 
 pytestmark = pytest.mark.acceptance
@@ -27,10 +27,8 @@ PROMPT_MS = 5_000
 @pytest.fixture
 def workers(world: World) -> Iterator[tuple[Worker, Worker]]:
     """Two workers for iterations."""
-    with second_worker(world, "iterate") as other:
-        first = Worker(world, world.stack.processes["iterate"])
-        first.wait_ready()
-        yield first, other
+    with two_workers(world, "iterate") as both:
+        yield both
 
 
 def trace_of(world: World, instance_id: str, event: str) -> list[dict[str, str]]:

@@ -104,6 +104,15 @@ def second_worker(world: World, queue: str) -> Iterator[Worker]:
         process.stop()
 
 
+@contextmanager
+def two_workers(world: World, queue: str) -> Iterator[tuple[Worker, Worker]]:
+    """Yield the stack's worker of a queue and another one, both ready; the other ends with the block."""
+    with second_worker(world, queue) as other:
+        first = Worker(world, world.stack.processes[queue])
+        first.wait_ready()
+        yield first, other
+
+
 def active_tasks(app: Celery, hostname: str) -> list[dict[str, Any]]:
     """Return the tasks that a worker says it runs, none where it cannot be asked at this moment.
 
