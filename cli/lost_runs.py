@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import structlog
+
 from cli.checks import Finding, Level
 from cli.inventory import Entry
 from cli.names import configured
 from cli.output import Output
 from cli.session import Session
 
+log = structlog.get_logger(__name__)
+
 
 def lost_runs(session: Session, names: Sequence[str]) -> dict[str, int]:
     """Return those of `names`, without a record, that have run by the ledger's word and did not end clean.
 
-    With the number of the run. Empty where there is no ledger to ask, or it does not answer.
+    With the number of the run. Empty where there is no ledger; of one that does not answer a warning tells,
+    since nobody knows then.
     """
     if not names:
         return {}
@@ -25,7 +30,11 @@ def lost_runs(session: Session, names: Sequence[str]) -> dict[str, int]:
     for name in names:
         try:
             run = last_run(session.settings, name)
-        except Exception:  # noqa: BLE001 - SQLAlchemy and its drivers; `doctor` tells what is wrong with the ledger
+        except Exception as error:  # noqa: BLE001 - SQLAlchemy and its drivers raise what they like
+            log.warning(
+                "the ledger cannot tell which instances have run before; manage.py doctor says what is wrong",
+                error=type(error).__name__,
+            )
             return found
         if run is not None and run.outcome != Result.CLEAN:
             found[name] = run.epoch

@@ -147,6 +147,20 @@ def test_a_run_that_the_state_server_has_lost_is_no_clean_stop(
     assert "never_ran" not in ran.out + ran.err
 
 
+def test_a_ledger_that_cannot_be_asked_is_not_taken_for_one_that_knows_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError
+
+    bench.configure(NAME)
+    monkeypatch.setattr("runner.lost_state.last_run", fail)
+
+    ran = bench.run("stop", NAME)
+
+    assert "the ledger cannot tell which instances have run before" in ran.out + ran.err
+
+
 def test_all_with_nothing_running_is_fine(bench: Bench) -> None:
     ran = bench.run("stop", "--all")
 
