@@ -179,14 +179,15 @@ def _late_in_next_run(found: Evidence) -> Evidence:
             for each in own.get(run.instance_id, [])
             if run.started_at_ms <= each.accepted_at_ms <= (run.stop_requested_at_ms or 0)
         ]
-        if later and orders and run.clean_at_ms is not None:
-            first = next(
-                s.at_ms
-                for s in found.steps
-                if (s.instance_id, s.epoch, s.kind) == (run.instance_id, run.epoch + 1, "claimed")
-            )
-            if first > later[0].started_at_ms:
-                return _moved(found, orders[-1], later[0].started_at_ms)
+        if not later or not orders or run.clean_at_ms is None:
+            continue
+        # A run that is stopped before its first iteration never claims; its cleanup may place, too.
+        at_work = [
+            s.at_ms for s in found.steps if (s.instance_id, s.epoch) == (run.instance_id, run.epoch + 1)
+        ]
+        at_work += [later[0].stop_requested_at_ms or found.until_ms]
+        if min(at_work) > later[0].started_at_ms:
+            return _moved(found, orders[-1], later[0].started_at_ms)
     raise AssertionError("no instance in this evidence was started again")
 
 

@@ -135,6 +135,34 @@ def test_whatever_is_broken_the_auditor_notices() -> None:
     assert unnoticed(story()) == []
 
 
+def test_whatever_is_broken_the_auditor_notices_where_the_next_run_never_got_to_work() -> None:
+    whole = story()
+    stopped_at_once = [
+        replace(
+            each,
+            stop_requested_at_ms=T0 + 9005,
+            receipts=[Receipt(at_ms=T0 + 9200, result="stopped", is_clean=True)],
+        )
+        if each.epoch == 2
+        else each
+        for each in whole.runs
+    ]
+    receipts = [
+        replace(each, updated_at_ms=T0 + 9200, fence_ms=0, lists=[(T0 + 9150, 0), (T0 + 9190, 0)])
+        if each.epoch == 2
+        else each
+        for each in whole.ledger_receipts
+    ]
+    found = replace(
+        whole,
+        runs=stopped_at_once,
+        ledger_receipts=receipts,
+        steps=[each for each in whole.steps if (each.instance_id, each.epoch) != (NAME, 2)],
+        journal=[each for each in whole.journal if each["order_id"] != "7"],
+    )
+    assert unnoticed(found) == []
+
+
 def test_recovery_is_counted_from_the_end_of_the_fault_and_from_a_later_start() -> None:
     recovery = judge(story()).recoveries[1]
     assert sorted(recovery.again_ms) == [110, 1100, 1110]
