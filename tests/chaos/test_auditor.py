@@ -151,7 +151,7 @@ def test_whatever_is_broken_the_auditor_notices_where_the_next_run_never_got_to_
         replace(each, updated_at_ms=T0 + 9200, fence_ms=0, lists=[(T0 + 9150, 0), (T0 + 9190, 0)])
         if each.epoch == 2
         else each
-        for each in whole.ledger_receipts
+        for each in whole.ledger_receipts or ()
     ]
     found = replace(
         whole,
