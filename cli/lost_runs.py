@@ -4,38 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import structlog
-
 from cli.checks import Finding, Level
 from cli.inventory import Entry
 from cli.names import configured
 from cli.output import Output
 from cli.session import Session
 
-log = structlog.get_logger(__name__)
 
-
-def lost_runs(session: Session, names: Sequence[str]) -> dict[str, int]:
+def lost_runs(session: Session, names: Sequence[str]) -> dict[str, int | None]:
     """Return those of `names`, without a record, that have run by the ledger's word and did not end clean.
 
-    With the number of the run. Empty where there is no ledger; of one that does not answer a warning tells,
-    since nobody knows then.
+    With the number of the run; None: nobody knows, the ledger does not answer. Empty where there is none.
     """
     if not names:
         return {}
     from runner.lost_state import last_run
     from runner.receipt import Result
 
-    found: dict[str, int] = {}
-    for name in names:
+    found: dict[str, int | None] = {}
+    for number, name in enumerate(names):
         try:
             run = last_run(session.settings, name)
-        except Exception as error:  # noqa: BLE001 - SQLAlchemy and its drivers raise what they like
-            log.warning(
-                "the ledger cannot tell which instances have run before; manage.py doctor says what is wrong",
-                error=type(error).__name__,
-            )
-            return found
+        except Exception:  # noqa: BLE001 - SQLAlchemy and its drivers raise what they like; doctor says what
+            # One that is away keeps each question waiting.
+            return {**found, **dict.fromkeys(names[number:])}
         if run is not None and run.outcome != Result.CLEAN:
             found[name] = run.epoch
     return found
@@ -45,8 +37,14 @@ def tell_lost_runs(output: Output, session: Session, entries: Sequence[Entry]) -
     """Warn of runs whose state is gone. Looked for only where the state server knows no instance at all."""
     if any(entry.record is not None or entry.damage for entry in entries):
         return
-    for name, epoch in lost_runs(session, [entry.instance_id for entry in entries]).items():
-        output.warn(advice(name, epoch))
+    lost = lost_runs(session, [entry.instance_id for entry in entries])
+    for name, epoch in lost.items():
+        if epoch is not None:
+            output.warn(advice(name, epoch))
+    if None in lost.values():
+        output.warn(
+            "the ledger cannot tell which instances have run before; manage.py doctor says what is wrong"
+        )
 
 
 def records(session: Session) -> Iterator[Finding]:
@@ -60,6 +58,8 @@ def records(session: Session) -> Iterator[Finding]:
     known = {record.instance_id for record in found} | damaged.keys()
     missing = [name for name in configured(session.settings.config_dir) if name not in known]
     for name, epoch in lost_runs(session, missing).items():
+        if epoch is None:
+            continue  # what is wrong with the ledger is another check's finding
         yield Finding(
             check=f"record {name}",
             level=Level.FAIL,

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 #: Endings after which no own order is left.
 CLEAN_ENDINGS = frozenset({Ending.CLEAN, Ending.ALREADY_STOPPED, Ending.NEVER_STARTED})
 
+#: Of an instance without a record whose past nobody can tell.
+NOBODY_KNOWS = (
+    "not known whether it has run: the state server knows nothing of it, and the ledger cannot be asked; its "
+    "orders may rest. manage.py doctor says what is wrong with the ledger; repair that and stop it again"
+)
+
 
 def show_stop(output: Output, stop: StopProgress) -> None:
     """Print how one stop ended, with its proof."""
@@ -90,6 +96,8 @@ def _headline(stop: StopProgress) -> tuple[str, str]:
                 f"nothing of it: its orders may rest, manage.py cleanup {stop.instance_id} finds them",
                 "bad",
             )
+        case Ending.UNKNOWN:
+            return NOBODY_KNOWS, "bad"
         case Ending.REQUESTED:
             return f"stop requested (run {stop.epoch}); no new order is allowed from now on", ""
         case Ending.SUPERSEDED:

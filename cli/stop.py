@@ -9,7 +9,7 @@ from cli.exit_codes import EPILOG, ExitCode
 from cli.names import configured, require_known
 from cli.options import debug_option, json_option, names_argument, output_for, timeout_option
 from cli.output import Output
-from cli.proof import show_stop, stop_json
+from cli.proof import NOBODY_KNOWS, show_stop, stop_json
 from cli.session import Session, open_session, unserved
 from cli.stop_progress import Ending, StopProgress
 from cli.stopping import StopOptions, exit_code, stop_instances
@@ -107,7 +107,7 @@ def _stop(
 
 
 def _tell_lost(session: Session, output: Output) -> bool:
-    """Warn of runs that the state server has lost, and whose orders may rest; tell if there are."""
+    """Warn of runs that the state server has lost, whose orders may rest; tell if there are, or may be."""
     # Only here: it is slow to import, and a stop closes the gate first.
     from cli.lost_runs import advice, lost_runs
 
@@ -116,7 +116,7 @@ def _tell_lost(session: Session, output: Output) -> bool:
     known |= {record.instance_id for record in records}
     lost = lost_runs(session, [name for name in configured(session.settings.config_dir) if name not in known])
     for name, epoch in lost.items():
-        output.warn(advice(name, epoch))
+        output.warn(advice(name, epoch) if epoch is not None else f"{name}: {NOBODY_KNOWS}")
     return bool(lost)
 
 

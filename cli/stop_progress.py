@@ -20,6 +20,8 @@ class Ending(StrEnum):
     NEVER_STARTED = "never_started"
     #: The ledger knows a run that did not end clean, and the state server knows nothing of it.
     LOST = "lost"
+    #: The state server knows nothing of it, and the ledger cannot be asked.
+    UNKNOWN = "unknown"
     #: Requested; the command did not wait.
     REQUESTED = "requested"
     #: The time was over before the instance was clean.

@@ -86,7 +86,7 @@ def stop_instances(
 
 def exit_code(stops: Sequence[StopProgress]) -> ExitCode:
     """Return the exit code of a stop of several instances."""
-    unclean = {Ending.NOT_CLEAN, Ending.SUPERSEDED, Ending.LOST}
+    unclean = {Ending.NOT_CLEAN, Ending.SUPERSEDED, Ending.LOST, Ending.UNKNOWN}
     return ExitCode.NOT_CLEAN if any(stop.ending in unclean for stop in stops) else ExitCode.DONE
 
 
@@ -131,8 +131,11 @@ def _request(session: Session, name: str, policy: StopPolicy, by: str, options: 
         from cli.lost_runs import lost_runs
 
         lost = lost_runs(session, [name])
-        stop.ending = Ending.LOST if lost else Ending.NEVER_STARTED
-        stop.epoch = lost.get(name, 0)
+        stop.epoch = lost.get(name) or 0
+        if name not in lost:
+            stop.ending = Ending.NEVER_STARTED
+        else:
+            stop.ending = Ending.LOST if stop.epoch else Ending.UNKNOWN
         return stop
     stop.requested_at_ms = record.stop_requested_at_ms or result.at_ms
     if record.phase is Phase.STOPPED:

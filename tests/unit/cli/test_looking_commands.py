@@ -67,6 +67,22 @@ def test_list_joins_files_and_records(bench: Bench) -> None:
     assert "must be true or false" in found["broken"]["problem"]
 
 
+@pytest.mark.parametrize("command", ["list", "status"])
+def test_a_silent_ledger_is_told_beside_the_data(
+    bench: Bench, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError
+
+    bench.configure(NAME)
+    monkeypatch.setattr("runner.lost_state.last_run", fail)
+
+    ran = bench.run(command, "--json")
+
+    assert ran.json["instances"][0]["state"] == "never_started"
+    assert "the ledger cannot tell which instances have run before" in ran.err
+
+
 def test_list_is_aligned_and_without_colours_when_it_is_piped(bench: Bench) -> None:
     bench.configure(NAME)
     bench.configure("a1")

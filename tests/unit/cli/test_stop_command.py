@@ -147,8 +147,9 @@ def test_a_run_that_the_state_server_has_lost_is_no_clean_stop(
     assert "never_ran" not in ran.out + ran.err
 
 
+@pytest.mark.parametrize("what", [NAME, "--all"])
 def test_a_ledger_that_cannot_be_asked_is_not_taken_for_one_that_knows_nothing(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
         raise OSError
@@ -156,9 +157,25 @@ def test_a_ledger_that_cannot_be_asked_is_not_taken_for_one_that_knows_nothing(
     bench.configure(NAME)
     monkeypatch.setattr("runner.lost_state.last_run", fail)
 
-    ran = bench.run("stop", NAME)
+    ran = bench.run("stop", what)
 
-    assert "the ledger cannot tell which instances have run before" in ran.out + ran.err
+    assert ran.code == 3
+    assert f"{NAME}: not known whether it has run" in ran.out + ran.err
+    assert "the ledger cannot be asked" in ran.out + ran.err
+
+
+def test_what_nobody_can_tell_is_unknown_to_scripts(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError
+
+    bench.configure("a1")
+    bench.configure("b1")
+    monkeypatch.setattr("runner.lost_state.last_run", fail)
+
+    ran = bench.run("stop", "a1", "b1", "--json")
+
+    assert ran.code == 3
+    assert [(one["result"], one["clean"]) for one in ran.json["instances"]] == [("unknown", False)] * 2
 
 
 def test_all_with_nothing_running_is_fine(bench: Bench) -> None:
