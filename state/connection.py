@@ -8,6 +8,8 @@ from redis.retry import Retry
 
 #: An answer that takes longer is given up on.
 SOCKET_TIMEOUT_S = 5.0
+#: What shows that the state server is away, or another one by now.
+AWAY = (redis.ConnectionError, redis.TimeoutError, redis.ReadOnlyError)
 
 
 class StateError(Exception):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from celery import Task
 
 from runner.cleanup import run_cleanup
+from tasks.away import ends_when_away
 from tasks.celery import app, context
 from tasks.ending import ending_safely
 from tasks.publishing import CeleryPublisher
@@ -13,7 +14,7 @@ from tasks.publishing import CeleryPublisher
 @app.task(name="tasks.cleanup", bind=True)
 def cleanup(self: Task, instance_id: str, epoch: int) -> None:
     """Clean up a stopped run; an attempt that is not clean is repeated by the sweep."""
-    with ending_safely() as is_ending:
+    with ending_safely() as is_ending, ends_when_away(instance_id, epoch):
         run_cleanup(
             context(),
             instance_id,

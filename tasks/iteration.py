@@ -6,6 +6,7 @@ import structlog
 from celery import Task
 
 from runner.iteration import run_iteration
+from tasks.away import ends_when_away
 from tasks.celery import app, context
 from tasks.ending import ending_safely
 from tasks.publishing import BROKER_ERRORS, CeleryPublisher
@@ -17,7 +18,7 @@ log = structlog.get_logger(__name__)
 def iterate(self: Task, instance_id: str, epoch: int, tick: int | None) -> None:
     """Run one iteration and publish what follows it."""
     publisher = CeleryPublisher(app)
-    with ending_safely() as is_ending:
+    with ending_safely() as is_ending, ends_when_away(instance_id, epoch):
         for message in run_iteration(
             context(),
             instance_id,

@@ -12,6 +12,7 @@ import structlog
 from runner.context import Context, open_context
 from runner.schedule import sweep, sweep_one
 from settings import load
+from state.connection import AWAY
 from tasks.celery import app
 from tasks.publishing import BROKER_ERRORS, CeleryPublisher
 from tasks.refusing import REFUSALS
@@ -25,8 +26,6 @@ RETRY_S = 0.2
 HEARTBEAT_MS = 1_000
 #: How often the sweep's own list is compared with what there is.
 LOOK_AGAIN_S = 10.0
-#: What shows that the state server is away, or another one by now.
-AWAY = (redis.ConnectionError, redis.TimeoutError, redis.ReadOnlyError)
 
 
 class Sweeper:
