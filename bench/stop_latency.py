@@ -32,7 +32,8 @@ from runner.config import load_instance  # noqa: E402
 from runner.context import Context, open_context  # noqa: E402
 from runner.execution import cancel_orders  # noqa: E402
 from runner.lifecycle import start_instance  # noqa: E402
-from runner.receipt import Receipt, read_receipt  # noqa: E402
+from runner.receipt import Receipt  # noqa: E402
+from runner.receipt_reading import read_receipt  # noqa: E402
 from state.client_ids import owns  # noqa: E402
 from state.instances import Record, StopPolicy  # noqa: E402
 

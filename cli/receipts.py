@@ -13,7 +13,7 @@ def receipt_in(text: str) -> Receipt | None:
     if not text:
         return None
     # Here, because its models are slow to import: a stop closes the gate before it needs them.
-    from runner.receipt import read_receipt
+    from runner.receipt_reading import read_receipt
 
     try:
         return read_receipt(text)

@@ -5,24 +5,20 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from decimal import Decimal
 
 import structlog
 
 from exchanges.registry import Venue
 from runner.access import require_account
-from runner.closing import ClosingOrders
 from runner.context import Context
 from runner.ending import CutShort, IsEnding, never
 from runner.evidence import Evidence
-from runner.flatten import Flattener
-from runner.loaded import LoadedInstance, StateUnreadable
 from runner.own_orders import LONGEST_PAUSE_S, OwnOrders
 from runner.place import Place, find_place
+from runner.position_at_stop import PositionAtStop
 from runner.receipt import OpenOrderSeen, Receipt, Result, Step
-from runner.receipt_reports import alert_text, left_text, log_receipt, receipt_booking, receipt_bookings
-from runner.unwinding import Cleaner, Epilogue, LastBooks, TooLate
+from runner.receipt_reports import alert_text, left_text, log_receipt, receipt_bookings
 from state.cleanup_leases import CleanupLease, InFlight
 from state.client_ids import owns
 from state.leases import LeaseLost, Refusal
@@ -100,9 +96,7 @@ class Cleanup:
         self._ending_since_s: float | None = None
         self._deadline_s = time.monotonic() + context.settings.cleanup_soft_limit_s * 0.8
         self._evidence = Evidence(lease, by=by, tell=self._tell)
-        self._problem = ""
-        self._closing: ClosingOrders | None = None
-        self._books: LastBooks | None = None
+        self._position = PositionAtStop(context, self._evidence, self)
 
     def run(self) -> Receipt:
         """Clean up, record the receipt, and return it. Raises `LeaseLost` or `CutShort`."""
@@ -112,7 +106,7 @@ class Cleanup:
             instance = place.instance
             self._lease = self._evidence.lease = place.lease
             result = self._clean(place)
-            problem = self._problem
+            problem = self._position.problem
         except (LeaseLost, CutShort):
             raise
         except OutOfTime:
@@ -121,7 +115,7 @@ class Cleanup:
             result, problem = self._evidence.what_is_left(), f"{type(error).__name__}: {error}"
         receipt = self._finish(result, problem)
         if instance is not None and receipt.is_clean and not receipt.orders_kept:
-            return self._complete_books(instance, receipt)
+            return self._position.complete_books(instance, receipt)
         return receipt
 
     def _clean(self, place: Place) -> Result:
@@ -150,7 +144,11 @@ class Cleanup:
             self._cancel_elsewhere(venue)
         orders.cancel_until_gone()
         self._step("orders_cancelled", f"{len(evidence.cancelled)} orders")
-        if not self._is_position_in_order(place, venue, orders):
+        in_order = self._position.follow_policy(place, venue)
+        if self._position.is_touched:
+            self._wait_for_fence(orders, settled=self._position.is_settled)
+            orders.cancel_until_gone()
+        if not in_order:
             return Result.POSITION_LEFT
         self._step("verified", "two lists in a row without own orders")
         return Result.CLEAN
@@ -160,86 +158,6 @@ class Cleanup:
         own = (order for order in venue.account_open_orders() if owns(self.slot, order.client_order_id))
         for symbol in sorted({order.symbol for order in own} - {self._evidence.symbol}):
             OwnOrders(self, venue, symbol, exclusive=False).cancel_until_gone()
-
-    def _is_position_in_order(self, place: Place, venue: Venue, orders: OwnOrders) -> bool:
-        """Follow the position policy; tell whether the position is where it belongs, no order beside it."""
-        policy, in_order = self._lease.policy, True
-        # Whoever asked for the stop, and however: a hedge is not left half done.
-        unwinds = policy.unwind or place.unwinds_at_stop
-        if not unwinds and not policy.close_position:
-            return True
-        instance = place.instance
-        if instance is None:
-            # The orders are gone all the same; `start --force` leaves the position as it is.
-            self._problem = f"the position cannot be brought back: {place.problem}"
-            self._step("unwound", self._problem[:200])
-            return False
-        self._closing = closing = ClosingOrders(self._context, self._lease, instance, venue)
-        if unwinds:
-            in_order = self._unwind(instance, venue, closing)
-        if policy.close_position:
-            instrument = self._context.venues.instrument(instance.config)
-            flattener = Flattener(venue, instrument, closing, renew=self.renew, pause=self.pause)
-            before, after = flattener.close_position()
-            self._evidence.position = (before, after, "account")
-            self._step("position", f"{before} -> {after}")
-            in_order = not flattener.position_left
-        self._wait_for_fence(orders, settled=closing.settled)
-        orders.cancel_until_gone()
-        return in_order
-
-    def _unwind(self, instance: LoadedInstance, venue: Venue, closing: ClosingOrders) -> bool:
-        """Bring back what the run opened; tell whether it is where its strategy leaves it."""
-        try:
-            books = self._open_books(instance, venue, closing, self)
-            before, after, in_order = books.unwind()
-        except StateUnreadable as error:
-            # The orders are gone all the same; who cannot run that version has `start --force`.
-            self._problem = f"what the run opened is not known: {error}"
-            self._step("unwound", self._problem[:200])
-            return False
-        self._evidence.position = (str(before), str(after), "run")
-        self._step("unwound", f"net of this run {before} -> {after}")
-        if not in_order:
-            self._problem = f"{after} of what the run opened could not be brought back yet"
-        return in_order
-
-    def _open_books(
-        self, instance: LoadedInstance, venue: Venue, closing: ClosingOrders, cleaner: Cleaner
-    ) -> LastBooks:
-        self._books = LastBooks(self._context, self._lease, instance, venue, closing, cleaner)
-        self._books.note_cancelled(self._evidence.cancelled)
-        return self._books
-
-    def _complete_books(self, instance: LoadedInstance, receipt: Receipt) -> Receipt:
-        """Count the fills that came last, and return the receipt with the position that they lead to.
-
-        The stop is over, and proven; nothing of it depends on this.
-        """
-        completed = receipt
-        try:
-            venue = self._context.venues.of(instance.config, for_cleanup=True)
-            closing = self._closing or ClosingOrders(self._context, self._lease, instance, venue)
-            books = self._open_books(instance, venue, closing, Epilogue(self._evidence.fence_ms))
-            net_before, is_complete = books.standing.books.profit.net, False
-            try:
-                with suppress(TooLate):
-                    is_complete = books.settle()
-            finally:
-                net = books.standing.books.profit.net
-                completed = receipt.with_net(net_before, net if is_complete else None)
-                # What is known by then, also when this is cut short.
-                self._context.cleanup_leases.complete_books(
-                    self._lease,
-                    books_json=books.standing.books.model_dump_json(),
-                    daily_json=books.daily_json,
-                    intents=books.standing.intents,
-                    receipt_json=completed.model_dump_json(),
-                    bookings=[*books.bookings(), receipt_booking(completed)],
-                )
-        except Exception as error:  # noqa: BLE001 - the outcome stands, whatever becomes of the books
-            log.warning("books not completed", instance=self._lease.instance_id, why=str(error))
-        return completed
 
     def _wait_for_iteration(self) -> InFlight:
         """Wait until no iteration is in flight, woken by its end; cut it short when it takes long.
@@ -353,8 +271,9 @@ class Cleanup:
 
     def _finish(self, result: Result, problem: str) -> Receipt:
         lease = self._lease
-        if self._books:
-            self._books.note_sent()
+        books = self._position.books
+        if books:
+            books.note_sent()
         # Clean is as of the last list; what is not may have ended in a wait of which nothing was noted.
         ended_at_ms = None if result is Result.CLEAN else self._context.instances.now_ms()
         receipt = self._evidence.receipt(result, problem, ended_at_ms=ended_at_ms)
@@ -369,11 +288,11 @@ class Cleanup:
             failed_after_ms=FAILED_AFTER_MS,
             alert=alert_text(receipt),
             keeps_orders=bool(receipt.orders_kept),
-            books_json=self._books.standing.books.model_dump_json() if self._books else "",
-            intents=self._books.standing.intents if self._books else None,
-            daily_json=self._books.daily_json if self._books else "",
+            books_json=books.standing.books.model_dump_json() if books else "",
+            intents=books.standing.intents if books else None,
+            daily_json=books.daily_json if books else "",
             bookings=[
-                *(self._books.bookings() if self._books else ()),
+                *(books.bookings() if books else ()),
                 *receipt_bookings(receipt, was_failed=lease.is_failed),
             ],
         )

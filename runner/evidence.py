@@ -20,8 +20,8 @@ from runner.receipt import (
     Step,
     Unanswered,
     kept_attempts,
-    read_receipt,
 )
+from runner.receipt_reading import read_receipt
 from state.cleanup_leases import CleanupLease, InFlight
 
 log = structlog.get_logger(__name__)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import structlog
 
 from ledger.bookings import ReceiptBooking
-from runner.receipt import Acceptance, OpenOrderSeen, Receipt, Result, read_receipt
+from runner.receipt import Acceptance, OpenOrderSeen, Receipt, Result
+from runner.receipt_reading import read_receipt
 from state.instances import UNKNOWN_LEFT, Record
 from state.stop_story import AcceptedLeft
 

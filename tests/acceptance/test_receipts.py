@@ -7,7 +7,8 @@ from decimal import Decimal
 import pytest
 
 from ledger.receipts import receipts
-from runner.receipt import FlightEnd, Receipt, RequestFate, Result, read_receipt
+from runner.receipt import FlightEnd, Receipt, RequestFate, Result
+from runner.receipt_reading import read_receipt
 from tests.acceptance.command import Command
 from tests.acceptance.simulated_exchange import CANCEL_ONE, FIND_ONE, LIST_OPEN, PLACE_BATCH, fault
 from tests.acceptance.world import World, eventually, tell

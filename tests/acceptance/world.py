@@ -18,7 +18,8 @@ from feed.bookkeeper import catch_up
 from ledger.database import Ledger, open_ledger
 from runner.context import Context
 from runner.lifecycle import start_instance
-from runner.receipt import Receipt, read_receipt
+from runner.receipt import Receipt
+from runner.receipt_reading import read_receipt
 from state.bookings import BookingQueue
 from state.events import Event
 from state.instances import Phase, Record, StartResult, StopPolicy, StopResult

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from cli.stopping import _own_policy
 from runner.books import Books
 from runner.loaded import parse_books
-from runner.receipt import Asked, Receipt, Result, read_receipt
+from runner.receipt import Asked, Receipt, Result
+from runner.receipt_reading import read_receipt
 from state import keys
 from state.bookings import BookingQueue
 from state.client_ids import ClientOrderId, client_order_ids, decode, intent_field, owns

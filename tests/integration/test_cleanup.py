@@ -15,7 +15,8 @@ from market.orders import CancelOutcome, OpenOrder
 from runner.cleanup import ATTEMPTS_UNTIL_FAILED, FIRST_RETRY_MS
 from runner.own_orders import REFUSALS_BELIEVED
 from runner.parallel import MOST_AT_ONCE
-from runner.receipt import Result, read_receipt
+from runner.receipt import Result
+from runner.receipt_reading import read_receipt
 from state import keys
 from state.instances import Phase, StopPolicy
 from tests.factories import INSTANCE_ID, SLOT, client_order_id, loaded_instance, open_order

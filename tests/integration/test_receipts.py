@@ -18,7 +18,9 @@ from market.orders import CancelOutcome, Role
 from market.position import Fill
 from runner import cleanup
 from runner.cleanup import ATTEMPTS_UNTIL_FAILED, FAILED_AFTER_MS
-from runner.receipt import FlightEnd, Receipt, RequestFate, Result, read_receipt
+from runner.position_at_stop import PositionAtStop
+from runner.receipt import FlightEnd, Receipt, RequestFate, Result
+from runner.receipt_reading import read_receipt
 from state import keys
 from state.bookings import BookingQueue
 from state.instances import Phase, StopPolicy
@@ -296,7 +298,7 @@ def test_a_stop_that_takes_long_is_called_failed_whichever_attempt_it_is(bench: 
 
 
 def test_a_stop_with_a_position_left_says_so(bench: RunnerBench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cleanup.Cleanup, "_is_position_in_order", lambda *_: False)
+    monkeypatch.setattr(PositionAtStop, "follow_policy", lambda *_: False)
     receipt = bench.stop_and_clean_up()
     assert (receipt.result, receipt.orders_left) == (Result.POSITION_LEFT, ())
     assert (bench.phase, bench.field("left")) == (Phase.STOPPING, "")

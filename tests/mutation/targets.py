@@ -48,4 +48,5 @@ TARGETS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "state/server.py": (("tests/integration/test_valkey_server.py",), ()),
     "state/*.py": (SCRIPTS, ("tests/integration/test_iteration.py", "tests/fuzz/test_fuzz_state.py")),
     "runner/cleanup.py": (CLEANUP, CLEANUP_LATER),
+    "runner/position_at_stop.py": (CLEANUP_LATER, CLEANUP),
 }

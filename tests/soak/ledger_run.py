@@ -17,7 +17,7 @@ from ledger.database import open_ledger
 from ledger.profit import ProfitRow, profit
 from ledger.queries import open_orders
 from runner.config import load_instance
-from runner.receipt import read_receipt
+from runner.receipt_reading import read_receipt
 from state.bookings import BookingQueue
 from state.feeds import Feeds
 from tests.acceptance.world import assert_one_chain, eventually, tell

@@ -251,7 +251,7 @@ def test_what_was_accepted_by_a_forced_start_is_told(books: LedgerBench) -> None
 
 def receipt_of_run(bench: Bench, epoch: int) -> Receipt:
     """Return the receipt in the record, as a booking would have it."""
-    from runner.receipt import read_receipt
+    from runner.receipt_reading import read_receipt
 
     return read_receipt(bench.record(NAME).outcome).model_copy(update={"epoch": epoch})
 

@@ -17,8 +17,8 @@ from runner.receipt import (
     Receipt,
     RequestFate,
     Result,
-    read_receipt,
 )
+from runner.receipt_reading import read_receipt
 from runner.receipt_reports import TOLD_EVERY, alert_text, left_text, receipt_bookings
 from state.cleanup_leases import CleanupLease, InFlight
 from state.instances import StopPolicy
