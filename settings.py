@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from ipaddress import ip_address
 from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import parse_qsl, urlsplit
@@ -32,6 +33,7 @@ BROKER_SCHEMES = ("redis", "rediss", "sentinel")
 STATE_SCHEMES = ("redis", "rediss", "unix")
 LOG_FORMATS = ("json", "console")
 GUARD_ACTIONS = ("cancel", "stop")
+SHORTEST_PASSWORD = 12
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 #: Known to the tests and checks, not to the product.
 OTHER_VARIABLES = ("CLEANBOOK_REQUIRE_SERVICES", "CLEANBOOK_TEST_POSTGRES_URL")
@@ -92,6 +94,17 @@ class Settings:
     #: What is known of the state server and it does not tell: `always` (it forgets nothing that it has
     #: confirmed), or `unsure` (it may, and is traded on all the same). Empty: by its own settings.
     state_durability: str = ""
+    #: Where the HTTP API and the dashboard listen.
+    web_host: str = "127.0.0.1"
+    web_port: int = 8700
+    #: What people log in with; empty: the one in `web-password` in `run_dir`, made at the first start.
+    web_password: str = field(default="", repr=False)
+    #: The address that browsers use, where that is a proxy's; with https the cookie is sent over TLS only.
+    web_url: str = ""
+    #: Addresses of proxies that are believed for whom they speak (``X-Forwarded-For``).
+    web_proxies: tuple[str, ...] = ()
+    #: A login lasts this long.
+    web_session_hours: float = 12.0
     #: `json` (one object per line) or `console` (for people).
     log_format: str = "json"
     log_level: str = "INFO"
@@ -164,6 +177,12 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         if read.text("CLEANBOOK_MESSAGE_KEY_DIR")
         else None,
         state_durability=read.one_of("CLEANBOOK_STATE_DURABILITY", "", ("", "always", "unsure")),
+        web_host=read.host("CLEANBOOK_WEB_HOST", Settings.web_host),
+        web_port=read.whole("CLEANBOOK_WEB_PORT", Settings.web_port, 1, 65_535),
+        web_password=read.password("CLEANBOOK_WEB_PASSWORD"),
+        web_url=read.web_url("CLEANBOOK_WEB_URL"),
+        web_proxies=read.addresses("CLEANBOOK_WEB_PROXIES"),
+        web_session_hours=read.number("CLEANBOOK_WEB_SESSION_HOURS", Settings.web_session_hours, 0.1, 720),
         log_format=read.one_of("CLEANBOOK_LOG_FORMAT", Settings.log_format, LOG_FORMATS),
         log_level=read.one_of("CLEANBOOK_LOG_LEVEL", Settings.log_level, LOG_LEVELS, fold=str.upper),
         environ=MappingProxyType(dict(source)),
@@ -251,6 +270,39 @@ class _Reader:
             )
         return value
 
+    def password(self, name: str) -> str:
+        value = self.text(name) or ""
+        if value and len(value) < SHORTEST_PASSWORD:
+            raise SettingsError(
+                f"{name} is too short: it needs at least {SHORTEST_PASSWORD} characters; unset, one is made"
+            )
+        return value
+
+    def web_url(self, name: str) -> str:
+        value = self.text(name)
+        if value is None:
+            return ""
+        url = self.url(name, value, ("http", "https")).rstrip("/")
+        parts = urlsplit(url)
+        if not parts.hostname or parts.path or parts.query or parts.username is not None:
+            raise SettingsError(f"{name} is {redacted(value)!r}; it must be like https://bots.example.org")
+        return url
+
+    def host(self, name: str, default: str) -> str:
+        value = self.text(name) or default
+        if value != "localhost" and not _is_address(value):
+            raise SettingsError(
+                f"{name} is {value!r}; it must be an IP address of this machine, or localhost"
+            )
+        return value
+
+    def addresses(self, name: str) -> tuple[str, ...]:
+        value = self.text(name) or ""
+        found = tuple(part.strip() for part in value.split(",") if part.strip())
+        if not all(_is_address(each) for each in found):
+            raise SettingsError(f"{name} is {value!r}; it must be IP addresses, comma separated")
+        return found
+
     def whole(self, name: str, default: int, low: int, high: int) -> int:
         value = self.text(name)
         if value is None:
@@ -274,6 +326,14 @@ class _Reader:
         if not low <= number <= high:  # also refuses nan
             raise SettingsError(f"{name} is {value!r}; it must be a number from {low:g} to {high:g}")
         return number
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 #: Every variable of ours, for the check of misspelt ones and for documentation.
@@ -300,6 +360,12 @@ VARIABLES = (
     "CLEANBOOK_GUARD_ACTION",
     "CLEANBOOK_MESSAGE_KEY_DIR",
     "CLEANBOOK_STATE_DURABILITY",
+    "CLEANBOOK_WEB_HOST",
+    "CLEANBOOK_WEB_PORT",
+    "CLEANBOOK_WEB_PASSWORD",
+    "CLEANBOOK_WEB_URL",
+    "CLEANBOOK_WEB_PROXIES",
+    "CLEANBOOK_WEB_SESSION_HOURS",
     "CLEANBOOK_LOG_FORMAT",
     "CLEANBOOK_LOG_LEVEL",
 )

@@ -24,10 +24,10 @@ from cli.session import open_full_context, open_session
 from cli.stack.processes import StackError
 from cli.stack.signals import ending_politely, finishing_first
 from cli.stack.stack import FLOWER_USER, ROOT, Stack, StackOptions
-from cli.stop_progress import StopProgress
 from cli.stopping import StopOptions, exit_code, stop_instances
 from ledger.queries import counts
 from runner.lifecycle import start_instance
+from runner.stop_progress import StopProgress
 from settings import Settings
 
 CONFIG_DIR = ROOT / "config" / "demo"

@@ -40,11 +40,14 @@ def explain(error: Exception) -> Failure:
 
 
 def _of_the_command(error: Exception) -> Failure | None:
+    from passwords import PasswordFileError
     from runner.config_errors import ConfigError
     from settings import SettingsError
 
     if isinstance(error, CliError):
         return Failure(message=str(error), code=error.code)
+    if isinstance(error, PasswordFileError):
+        return Failure(message=str(error), code=ExitCode.FAILED)
     if isinstance(error, ConfigError | SettingsError):
         return Failure(message=str(error), code=ExitCode.BAD_USAGE)
     return None

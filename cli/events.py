@@ -22,10 +22,10 @@ from cli.ledger_options import (
 )
 from cli.options import debug_option, json_option, output_for
 from cli.output import Output, iso
-from cli.receipts import receipt_in
-from cli.stop_progress import STEPS
 from ledger import queries
 from ledger.queries import EventRecord
+from runner.kept_receipts import receipt_in
+from runner.stop_progress import STEPS
 
 COLUMNS = ("AT", "RUN", "EVENT", "WHAT")
 FIELDS = ("at", "instance_id", "epoch", "event", "stream_id", "fields")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ import click
 from cli.errors import CliError
 from cli.exit_codes import EPILOG, ExitCode
 from cli.options import debug_option, output_for
+from passwords import kept_password
 from settings import load
 
 #: The checkout: where `celery -A tasks` finds its packages.
@@ -62,29 +62,3 @@ def flower(address: str, port: int, debug: bool) -> ExitCode:
 
 def _has_credentials(environ: Mapping[str, str]) -> bool:
     return any(environ.get(name, "").strip() for name in CREDENTIALS)
-
-
-def kept_password(path: Path) -> str:
-    """Return the password in a file of ours that nobody else can read; make it where there is none.
-
-    Raises `CliError` for a file that others can read.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return _read_password(path)
-    password = secrets.token_urlsafe(18)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(f"{password}\n")
-    return password
-
-
-def _read_password(path: Path) -> str:
-    status = path.stat()
-    if status.st_uid != os.getuid() or status.st_mode & 0o077:
-        raise CliError(f"{path} can be read by others; remove it, and a new password is made")
-    password = path.read_text(encoding="utf-8").strip()
-    if not password:
-        raise CliError(f"{path} is empty; remove it, and a new password is made")
-    return password

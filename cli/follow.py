@@ -11,7 +11,7 @@ import redis
 from cli.direct_cleanup import DirectCleanups
 from cli.progress_display import Display
 from cli.session import Session
-from cli.stop_progress import Ending, StopProgress
+from runner.stop_progress import Ending, StopProgress
 from state.events import Event
 from state.instances import Phase, Record, RecordUnreadable
 

@@ -13,7 +13,7 @@ import click
 from cli.errors import CliError
 from cli.exit_codes import ExitCode
 from cli.output import Output
-from cli.receipts import receipt_in
+from runner.kept_receipts import receipt_in
 from state.instances import UNKNOWN_LEFT, Phase, Record
 
 if TYPE_CHECKING:

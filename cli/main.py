@@ -103,7 +103,7 @@ COMMANDS: Mapping[str, LazyCommand] = {
     "up": LazyCommand(
         section="Stack",
         path="cli.stack_commands:up",
-        summary="Run server, simulator, workers, feed, guard and Flower.",
+        summary="Run server, simulator, workers, feed, guard, dashboard and Flower.",
     ),
     "feed": LazyCommand(
         section="Stack",
@@ -114,6 +114,16 @@ COMMANDS: Mapping[str, LazyCommand] = {
         section="Stack",
         path="cli.flower:flower",
         summary="Run Celery's web page, with a password.",
+    ),
+    "web": LazyCommand(
+        section="Stack",
+        path="cli.web:web",
+        summary="Run the dashboard and the HTTP API, with a password.",
+    ),
+    "web-token": LazyCommand(
+        section="Stack",
+        path="cli.web:web_token",
+        summary="Make, list or revoke tokens for programs that use the HTTP API.",
     ),
     "guard": LazyCommand(
         section="Stack",

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
 from cli.output import Output
-from cli.stop_progress import PhaseSeen, StopProgress
+from runner.stop_progress import PhaseSeen, StopProgress
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from cli.output import Output, iso, seconds
 from cli.receipt_view import flight_text, left_line, position_line, receipt_json, unresolved_line
-from cli.receipts import receipt_in
-from cli.stop_progress import Ending, StopProgress
+from runner.kept_receipts import receipt_in
+from runner.stop_progress import Ending, StopProgress
 
 if TYPE_CHECKING:
     from runner.receipt import Receipt

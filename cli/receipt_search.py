@@ -11,11 +11,11 @@ from cli.exit_codes import ExitCode
 from cli.ledger_access import open_books
 from cli.names import configured, unknown_name
 from cli.output import Output, iso
-from cli.receipts import receipt_in
 from cli.session import Session, open_session
 from ledger.errors import LedgerError
 from ledger.glances import instance_ids
 from ledger.receipts import receipts
+from runner.kept_receipts import receipt_in
 from runner.receipt import Receipt
 from state.instances import Phase, Record
 from state.record import RecordUnreadable

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from cli.output import clock, iso, seconds
-from cli.stop_progress import STEPS
+from runner.stop_progress import STEPS
 
 if TYPE_CHECKING:
     from runner.receipt import Attempt, Flight, OpenOrderSeen, Receipt, Unanswered

@@ -12,11 +12,12 @@ from settings import load
 
 
 @click.command(epilog=EPILOG)
+@click.option("--web/--no-web", default=True, show_default=True, help="Run the dashboard and the HTTP API.")
 @click.option("--flower/--no-flower", default=True, show_default=True, help="Run Flower.")
 @click.option("--leave-running", is_flag=True, help="Do not stop instances at the end; their orders stay.")
 @debug_option
-def up(flower: bool, leave_running: bool, debug: bool) -> ExitCode:
-    """Run Valkey, the simulated exchange, workers, feed, guard and Flower, until Ctrl-C.
+def up(web: bool, flower: bool, leave_running: bool, debug: bool) -> ExitCode:
+    """Run Valkey, the simulated exchange, workers, feed, guard, dashboard and Flower, until Ctrl-C.
 
     Other commands in this checkout find the stack by themselves. At the end its instances are stopped, since
     nobody would watch their orders. With BROKER_URL set, that server is used and none is started.
@@ -28,7 +29,7 @@ def up(flower: bool, leave_running: bool, debug: bool) -> ExitCode:
     """
     from cli.up import run_up
 
-    return ExitCode(run_up(load(), leave_running=leave_running, flower=flower))
+    return ExitCode(run_up(load(), leave_running=leave_running, flower=flower, web=web))
 
 
 @click.command(epilog=EPILOG)

@@ -16,9 +16,9 @@ from cli.names import require_known
 from cli.options import debug_option, json_option, names_argument, output_for
 from cli.output import Output, iso
 from cli.proof import proof_lines
-from cli.receipts import receipt_in
 from cli.run_summary import read_books, summary_json, summary_lines
 from cli.session import Session, open_session, unserved
+from runner.kept_receipts import receipt_in
 from state.guards import READY, GuardProcess, Guards
 from state.instances import Phase, Record
 from state.refusals import read_refusals

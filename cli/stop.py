@@ -11,8 +11,8 @@ from cli.options import debug_option, json_option, names_argument, output_for, t
 from cli.output import Output
 from cli.proof import NOBODY_KNOWS, show_stop, stop_json
 from cli.session import Session, open_session, unserved
-from cli.stop_progress import Ending, StopProgress
 from cli.stopping import StopOptions, exit_code, stop_instances
+from runner.stop_progress import Ending, StopProgress
 from state.instances import Phase
 
 

@@ -12,7 +12,7 @@ from cli.follow import DIRECT_AFTER_S, Follower
 from cli.output import Output
 from cli.progress_display import Display, open_display
 from cli.session import Session, open_full_context, who
-from cli.stop_progress import Ending, StopProgress
+from runner.stop_progress import Ending, StopProgress
 from state.instances import Phase, StopPolicy
 
 

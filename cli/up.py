@@ -13,6 +13,8 @@ from cli.stack.logs import LogFollower
 from cli.stack.processes import StackError
 from cli.stack.signals import ending_politely, finishing_first
 from cli.stack.stack import FLOWER_USER, Stack, StackOptions
+from cli.web import PASSWORD_FILE
+from passwords import kept_password
 from runner.context import Context, open_context
 from runner.lifecycle import stop_policy
 from settings import Settings, redacted
@@ -27,7 +29,7 @@ LOOK_S = 0.2
 NAME_WIDTH = 9
 
 
-def run_up(settings: Settings, *, leave_running: bool = False, flower: bool = True) -> int:
+def run_up(settings: Settings, *, leave_running: bool = False, flower: bool = True, web: bool = True) -> int:
     """Run the stack until Ctrl-C, then stop its instances and take it down. Returns the exit code.
 
     With `BROKER_URL` set, that server is used and none is started. With `leave_running`, instances stay
@@ -40,6 +42,8 @@ def run_up(settings: Settings, *, leave_running: bool = False, flower: bool = Tr
             config_dir=settings.config_dir,
             server=not settings.environ.get("BROKER_URL"),
             flower=flower,
+            web=web,
+            web_port=settings.web_port,
             guard=True,
             environ=settings.environ,
             tell=lambda sentence: console.print(f"! {sentence}"),
@@ -48,7 +52,7 @@ def run_up(settings: Settings, *, leave_running: bool = False, flower: bool = Tr
     with ending_politely():
         try:
             with stack:
-                _announce(stack, console)
+                _announce(stack, console, settings)
                 with contextlib.suppress(KeyboardInterrupt):
                     _follow(stack, console)
                 with finishing_first():
@@ -61,9 +65,13 @@ def run_up(settings: Settings, *, leave_running: bool = False, flower: bool = Tr
             return EXIT_FAILED
 
 
-def _announce(stack: Stack, console: Console) -> None:
+def _announce(stack: Stack, console: Console, settings: Settings) -> None:
     console.print(f"broker and state   {redacted(stack.broker_url)}")
     console.print(f"simulated exchange {stack.simulator_url}")
+    if stack.web_url:
+        kept = "CLEANBOOK_WEB_PASSWORD" if settings.web_password else settings.run_dir / PASSWORD_FILE
+        password = "" if settings.web_password else kept_password(settings.run_dir / PASSWORD_FILE)
+        console.print(f"dashboard and API  {stack.web_url}  password {password or 'as in'} ({kept})")
     if stack.flower_url:
         console.print(f"Flower             {stack.flower_url}  {FLOWER_USER} / {stack.flower_password}")
     console.print(f"logs               {stack.log_dir}")

@@ -3,7 +3,7 @@
     with Stack(StackOptions(run_dir=Path(".run"))) as stack:
         context = open_context(stack.settings())
 
-Start order is valkey, simulator, workers, feed, guard, Flower; they end the other way round.
+Start order is valkey, simulator, workers, feed, guard, dashboard, Flower; they end the other way round.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import redis
 
 from cli.stack.processes import ManagedProcess, ProcessSpec, StackError, Supervisor, stop_together
 from cli.stack.signals import finishing_first
-from cli.stack.valkey import ValkeyServer, free_port
+from cli.stack.valkey import ValkeyServer, free_port, is_listening
 from settings import LEDGER_FILE, STACK_FILE, Settings, environment, load
 from state import keys
 from state.connection import connect
@@ -38,7 +38,7 @@ FLOWER = "celery -A tasks flower --address=127.0.0.1 --max-tasks=2000"
 READY_TIMEOUT_S = 30.0
 FLOWER_USER = "demo"
 #: What works with the server and the exchange, and so ends before them.
-USERS = ("flower", "guard", "feed", "iterate", "cleanup")
+USERS = ("web", "flower", "guard", "feed", "iterate", "cleanup")
 
 
 def _say_nothing(_: str) -> None:
@@ -70,6 +70,9 @@ class StackOptions:
     #: Cancel what is left when workers die and stay dead.
     guard: bool = False
     flower: bool = False
+    #: Dashboard and HTTP API, at this port if it is free.
+    web: bool = False
+    web_port: int = 8700
     #: Restart what ends unexpectedly.
     supervise: bool = True
     #: What the children inherit; default: this process's environment.
@@ -85,13 +88,14 @@ class Stack:
         self.options = options
         self.data_dir = (options.data_dir or options.run_dir).resolve()
         self.log_dir = self.data_dir / "logs"
-        #: Every process by name: valkey, simulator, iterate, cleanup, feed, guard, flower.
+        #: Every process by name: valkey, simulator, iterate, cleanup, feed, guard, web, flower.
         self.processes: dict[str, ManagedProcess] = {}
         self.server: ValkeyServer | None = None
         self.broker_url = ""
         self.simulator_url = ""
         self.flower_url = ""
         self.flower_password = ""
+        self.web_url = ""
         self._stack_file = options.run_dir.resolve() / STACK_FILE
         self._supervisor = Supervisor(options.tell)
 
@@ -126,14 +130,16 @@ class Stack:
             if self.options.simulator:
                 self._start_simulator()
             self._write_stack_file()
-            if self.options.workers:
-                self._start_workers()
-            if self.options.feed:
-                self._start_feed()
-            if self.options.guard:
-                self._start_guard()
-            if self.options.flower:
-                self._start_flower()
+            wanted = (
+                (self.options.workers, self._start_workers),
+                (self.options.feed, self._start_feed),
+                (self.options.guard, self._start_guard),
+                (self.options.web, self._start_web),
+                (self.options.flower, self._start_flower),
+            )
+            for is_wanted, begin in wanted:
+                if is_wanted:
+                    begin()
             # Only now: what cannot even start is reported, not restarted.
             for process in self.processes.values() if self.options.supervise else ():
                 self._supervisor.watch(process)
@@ -238,6 +244,14 @@ class Stack:
             process = self._run_python("guard", (str(ROOT / "manage.py"), "guard"))
             self._wait_for(lambda: client.exists(keys.GUARDS) == 1, (process,), "the guard")
 
+    def _start_web(self) -> None:
+        port = free_port(self.options.web_port)
+        self.web_url = f"http://127.0.0.1:{port}"
+        own = {"CLEANBOOK_WEB_HOST": "127.0.0.1", "CLEANBOOK_WEB_PORT": str(port)}
+        process = self._run("web", "web", **own)
+        self._wait_for(lambda: is_listening(port), (process,), "the dashboard")
+        self._write_stack_file()
+
     def _start_flower(self) -> None:
         port = free_port()
         self.flower_password = secrets.token_urlsafe(12)
@@ -288,6 +302,7 @@ class Stack:
             "broker_url": self.broker_url,
             "simulator_url": self.simulator_url,
             "ledger_url": self.ledger_url,
+            "web_url": self.web_url,
             "flower_url": self.flower_url,
             "flower_user": FLOWER_USER if self.flower_url else "",
             "flower_password": self.flower_password,

@@ -42,11 +42,25 @@ def find_server() -> Path:
     )
 
 
-def free_port() -> int:
-    """Return a TCP port of the loopback address that nobody uses at this moment."""
+def free_port(wanted: int = 0) -> int:
+    """Return a TCP port of the loopback address that nobody uses at this moment: `wanted` if that is one."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        # As servers do: the connections of one that has just ended are no reason for another port.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", wanted))
+        except OSError:
+            if not wanted:
+                raise
+            return free_port()
         return int(probe.getsockname()[1])
+
+
+def is_listening(port: int) -> bool:
+    """Tell whether somebody takes connections at a port of the loopback address."""
+    with socket.socket() as probe:
+        probe.settimeout(0.5)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 class ValkeyServer:

@@ -111,10 +111,28 @@ def test_a_misspelt_variable_is_refused_with_a_proposal() -> None:
         load({"CLEANBOOK_LEASE_MSEC": "9000"})
 
 
-@pytest.mark.parametrize("name", [name for name in VARIABLES if not name.endswith("_DIR")])
+@pytest.mark.parametrize("name", [name for name in VARIABLES if not name.endswith(("_DIR", "_PASSWORD"))])
 def test_every_variable_is_read(name: str) -> None:
     with pytest.raises(SettingsError, match=f"^{name} is '[xX]'"):
         load({name: "x"})
+
+
+def test_a_short_password_is_refused_and_not_repeated() -> None:
+    with pytest.raises(SettingsError, match="CLEANBOOK_WEB_PASSWORD is too short") as refused:
+        load({"CLEANBOOK_WEB_PASSWORD": "hunter2"})
+    assert "hunter2" not in str(refused.value)
+    settings = load({"CLEANBOOK_WEB_PASSWORD": "correct horse"})
+    assert settings.web_password == "correct horse"
+    assert "horse" not in repr(settings)
+
+
+@pytest.mark.parametrize("url", ["https://bots.example.org", "http://127.0.0.1:9000"])
+def test_the_address_of_a_proxy_is_an_origin(url: str) -> None:
+    assert load({"CLEANBOOK_WEB_URL": f"{url}/"}).web_url == url
+    for wrong in (f"{url}/path", url.replace("//", "//me:secret@"), "ftp://x"):
+        with pytest.raises(SettingsError, match="CLEANBOOK_WEB_URL") as refused:
+            load({"CLEANBOOK_WEB_URL": wrong})
+        assert "secret" not in str(refused.value)
 
 
 @pytest.mark.parametrize(

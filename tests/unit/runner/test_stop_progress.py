@@ -8,7 +8,7 @@ from rich.console import Console
 
 from cli.output import Output, clock, iso
 from cli.progress_display import LiveDisplay
-from cli.stop_progress import Ending, StopProgress
+from runner.stop_progress import Ending, StopProgress
 from state.events import Event
 
 

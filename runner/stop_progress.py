@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from cli.receipts import problem_of, receipt_in
+from runner.kept_receipts import problem_of, receipt_in
 from state.events import Event
 
 
@@ -42,6 +42,28 @@ STEPS = {
     "position": "position closed",
     "verified": "verified",
 }
+
+
+def told(event: Event) -> tuple[str, str]:
+    """Return in words which phase of a stop an event is, and its details; both empty for none."""
+    said = event.fields
+    if event.event == "stop_requested":
+        reason = said.get("reason", "")
+        return "stop requested", f"by {said.get('by', '?')}" + (f": {reason}" if reason else "")
+    if event.event == "cleanup_claimed":
+        return "cleanup claimed", f"attempt {said.get('attempt', '?')}, {said.get('by', '?')}"
+    if event.event == "cleanup_step":
+        step = said.get("step", "?")
+        return STEPS.get(step, step), said.get("detail", "")
+    return _end_told(event) if event.event == "finished" else ("", "")
+
+
+def _end_told(event: Event) -> tuple[str, str]:
+    result = event.fields.get("result", "?")
+    if result == "stopped":
+        return "stopped", "clean"
+    problem = problem_of(event.fields.get("outcome", ""))
+    return "not clean yet", f"{problem or result}; it is tried again"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,28 +112,19 @@ class StopProgress:
         """Take in an event of the instance; return its phase, None when it means nothing here."""
         if event.epoch > self.epoch and event.event == "started" and not self.is_over:
             self.ending = Ending.SUPERSEDED
-            return self._seen("started anew", event, event.fields.get("by", ""))
+            return self._seen("started anew", event.fields.get("by", ""), event=event)
         if event.epoch != self.epoch or self.is_over:
+            return None
+        if event.event == "finished":
+            return self._finished(event)
+        phase, detail = told(event)
+        if not phase:
             return None
         if event.event == "stop_requested":
             self.requested_at_ms = event.at_ms
-            reason = event.fields.get("reason", "")
-            return self._seen(
-                "stop requested",
-                event,
-                f"by {event.fields.get('by', '?')}" + (f": {reason}" if reason else ""),
-            )
-        if event.event == "cleanup_claimed":
+        else:
             self.is_claimed = True
-            detail = f"attempt {event.fields.get('attempt', '?')}, {event.fields.get('by', '?')}"
-            return self._seen("cleanup claimed", event, detail)
-        if event.event == "cleanup_step":
-            self.is_claimed = True
-            step = event.fields.get("step", "?")
-            return self._seen(STEPS.get(step, step), event, event.fields.get("detail", ""))
-        if event.event == "finished":
-            return self._finished(event)
-        return None
+        return self._seen(phase, detail, event=event)
 
     def stopped(self, *, outcome_json: str, at_ms: int | None) -> None:
         """Take in from the record, not from an event, that the run is stopped."""
@@ -123,14 +136,12 @@ class StopProgress:
     def _finished(self, event: Event) -> PhaseSeen:
         self._report(event.fields.get("outcome", ""))
         self.is_claimed = False
-        result = event.fields.get("result", "?")
-        if result == "stopped":
+        if event.fields.get("result") == "stopped":
             self.finished_at_ms = event.at_ms
             self.ending = Ending.CLEAN
-            return self._seen("stopped", event, "clean")
-        self.unclean_attempts += 1
-        problem = problem_of(self.outcome_json)
-        return self._seen("not clean yet", event, f"{problem or result}; it is tried again")
+        else:
+            self.unclean_attempts += 1
+        return self._seen(*_end_told(event), event=event)
 
     def _report(self, outcome_json: str) -> None:
         self.outcome_json = outcome_json
@@ -138,7 +149,7 @@ class StopProgress:
         cancelled = receipt.cancelled_order_ids if receipt else ()
         self.cancelled_order_ids += [name for name in cancelled if name not in self.cancelled_order_ids]
 
-    def _seen(self, phase: str, event: Event, detail: str) -> PhaseSeen:
+    def _seen(self, phase: str, detail: str, *, event: Event) -> PhaseSeen:
         seen = PhaseSeen(
             phase=phase, at_ms=event.at_ms, after_ms=event.at_ms - self.requested_at_ms, detail=detail
         )

@@ -1,0 +1,54 @@
+"""Lifecycle events as the API gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import BaseModel
+
+from ledger.queries import EventRecord
+from runner.stop_progress import told
+from state.events import Event
+from web.models import EventItem
+
+#: A whole receipt, which has a path of its own.
+LONG_FIELDS = frozenset({"outcome"})
+
+
+def event_item(event: Event) -> EventItem:
+    """Return an event of the stream."""
+    phase, detail = told(event)
+    return EventItem(
+        stream_id=event.stream_id,
+        instance_id=event.instance_id,
+        epoch=event.epoch,
+        event=event.event,
+        at_ms=event.at_ms,
+        phase=phase,
+        detail=detail,
+        fields=_short(event.details),
+    )
+
+
+def event_item_of_ledger(record: EventRecord) -> EventItem:
+    """Return an event of the ledger."""
+    return event_item(
+        Event(
+            stream_id=record.stream_id,
+            event=record.event,
+            instance_id=record.instance_id,
+            epoch=record.epoch,
+            at_ms=record.at_ms,
+            fields=record.fields,
+        )
+    )
+
+
+def sent(event: str, data: BaseModel, *, stream_id: str = "") -> str:
+    """Return a server-sent event."""
+    place = f"id: {stream_id}\n" if stream_id else ""
+    return f"{place}event: {event}\ndata: {data.model_dump_json()}\n\n"
+
+
+def _short(fields: Mapping[str, str]) -> dict[str, str]:
+    return {name: text for name, text in fields.items() if name not in LONG_FIELDS}

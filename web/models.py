@@ -1,0 +1,444 @@
+"""What the API takes and gives. Money is text, exact; times are Unix ms of the server named in the field."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+#: Money, prices, quantities: decimals as text, every digit, no exponent.
+Amount = Annotated[str, Field(pattern=r"^-?[0-9]+(\.[0-9]+)?$", examples=["0.25"])]
+#: Unix time in ms.
+Ms = Annotated[int, Field(examples=[1767225600000])]
+
+
+class Answer(BaseModel):
+    """Base of what the API gives."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class Asked(BaseModel):
+    """Base of what the API takes: an unknown field is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FieldError(Answer):
+    """One field that cannot be used."""
+
+    field: str
+    value: str | None
+    message: str
+    allowed: str | None
+
+
+class ErrorDetail(Answer):
+    """What went wrong."""
+
+    code: str
+    message: str
+    field: str | None = None
+    errors: list[FieldError] = []
+
+
+class ErrorBody(Answer):
+    """Every answer with a status of 400 or more."""
+
+    error: ErrorDetail
+
+
+class LoginRequest(Asked):
+    """What a person logs in with."""
+
+    password: SecretStr
+
+
+class SessionInfo(Answer):
+    """Who is asking; `csrf` goes into the header `X-CSRF-Token` of every change by cookie."""
+
+    who: str
+    csrf: str | None
+
+
+Phase = Literal["stopped", "running", "stopping", "failed", "unknown"]
+
+
+class Row(Answer):
+    """One instance in the list."""
+
+    instance_id: str
+    #: `unknown`: its record is damaged.
+    phase: Phase
+    paused: bool = False
+    #: 0: never started.
+    epoch: int = 0
+    seq: int = 0
+    strategy: str = ""
+    symbol: str = ""
+    exchange: str = ""
+    account: str = ""
+    live: bool | None = None
+    #: Closed today (UTC): realised and funding, after fees; null: not known (yet).
+    profit_today: Amount | None = None
+    profit_asset: str | None = None
+    #: Net quantity that the run has made; null: not known.
+    position: Amount | None = None
+    open_orders: int = 0
+    next_due_ms: Ms | None = None
+    #: How long the next iteration is overdue.
+    lateness_ms: int = 0
+    last_iteration_ms: Ms | None = None
+    last_error: str = ""
+    config_version: str = ""
+    #: Of the last cleanup: `clean`, `orders_left`, `position_left`, `unverified`; null: none ended.
+    stop_outcome: str | None = None
+
+
+class Rows(Answer):
+    """All instances."""
+
+    instances: list[Row]
+    server_ms: Ms
+
+
+class RowsEvent(Rows):
+    """Server-sent event `rows`: those that changed; the first one on a stream has all."""
+
+    #: Instances that are no more.
+    gone: list[str] = []
+
+
+class BookSummary(Answer):
+    """What a run has traded and made by now."""
+
+    bought: Amount
+    sold: Amount
+    net: Amount
+    average_price: Amount
+    realized: Amount
+    fees: Amount
+    #: What the limits cut now, a sentence each.
+    limits_cutting: list[str]
+
+
+class ShortReceipt(Answer):
+    """The proof of the last stop, in short."""
+
+    epoch: int
+    result: str
+    clean: bool
+    requested_at_ms: Ms | None
+    verified_at_ms: Ms | None
+    cancelled: int
+    #: Null: the exchange could not be asked.
+    orders_left: int | None
+    problem: str
+
+
+class InstanceDetail(Row):
+    """One instance with all that is known of it."""
+
+    #: As the run was started with, else of the file; names of variables in place of secrets. Null: none.
+    config: dict[str, Any] | None
+    #: What is wrong with the file, empty when nothing is.
+    config_problem: str = ""
+    state: BookSummary | None = None
+    started_at_ms: Ms | None = None
+    started_by: str = ""
+    stop_requested_at_ms: Ms | None = None
+    stop_by: str = ""
+    stop_reason: str = ""
+    stopped_at_ms: Ms | None = None
+    errors_in_a_row: int = 0
+    cleanup_attempts: int = 0
+    #: Ids of own orders that a failed stop left; null: nobody knows which.
+    order_ids_left: list[str] | None = None
+    #: Last sign of life of a worker that serves its queue; null: none lives.
+    heartbeat_ms: Ms | None
+    receipt: ShortReceipt | None
+    server_ms: Ms
+
+
+class StartRequest(Asked):
+    """How to start; `accept_orders` is for a run that failed to become clean, with `force`."""
+
+    force: bool = False
+    #: Ids of all orders left, as refusal and receipt name them; `["unknown"]` where nobody knows them.
+    accept_orders: list[str] = []
+
+
+class StopRequest(Asked):
+    """How to stop; without a policy the configuration decides about the position."""
+
+    policy: Literal["keep", "close"] | None = None
+    reason: Annotated[str, Field(max_length=500)] = ""
+
+
+class RestartRequest(Asked):
+    """Why to restart."""
+
+    reason: Annotated[str, Field(max_length=500)] = "restart"
+
+
+class StopAllRequest(Asked):
+    """`confirm` is the number of running instances that whoever asks has seen."""
+
+    confirm: Annotated[int, Field(ge=0)]
+    reason: Annotated[str, Field(max_length=500)] = ""
+
+
+class Accepted(Answer):
+    """A change that has been written; workers do the rest. Follow it at `/events/stream`."""
+
+    instance_id: str
+    epoch: int
+    phase: Phase
+    #: `started`, `already_running`, `stopping`, `joined`, `already_stopped`, `never_started`, ...
+    result: str
+    warnings: list[str] = []
+
+
+class AcceptedAll(Answer):
+    """What became of each."""
+
+    instances: list[Accepted]
+
+
+class Receipts(Answer):
+    """Receipts of stops, newest first, as `manage.py receipt --json` prints them."""
+
+    receipts: list[dict[str, Any]]
+
+
+class ReceiptAnswer(Answer):
+    """A receipt, or the stop under way that has none yet."""
+
+    receipt: dict[str, Any] | None
+    epoch: int
+    phase: str
+    message: str
+
+
+class Order(Answer):
+    """An order as the ledger was told of it."""
+
+    order_id: str
+    client_order_id: int | None
+    epoch: int
+    symbol: str
+    side: Literal["buy", "sell"]
+    #: Null: a market order.
+    price: Amount | None
+    quantity: Amount
+    executed: Amount
+    status: str
+    level: int | None
+    role: str | None
+    reason: str
+    created_at_ms: Ms | None
+    updated_at_ms: Ms
+
+
+class Orders(Answer):
+    """Orders, newest first."""
+
+    orders: list[Order]
+    has_more: bool
+    #: False: something still waits in the state server.
+    up_to_date: bool
+
+
+class Fill(Answer):
+    """An execution."""
+
+    trade_id: str
+    order_id: str
+    epoch: int
+    symbol: str
+    side: Literal["buy", "sell"]
+    price: Amount
+    quantity: Amount
+    #: Negative: a rebate.
+    fee: Amount
+    fee_asset: str
+    is_maker: bool
+    is_system: bool
+    level: int | None
+    role: str | None
+    filled_at_ms: Ms
+
+
+class Fills(Answer):
+    """Fills, newest first."""
+
+    fills: list[Fill]
+    has_more: bool
+    up_to_date: bool
+
+
+class ProfitLine(Answer):
+    """Profit of an instance in one quote asset, of one day or in all."""
+
+    #: ISO date, UTC; null: all days.
+    day: str | None
+    symbols: list[str]
+    quote_asset: str
+    realized: Amount
+    #: Of what is held now, at the mark; null: the mark is not known.
+    unrealized: Amount | None
+    fees: Amount
+    funding: Amount
+    total: Amount | None
+    volume: Amount
+    fills: int
+    net_quantity: Amount
+
+
+class Pnl(Answer):
+    """Profit, oldest day first."""
+
+    lines: list[ProfitLine]
+    up_to_date: bool
+
+
+class EventItem(Answer):
+    """Something that happened; also the data of the server-sent event `lifecycle`."""
+
+    #: Place in the stream: the id of the server-sent event.
+    stream_id: str
+    instance_id: str
+    epoch: int
+    #: `started`, `stop_requested`, `cleanup_claimed`, `cleanup_step`, `finished`, `audit`, ...
+    event: str
+    at_ms: Ms
+    #: In the words of `manage.py stop`, empty where it is no phase of a stop.
+    phase: str
+    detail: str
+    fields: dict[str, str]
+
+
+class Events(Answer):
+    """What happened, oldest first."""
+
+    events: list[EventItem]
+    has_more: bool
+
+
+class Market(Answer):
+    """The book as a feed sees it; null and empty where no feed does."""
+
+    symbol: str
+    mid: Amount | None = None
+    #: Price and quantity, best first, ten at most.
+    bids: list[tuple[Amount, Amount]] = []
+    asks: list[tuple[Amount, Amount]] = []
+    at_ms: Ms | None = None
+
+
+class Quote(Answer):
+    """An own order that rests."""
+
+    side: Literal["buy", "sell"]
+    price: Amount | None
+    #: Still open.
+    quantity: Amount
+    level: int
+    role: str
+    client_id: int
+    order_id: str
+
+
+class Quotes(Answer):
+    """Own open orders as of the last iteration, by side and level."""
+
+    quotes: list[Quote]
+    at_ms: Ms | None
+
+
+class Tick(Answer):
+    """Server-sent event `tick` of the watched instance."""
+
+    instance_id: str
+    market: Market
+    quotes: list[Quote]
+    position: Amount | None
+    server_ms: Ms
+
+
+class SeriesFill(Answer):
+    """A fill in a chart."""
+
+    at_ms: Ms
+    side: Literal["buy", "sell"]
+    price: Amount
+    quantity: Amount
+    level: int | None
+
+
+class Series(Answer):
+    """What a chart shows, oldest first; pairs of Unix ms and a value."""
+
+    #: Marks of the account's snapshots, and prices of fills.
+    mid: list[tuple[Ms, Amount]]
+    #: Net quantity of the instance after each fill.
+    position: list[tuple[Ms, Amount]]
+    #: Closed profit of the instance after each fill, in the quote asset.
+    profit: list[tuple[Ms, Amount]]
+    fills: list[SeriesFill]
+    quote_asset: str | None
+
+
+class ConfigAnswer(Answer):
+    """The file of an instance."""
+
+    config: dict[str, Any]
+    version: str
+    file: str
+
+
+class ConfigRequest(Asked):
+    """A new configuration; `base_version` is the one that was edited."""
+
+    config: dict[str, Any]
+    base_version: str
+
+
+class ConfigChange(Answer):
+    """One field that becomes another."""
+
+    field: str
+    old: Any
+    new: Any
+    needs_restart: bool
+
+
+class ConfigResult(Answer):
+    """What a new configuration does."""
+
+    version: str
+    takes_effect: Literal["next_iteration", "restart"]
+    changed: list[ConfigChange]
+
+
+class Health(Answer):
+    """The process lives."""
+
+    status: Literal["ok"] = "ok"
+
+
+class Ready(Answer):
+    """Whether everything is there that instances need."""
+
+    ready: bool
+    #: What is missing, a sentence each.
+    reasons: list[str]
+
+
+class Hello(Answer):
+    """First server-sent event of a stream."""
+
+    server_ms: Ms
+    #: Events before this place are not repeated.
+    stream_id: str
+    version: str

@@ -1,0 +1,55 @@
+"""What the paths work with, opened once and passed along."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from api_tokens import TOKENS_FILE, TokenFile
+from passwords import kept_password
+from runner.context import Context, open_context
+from settings import Settings
+from state.fleet import Fleet
+from web.ledger_access import LedgerAccess
+from web.login_limit import LoginLimit
+from web.profits import Profits
+from web.rows import RowReader
+from web.sessions import KEY_FILE, Sessions
+from web.stream import Hub
+
+PASSWORD_FILE = "web-password"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    """Everything behind the paths."""
+
+    settings: Settings
+    context: Context
+    tokens: TokenFile
+    sessions: Sessions
+    logins: LoginLimit
+    ledger: LedgerAccess
+    rows: RowReader
+    hub: Hub
+
+
+def open_services(settings: Settings) -> Services:
+    """Return the services; servers are connected to on first use. Raises `PasswordFileError`."""
+    context = open_context(settings)
+    ledger = LedgerAccess(settings, context)
+    rows = RowReader(settings, Fleet(context.client), Profits(ledger))
+    password = settings.web_password or kept_password(settings.run_dir / PASSWORD_FILE)
+    return Services(
+        settings=settings,
+        context=context,
+        tokens=TokenFile(settings.run_dir / TOKENS_FILE),
+        sessions=Sessions(
+            password=password,
+            key=kept_password(settings.run_dir / KEY_FILE),
+            lasts_s=settings.web_session_hours * 3600,
+        ),
+        logins=LoginLimit(),
+        ledger=ledger,
+        rows=rows,
+        hub=Hub(context, rows),
+    )
