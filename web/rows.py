@@ -14,7 +14,7 @@ from pydantic_core import from_json
 
 from runner.access import market_venue
 from runner.config import ConfigError, InstanceConfig, instance_ids, load_instance, version_of
-from runner.receipt import read_receipt
+from runner.kept_receipts import receipt_in
 from settings import Settings
 from state.fleet import Fleet, RunDetails
 from state.instances import Phase, Record
@@ -199,10 +199,8 @@ class RowReader:
             return None
         known = self._outcomes.get(record.instance_id)
         if known is None or known[0] != record.outcome:
-            try:
-                result: str | None = str(read_receipt(record.outcome).result)
-            except ValueError:
-                result = None
+            receipt = receipt_in(record.outcome)
+            result = str(receipt.result) if receipt else None
             self._outcomes[record.instance_id] = known = (record.outcome, result)
         return known[1]
 
