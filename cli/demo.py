@@ -31,6 +31,8 @@ from runner.stop_progress import StopProgress
 from settings import Settings
 
 CONFIG_DIR = ROOT / "config" / "demo"
+#: A maker's fee as market makers agree on, so that spreads that see fills within seconds can pay for it.
+ACCOUNTS = ROOT / "config" / "demo_accounts.json"
 INSTANCE = "bp_sol_01"
 TAPE_INSTANCE = "bp_eth_tape"
 #: Recorded prices belong to their market: a tape of another one is refused.
@@ -114,7 +116,7 @@ def _stack_options(options: DemoOptions, settings: Settings, console: Console) -
         data_dir=settings.run_dir / "demo",
         config_dir=CONFIG_DIR,
         fresh=True,
-        simulator_arguments=arguments,
+        simulator_arguments=(*arguments, "--accounts", str(ACCOUNTS)),
         flower=True,
         environ=settings.environ,
         tell=lambda sentence: console.print(f"! {sentence}"),

@@ -140,6 +140,7 @@ def test_the_demo_trades_stops_clean_and_leaves_nothing(started: list[Command], 
     wait_until(lambda: "orders 6" in command.out or command.process.poll() is not None, 40)
     assert_clean_end(command)
     assert re.search(r"own orders left +0, by the exchange's own word", command.out)
+    assert "does not pay for the fees" not in command.out
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
