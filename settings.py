@@ -108,6 +108,10 @@ class Settings:
     #: `json` (one object per line) or `console` (for people).
     log_format: str = "json"
     log_level: str = "INFO"
+    #: Where the processes of this host leave their counts; `metrics` in `run_dir`.
+    metrics_dir: Path = Path(".run/metrics")
+    #: Instances that have series of their own in `/metrics`; 0: none has.
+    metrics_instances: int = 500
     #: The environment these settings were read from, for `${VAR}` in instance files. Holds secrets.
     environ: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
@@ -184,6 +188,8 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         web_proxies=read.addresses("CLEANBOOK_WEB_PROXIES"),
         web_session_hours=read.number("CLEANBOOK_WEB_SESSION_HOURS", Settings.web_session_hours, 0.1, 720),
         log_format=read.one_of("CLEANBOOK_LOG_FORMAT", Settings.log_format, LOG_FORMATS),
+        metrics_dir=read.path("CLEANBOOK_METRICS_DIR", run_dir / "metrics"),
+        metrics_instances=read.whole("CLEANBOOK_METRICS_INSTANCES", Settings.metrics_instances, 0, 100_000),
         log_level=read.one_of("CLEANBOOK_LOG_LEVEL", Settings.log_level, LOG_LEVELS, fold=str.upper),
         environ=MappingProxyType(dict(source)),
     )
@@ -368,6 +374,8 @@ VARIABLES = (
     "CLEANBOOK_WEB_SESSION_HOURS",
     "CLEANBOOK_LOG_FORMAT",
     "CLEANBOOK_LOG_LEVEL",
+    "CLEANBOOK_METRICS_DIR",
+    "CLEANBOOK_METRICS_INSTANCES",
 )
 
 

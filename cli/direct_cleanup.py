@@ -51,7 +51,10 @@ class DirectCleanups:
     def _run(self, instance_id: str, epoch: int) -> None:
         # A context for each thread: connections to exchanges are not shared between cleanups.
         context = open_full_context(self._settings, debug=self._debug)
+        from metrics.keeping import keep
         from runner.cleanup import run_cleanup
+
+        keep(self._settings.metrics_dir)
 
         try:
             run_cleanup(context, instance_id, epoch=epoch, by=self._by)

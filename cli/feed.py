@@ -38,10 +38,12 @@ def feed(new_ledger: bool, debug: bool) -> ExitCode:
     from feed.service import FeedService
     from ledger.database import open_ledger
     from logs import configure
+    from metrics.keeping import keep
     from runner.context import open_context
 
     settings = load()
     configure(settings)
+    keep(settings.metrics_dir)
     context = open_context(settings)
     watching = Watching(context)
     service = FeedService(

@@ -45,11 +45,13 @@ def guard(after: str | None, action: str | None, debug: bool) -> ExitCode:
     from guard.service import GuardOptions, GuardService
     from guard.watched import Watched, credentials
     from logs import configure
+    from metrics.keeping import keep
     from state.connection import connect_impatiently
 
     given = {"CLEANBOOK_GUARD_AFTER_S": after, "CLEANBOOK_GUARD_ACTION": action}
     settings = load({**environment(), **{name: value for name, value in given.items() if value is not None}})
     configure(settings)
+    keep(settings.metrics_dir)
 
     def open_venue(one: Watched) -> tuple[Venue, str]:
         keys = credentials(one, settings.environ)

@@ -130,6 +130,11 @@ COMMANDS: Mapping[str, LazyCommand] = {
         path="cli.guard:guard",
         summary="Cancel the orders of instances that show no life.",
     ),
+    "metrics": LazyCommand(
+        section="Stack",
+        path="cli.metrics:metrics",
+        summary="Serve what this host counts, for Prometheus.",
+    ),
     "new-message-key": LazyCommand(
         section="Stack",
         path="cli.message_keys:command",

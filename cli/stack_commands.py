@@ -17,7 +17,7 @@ from settings import load
 @click.option("--leave-running", is_flag=True, help="Do not stop instances at the end; their orders stay.")
 @debug_option
 def up(web: bool, flower: bool, leave_running: bool, debug: bool) -> ExitCode:
-    """Run Valkey, the simulated exchange, workers, feed, guard, dashboard and Flower, until Ctrl-C.
+    """Run Valkey, the simulated exchange, workers, feed, guard, dashboard, Flower and metrics, until Ctrl-C.
 
     Other commands in this checkout find the stack by themselves. At the end its instances are stopped, since
     nobody would watch their orders. With BROKER_URL set, that server is used and none is started.

@@ -9,6 +9,8 @@ import time
 from redis import RedisError
 from rich.console import Console
 
+from cli.metrics import PASSWORD_FILE as METRICS_PASSWORD_FILE
+from cli.metrics import USER as METRICS_USER
 from cli.stack.logs import LogFollower
 from cli.stack.processes import StackError
 from cli.stack.signals import ending_politely, finishing_first
@@ -45,6 +47,7 @@ def run_up(settings: Settings, *, leave_running: bool = False, flower: bool = Tr
             web=web,
             web_port=settings.web_port,
             guard=True,
+            metrics=True,
             environ=settings.environ,
             tell=lambda sentence: console.print(f"! {sentence}"),
         )
@@ -74,6 +77,10 @@ def _announce(stack: Stack, console: Console, settings: Settings) -> None:
         console.print(f"dashboard and API  {stack.web_url}  password {password or 'as in'} ({kept})")
     if stack.flower_url:
         console.print(f"Flower             {stack.flower_url}  {FLOWER_USER} / {stack.flower_password}")
+    console.print(
+        f"numbers            {stack.metrics_url}  {METRICS_USER}, password in "
+        f"{stack.options.run_dir / METRICS_PASSWORD_FILE}"
+    )
     console.print(f"logs               {stack.log_dir}")
     console.print(
         "In another terminal of this checkout: python manage.py start | status | stop. Ctrl-C ends it."

@@ -17,6 +17,7 @@ from feed.reconciler import Reconciler
 from feed.silence import Silence
 from feed.telling import Teller
 from feed.watched import Connections, WatchedAccount
+from metrics import families
 from state.own_fills import OwnFills
 
 log = structlog.get_logger(__name__)
@@ -31,6 +32,13 @@ IDLE_S = 0.1
 BUSY_S = 0.02
 #: A connection that has worked for this long ends the back-off.
 STEADY_S = 5.0
+#: What the loss of a stream is counted as; the first that fits.
+LOST_BY: tuple[tuple[type[Exception], str], ...] = (
+    (StreamFrozen, "frozen"),
+    (StreamClosed, "closed"),
+    (ExchangeError, "exchange"),
+    (redis.RedisError, "state"),
+)
 
 
 class AccountFeed:
@@ -114,6 +122,7 @@ class AccountFeed:
 
     def _note_loss(self, error: Exception) -> None:
         self.standing = "reconnecting"
+        families.FEED_RECONNECTS.add(next((name for kind, name in LOST_BY if isinstance(error, kind)), ""))
         expected = isinstance(error, (ExchangeError, redis.RedisError))
         log.warning(
             "stream lost",
@@ -181,6 +190,7 @@ class AccountFeed:
         # Fills first: somebody waits for them.
         updates = [event for event in events if isinstance(event, OrderUpdate)]
         if updates:
+            _count_lag(updates[0].at_ms, "orders")
             self._teller.tell_updates(updates)
             unknown = self._teller.unknown_symbols()
             if unknown - self._asked_for:
@@ -188,6 +198,7 @@ class AccountFeed:
             self._asked_for = unknown
         for event in events:
             if isinstance(event, BookChange):
+                _count_lag(event.at_ms, "book")
                 self._markets.take(event)
             if isinstance(event, BookChange | Pulse):
                 self._heard_s = time.monotonic()
@@ -214,3 +225,8 @@ class AccountFeed:
         if now_s - max(heard_s, self._pinged_s) > PING_S:
             self._pinged_s = now_s
             self._connections.stream.ping()
+
+
+def _count_lag(at_ms: int, stream: str) -> None:
+    # By this host's clock: to ask for the exchange's would cost a request now and then.
+    families.FEED_LAG_S.observe(max(0.0, time.time() - at_ms / 1000), stream)

@@ -15,6 +15,7 @@ from ledger.bookings import FillBooking, FundingBooking, OrderBooking, SnapshotB
 from market.instrument import Instrument
 from market.orders import OpenOrder
 from market.position import Fill, FundingPayment
+from metrics import families
 from state.client_ids import decode, level_role
 from state.own_fills import News, OwnFills
 
@@ -131,6 +132,7 @@ class Teller:
         # Under the lock, so that what one thread is about to tell the other does not tell as well.
         with self._lock:
             new: dict[FillKey, News] = {}
+            sources: list[str] = []
             for fill, source in fills:
                 key = (fill.symbol, fill.order_id, fill.trade_id)
                 if key in self._told or key in new or fill.symbol in self._left_out:
@@ -139,11 +141,14 @@ class Teller:
                     self._waiting.append((fill, source))
                     continue
                 new[key] = self._fill_news(fill, source)
+                sources.append(source)
             news = list(new.values())
             woken = self._own_fills.tell([*news, *more])
             self._told |= dict.fromkeys(new)
             while len(self._told) > TOLD_KEPT:
                 self._told.popitem(last=False)
+        for source in sources:
+            families.FEED_FILLS.add(source)
         for each in news:
             if each.fill is not None:
                 log.info(

@@ -12,6 +12,7 @@ import structlog
 
 from guard.account import Act
 from guard.watched import Watched
+from metrics import families
 from state.events import Events
 
 log = structlog.get_logger(__name__)
@@ -44,6 +45,8 @@ class Telling:
     def act(self, act: Act) -> None:
         """Tell what was done."""
         one = act.watched
+        families.GUARD_ACTS.add(act.event)
+        families.ORDERS_CANCELLED.add("guard", amount=len(act.cancelled))
         log.warning(
             act.event,
             instance=one.instance_id,

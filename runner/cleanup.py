@@ -10,6 +10,7 @@ from decimal import Decimal
 import structlog
 
 from exchanges.registry import Venue
+from metrics import families
 from runner.access import require_account
 from runner.context import Context
 from runner.ending import CutShort, IsEnding, never
@@ -18,7 +19,13 @@ from runner.own_orders import LONGEST_PAUSE_S, OwnOrders
 from runner.place import Place, find_place
 from runner.position_at_stop import PositionAtStop
 from runner.receipt import OpenOrderSeen, Receipt, Result, Step
-from runner.receipt_reports import alert_text, left_text, log_receipt, receipt_bookings
+from runner.receipt_reports import (
+    alert_text,
+    count_receipt,
+    left_text,
+    log_receipt,
+    receipt_bookings,
+)
 from state.cleanup_leases import CleanupLease, InFlight
 from state.client_ids import owns
 from state.leases import LeaseLost, Refusal
@@ -61,6 +68,7 @@ def run_cleanup(
     """
     lease = context.cleanup_leases.claim(instance_id, epoch=epoch, by=by)
     if isinstance(lease, Refusal):
+        families.CLAIMS_REFUSED.add("cleanup", lease.detail or lease.reason)
         log.info(
             "cleanup not claimed", instance=instance_id, epoch=epoch, why=lease.reason, detail=lease.detail
         )
@@ -236,6 +244,7 @@ class Cleanup:
 
     def note_cancelled(self, order_id: str, executed_quantity: Decimal | None) -> None:
         """Remember an order this cleanup cancelled."""
+        families.ORDERS_CANCELLED.add("cleanup")
         self._evidence.order_cancelled(order_id, executed_quantity)
 
     def note_gone(self, order_id: str) -> None:
@@ -301,5 +310,6 @@ class Cleanup:
             raise LeaseLost(f"{lease.instance_id}: not clean yet, something can still arrive")
         if kept == "unsaved":
             raise LeaseLost(f"{lease.instance_id}: the state server has not written the stop to its disk")
+        count_receipt(receipt)
         log_receipt(receipt, kept_as=kept, was_failed=lease.is_failed)
         return receipt

@@ -10,11 +10,16 @@ import structlog
 
 from exchanges.base import Authorization, Exchange
 from exchanges.errors import (
+    AuthenticationFailed,
+    DuplicateClientOrderId,
     ExchangeError,
+    InsufficientFunds,
     OutcomeUnknown,
     PostOnlyWouldCross,
+    RateLimited,
     Refused,
     RequestExpired,
+    Unavailable,
 )
 from exchanges.registry import Venue
 from market.orders import (
@@ -28,6 +33,7 @@ from market.orders import (
     TimeInForce,
 )
 from market.snapshot import OwnOrder
+from metrics import families
 from runner.parallel import in_parallel
 from state.leases import Granted
 from strategies.base import TakerOrder
@@ -39,6 +45,17 @@ log = structlog.get_logger(__name__)
 Authorize = Callable[[Sequence[tuple[int, Role]]], Granted]
 #: Turns the authorised time of the state server's clock into the exchange's clock.
 SigningTime = Callable[[int], int]
+#: What an order that was not accepted is counted as; the first that fits.
+REJECTED_AS: tuple[tuple[type[ExchangeError], str], ...] = (
+    (PostOnlyWouldCross, "post_only"),
+    (InsufficientFunds, "funds"),
+    (DuplicateClientOrderId, "duplicate_id"),
+    (RequestExpired, "expired"),
+    (AuthenticationFailed, "auth"),
+    (Refused, "refused"),
+    (RateLimited, "rate_limited"),
+    (Unavailable, "unavailable"),
+)
 
 
 @dataclass(kw_only=True)
@@ -108,6 +125,7 @@ class Executor:
             self.report.uncertain_cancels.append(order_id)
             return False
         self.report.cancelled.append(order_id)
+        families.ORDERS_CANCELLED.add("iteration")
         if answer.executed_quantity is None:
             return False
         self.report.executed_when_cancelled[order_id] = answer.executed_quantity
@@ -133,7 +151,7 @@ class Executor:
             if result.error is not None:
                 self._note_refusal(order, result.error)
             elif result.order is not None:
-                self.report.accepted.append(result.order)
+                self._note_accepted(result.order)
             # Last: an interruption in between leaves it noted twice, never not at all.
             del self.report.unresolved[order.client_order_id]
         # Afterwards: it asks the exchange, and an interruption there must not lose the answers that came.
@@ -149,17 +167,28 @@ class Executor:
                 not_before_ms=authorization.signed_at_ms,
             )
         except ExchangeError as error:
-            log.warning("placement unresolved", client_order_id=order.client_order_id, error=str(error))
+            self._note_unresolved(order, str(error))
             return
         if found is None or not _is_the_same(order, found):
             # It may still arrive until its window is over: only the fence settles that.
             why = "not on the book yet" if found is None else "another order has its id"
-            log.warning("placement unresolved", client_order_id=order.client_order_id, error=why)
+            self._note_unresolved(order, why)
             return
-        self.report.accepted.append(found)
+        self._note_accepted(found)
         del self.report.unresolved[order.client_order_id]
 
+    def _note_accepted(self, order: OpenOrder) -> None:
+        self.report.accepted.append(order)
+        families.ORDERS_PLACED.add(order.side)
+
+    def _note_unresolved(self, order: NewOrder, why: str) -> None:
+        families.ORDERS_UNRESOLVED.add()
+        log.warning("placement unresolved", client_order_id=order.client_order_id, error=why)
+
     def _note_refusal(self, order: NewOrder, error: ExchangeError) -> None:
+        families.ORDERS_REJECTED.add(
+            next((name for kind, name in REJECTED_AS if isinstance(error, kind)), "")
+        )
         self.report.refused.append(f"{order.side} {order.quantity} @ {order.price}: {error}")
         if isinstance(error, PostOnlyWouldCross):
             log.info("quote would cross", side=order.side, price=str(order.price))

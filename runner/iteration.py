@@ -12,6 +12,7 @@ from exchanges.clock import StoreClockReading
 from exchanges.errors import ExchangeError
 from exchanges.registry import Venue
 from market.orders import Role
+from metrics import families
 from runner.access import require_account
 from runner.bookings import Teller
 from runner.books import Books
@@ -43,6 +44,8 @@ UNKNOWN_INTERVAL_MS = 1000
 class _Work:
     """What an iteration has come to when it ends, however it ends."""
 
+    #: Monotonic.
+    began_s: float
     instance: LoadedInstance | None = None
     standing: Standing | None = None
     report: ExecutionReport = field(default_factory=ExecutionReport)
@@ -54,6 +57,8 @@ class _Work:
     is_ending: IsEnding = never
     #: True: its worker shuts down, and what is left to do is for another.
     is_cut_short: bool = False
+    #: True: a stop came, or another has the lease.
+    is_ended_by_gate: bool = False
     #: Where the order book came from.
     source: Source = Source.NONE
 
@@ -100,11 +105,12 @@ def run_iteration(
     if isinstance(lease, Refusal):
         return _refused(context, instance_id, epoch, tick, lease)
     reading = StoreClockReading(store_ms=lease.claimed_at_ms, monotonic_s=asked_at_s)
-    work = _Work(is_ending=is_ending)
+    work = _Work(began_s=asked_at_s, is_ending=is_ending)
     try:
         work.instance = load_running(context, lease.instance_id, lease.config_version)
         _work(context, lease, work.instance, reading, work)
     except (AuthorizationRefused, LeaseLost) as ended:
+        work.is_ended_by_gate = True
         log.info(
             "iteration ended by the gate", instance=instance_id, epoch=epoch, seq=lease.seq, why=str(ended)
         )
@@ -122,7 +128,7 @@ def run_iteration(
             error=work.error,
             exc_info=not isinstance(error, ExchangeError),
         )
-    return _end(context, lease, work)
+    return _end(context, lease, work, tick)
 
 
 def _work(
@@ -239,7 +245,7 @@ def _executor(
     )
 
 
-def _end(context: Context, lease: Lease, work: _Work) -> tuple[Iteration, ...]:
+def _end(context: Context, lease: Lease, work: _Work, tick: int | None) -> tuple[Iteration, ...]:
     report, books, standing = work.report, work.close_books(lease), work.standing
     if work.error and lease.errors + 1 >= _most_errors(context, work.instance):
         work.stop_reason = f"{lease.errors + 1} iterations failed in a row, the last with {work.error}"
@@ -264,8 +270,10 @@ def _end(context: Context, lease: Lease, work: _Work) -> tuple[Iteration, ...]:
             bookings=_bookings(lease, standing),
         )
     except LeaseLost:
+        _count(lease, work, tick, is_lost=True)
         log.warning("lease was taken over", instance=lease.instance_id, epoch=lease.epoch, seq=lease.seq)
         return ()
+    _count(lease, work, tick)
     log.info(
         "iteration",
         instance=lease.instance_id,
@@ -282,6 +290,20 @@ def _end(context: Context, lease: Lease, work: _Work) -> tuple[Iteration, ...]:
         cut_short=work.is_cut_short,
     )
     return _next(context, lease, committed) if committed.running else ()
+
+
+def _count(lease: Lease, work: _Work, tick: int | None, *, is_lost: bool = False) -> None:
+    outcomes = (
+        ("lost", is_lost),
+        ("cut_short", work.is_cut_short),
+        ("gate", work.is_ended_by_gate),
+        ("failed", bool(work.error)),
+    )
+    outcome = next((name for name, is_so in outcomes if is_so), "done")
+    families.ITERATIONS.add("wake_up" if tick is None else "tick", outcome)
+    families.ITERATION_S.observe(time.monotonic() - work.began_s)
+    if tick is not None:
+        families.LATENESS_S.observe(max(0, lease.claimed_at_ms - lease.due_at_ms) / 1000)
 
 
 def _bookings(lease: Lease, standing: Standing | None) -> Sequence[str]:
@@ -338,6 +360,7 @@ def _refused(
     context: Context, instance_id: str, epoch: int, tick: int | None, refusal: Refusal
 ) -> tuple[Iteration, ...]:
     if refusal.reason != "early":
+        families.CLAIMS_REFUSED.add("iterate", refusal.detail or refusal.reason)
         log.info(
             "claim refused",
             instance=instance_id,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import structlog
 
 from ledger.bookings import ReceiptBooking
+from metrics import families
 from runner.receipt import Acceptance, OpenOrderSeen, Receipt, Result
 from runner.receipt_reading import read_receipt
 from state.instances import UNKNOWN_LEFT, Record
@@ -93,6 +94,22 @@ def alert_text(receipt: Receipt) -> str:
         f"run {receipt.epoch} was stopped and is not clean: {what_is_left(receipt)}{problem}; "
         f"cleanups go on, manage.py receipt {receipt.instance_id} shows what they find"
     )
+
+
+def count_receipt(receipt: Receipt) -> None:
+    """Count the attempt that reports with this receipt, and the time of each of its steps."""
+    families.RECEIPTS.add(receipt.result)
+    attempt, asked_at_ms = receipt.attempts[-1], receipt.requested_at_ms
+    if asked_at_ms is None:
+        asked_at_ms = attempt.claimed_at_ms
+    elif attempt.number == 1 and len(receipt.asked) == 1:
+        families.STOP_PHASE_S.observe((attempt.claimed_at_ms - asked_at_ms) / 1000, "claimed")
+    before_ms = attempt.claimed_at_ms
+    for step in attempt.steps:
+        families.STOP_PHASE_S.observe((step.at_ms - before_ms) / 1000, step.step)
+        before_ms = step.at_ms
+    if receipt.is_clean:
+        families.STOP_S.observe((attempt.ended_at_ms - asked_at_ms) / 1000)
 
 
 def log_receipt(receipt: Receipt, *, kept_as: str, was_failed: bool) -> None:

@@ -7,6 +7,7 @@ import secrets
 import redis
 import structlog
 
+from metrics import families
 from runner.context import Context
 from runner.place import reach_ms
 from runner.publisher import Iteration, Publisher
@@ -75,9 +76,11 @@ def _publish(publisher: Publisher, work: IterateAgain | CleanUp) -> None:
         publisher.publish_cleanup(instance_id, epoch)
         if work.pending_task_id:
             publisher.revoke(work.pending_task_id)
+        families.SWEPT.add("cleanup")
         log.info("cleanup published", instance=instance_id, epoch=epoch)
         return
     publisher.publish_iteration(
         Iteration(instance_id=instance_id, epoch=epoch, tick=work.tick, task_id=work.task_id)
     )
+    families.SWEPT.add("iterate")
     log.info("iteration published by sweep", instance=instance_id, epoch=epoch, tick=work.tick)

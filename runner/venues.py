@@ -8,6 +8,7 @@ from exchanges.budget import CleanupBudget, RateBudget, RequestKind
 from exchanges.errors import RateLimited
 from exchanges.registry import Venue, VenueSettings, open_exchange
 from market.instrument import Instrument
+from metrics import families
 from runner.access import access
 from runner.config import InstanceConfig
 from settings import Settings
@@ -36,6 +37,7 @@ class SharedBudget:
             may_use_reserve=kind is RequestKind.CANCEL,
         )
         if wait_ms > 0:
+            families.REQUESTS_FAILED.add(kind, "own_budget")
             raise RateLimited(
                 f"the request budget of account {self._account} is used up", retry_after_s=wait_ms / 1000
             )

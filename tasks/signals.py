@@ -9,12 +9,15 @@ from celery.signals import (
     setup_logging,
     task_postrun,
     task_prerun,
+    worker_process_init,
+    worker_process_shutdown,
     worker_ready,
     worker_shutdown,
     worker_shutting_down,
 )
 
 from logs import configure
+from metrics.keeping import keep, keep_last
 from settings import load
 from tasks.last_resort import LastResort
 from tasks.logging import bind_task, clear_task
@@ -32,11 +35,22 @@ def _setup_logging(**_: Any) -> None:
     configure(load())
 
 
+@worker_process_init.connect
+def _worker_process_init(**_: Any) -> None:
+    keep(load().metrics_dir)
+
+
+@worker_process_shutdown.connect
+def _worker_process_shutdown(**_: Any) -> None:
+    keep_last()
+
+
 @worker_ready.connect
 def _worker_ready(sender: Any, **_: Any) -> None:
     # Also sent after each reconnect to the broker: one sweeper is enough.
     if _sweepers:
         return
+    keep(load().metrics_dir)
     # The collector's full passes over what was imported stall the main process for tens of ms.
     gc.collect()
     gc.freeze()
@@ -59,6 +73,7 @@ def _worker_shutting_down(**_: Any) -> None:
 def _worker_shutdown(**_: Any) -> None:
     while _sweepers:
         _sweepers.pop().stop()
+    keep_last()
 
 
 @task_prerun.connect

@@ -3,7 +3,7 @@
     with Stack(StackOptions(run_dir=Path(".run"))) as stack:
         context = open_context(stack.settings())
 
-Start order is valkey, simulator, workers, feed, guard, dashboard, Flower; they end the other way round.
+Start order is valkey, simulator, workers, feed, guard, dashboard, Flower, metrics; the end comes in reverse.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ FLOWER = "celery -A tasks flower --address=127.0.0.1 --max-tasks=2000"
 READY_TIMEOUT_S = 30.0
 FLOWER_USER = "demo"
 #: What works with the server and the exchange, and so ends before them.
-USERS = ("web", "flower", "guard", "feed", "iterate", "cleanup")
+USERS = ("metrics", "web", "flower", "guard", "feed", "iterate", "cleanup")
 
 
 def _say_nothing(_: str) -> None:
@@ -73,6 +73,8 @@ class StackOptions:
     #: Dashboard and HTTP API, at this port if it is free.
     web: bool = False
     web_port: int = 8700
+    #: Serve numbers for Prometheus.
+    metrics: bool = False
     #: Restart what ends unexpectedly.
     supervise: bool = True
     #: What the children inherit; default: this process's environment.
@@ -88,7 +90,7 @@ class Stack:
         self.options = options
         self.data_dir = (options.data_dir or options.run_dir).resolve()
         self.log_dir = self.data_dir / "logs"
-        #: Every process by name: valkey, simulator, iterate, cleanup, feed, guard, web, flower.
+        #: Every process by name: valkey, simulator, iterate, cleanup, feed, guard, web, flower, metrics.
         self.processes: dict[str, ManagedProcess] = {}
         self.server: ValkeyServer | None = None
         self.broker_url = ""
@@ -96,6 +98,7 @@ class Stack:
         self.flower_url = ""
         self.flower_password = ""
         self.web_url = ""
+        self.metrics_url = ""
         self._stack_file = options.run_dir.resolve() / STACK_FILE
         self._supervisor = Supervisor(options.tell)
 
@@ -136,6 +139,7 @@ class Stack:
                 (self.options.guard, self._start_guard),
                 (self.options.web, self._start_web),
                 (self.options.flower, self._start_flower),
+                (self.options.metrics, self._start_metrics),
             )
             for is_wanted, begin in wanted:
                 if is_wanted:
@@ -261,6 +265,11 @@ class Stack:
             "flower", f"{FLOWER} --port={port}", FLOWER_BASIC_AUTH=f"{FLOWER_USER}:{self.flower_password}"
         )
         self._write_stack_file()
+
+    def _start_metrics(self) -> None:
+        port = free_port()
+        self.metrics_url = f"http://127.0.0.1:{port}/metrics"
+        self._run_python("metrics", (str(ROOT / "manage.py"), "metrics", f"--port={port}"))
 
     def _wait_for(
         self, is_ready: Callable[[], bool], processes: tuple[ManagedProcess, ...], what: str

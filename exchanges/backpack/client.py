@@ -19,6 +19,7 @@ from exchanges.backpack.config import BackpackConfig, Credentials
 from exchanges.backpack.signing import Fields
 from exchanges.budget import RateBudget, RequestKind
 from exchanges.errors import OutcomeUnknown, Unavailable
+from metrics import families
 
 logger = logging.getLogger(__name__)
 
@@ -118,9 +119,13 @@ class BackpackClient:
             # A redirect would carry our signature to somebody else.
             allow_redirects=False,
         )
-        logger.debug(
-            "%s: HTTP %d in %.0f ms", request.name, answer.status_code, (time.monotonic() - started_s) * 1000
-        )
+        took_s = time.monotonic() - started_s
+        families.REQUESTS_S.observe(took_s, request.kind)
+        if answer.status_code == 429:
+            families.REQUESTS_FAILED.add(request.kind, "too_many")
+        elif answer.status_code >= 500:
+            families.REQUESTS_FAILED.add(request.kind, "server_error")
+        logger.debug("%s: HTTP %d in %.0f ms", request.name, answer.status_code, took_s * 1000)
         return Response(
             status=answer.status_code,
             body=answer.content,
@@ -173,6 +178,8 @@ def _new_session(pool_size: int) -> requests.Session:
 
 def _no_answer(request: Request, error: Exception) -> Unavailable | OutcomeUnknown:
     what = "timed out" if isinstance(error, requests.Timeout) else "failed"
+    is_unknown = not _never_opened(error) and request.kind is not RequestKind.READ
+    families.REQUESTS_FAILED.add(request.kind, "unknown" if is_unknown else "no_answer")
     if _never_opened(error):
         return Unavailable(f"{request.name} {what}: no connection to the exchange ({type(error).__name__})")
     if request.kind is RequestKind.READ:

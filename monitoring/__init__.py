@@ -1,0 +1,1 @@
+"""What Prometheus reads: the counts of this host's processes, and how the fleet stands."""
