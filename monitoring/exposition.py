@@ -104,21 +104,24 @@ def _family(family: Family, series: dict[Key, Values]) -> Metric:
     if isinstance(family, Histogram):
         histogram = HistogramMetricFamily(family.name, family.help, labels=labels)
         bounds = [*(str(bound) for bound in family.bounds), "+Inf"]
-        for key, values in _complete(family, series, [0.0] * (len(bounds) + 1)):
-            # Another number of them: a file of another version.
-            if len(key) == len(labels) and len(values) == len(bounds) + 1:
-                histogram.add_metric(list(key), _cumulated(bounds, values), sum_value=values[-1])
+        for key, values in _complete(family, series, numbers=len(bounds) + 1):
+            histogram.add_metric(list(key), _cumulated(bounds, values), sum_value=values[-1])
         return histogram
     counter = CounterMetricFamily(family.name, family.help, labels=labels)
-    for key, values in _complete(family, series, [0.0]):
-        if len(key) == len(labels) and len(values) == 1:
-            counter.add_metric(list(key), values[0])
+    for key, values in _complete(family, series, numbers=1):
+        counter.add_metric(list(key), values[0])
     return counter
 
 
-def _complete(family: Family, series: dict[Key, Values], nothing: Values) -> list[tuple[Key, Values]]:
-    """Return every series that can be: of what never happened, the first time would be no increase."""
-    return sorted((dict.fromkeys(product(*family.labels.values()), nothing) | series).items())
+def _complete(family: Family, series: dict[Key, Values], *, numbers: int) -> list[tuple[Key, Values]]:
+    """Return every series that can be: of what never happened, the first time would be no increase.
+
+    What does not fit comes from a file of another version, and is left out.
+    """
+    labels = len(family.labels)
+    found: dict[Key, Values] = {key: [0.0] * numbers for key in product(*family.labels.values())}
+    found |= {k: values for k, values in series.items() if (len(k), len(values)) == (labels, numbers)}
+    return sorted(found.items())
 
 
 def _cumulated(bounds: list[str], values: Values) -> list[tuple[str, float]]:

@@ -35,9 +35,15 @@ def dead_pid() -> int:
     return pid
 
 
+def defaults(run_dir: Path) -> Settings:
+    """Return the settings of nothing but a run directory."""
+    ledger_url = f"sqlite:///{run_dir}/ledger.sqlite"
+    return Settings(run_dir=run_dir, ledger_url=ledger_url, metrics_dir=run_dir / "metrics")
+
+
 def test_an_empty_environment_gives_the_defaults(tmp_path: Path) -> None:
     settings = load({"CLEANBOOK_RUN_DIR": str(tmp_path)})
-    assert settings == Settings(run_dir=tmp_path, ledger_url=f"sqlite:///{tmp_path}/ledger.sqlite")
+    assert settings == defaults(tmp_path)
     assert settings.state_url == DEFAULT_BROKER_URL
 
 
@@ -48,8 +54,7 @@ def test_state_lives_on_the_brokers_server_unless_told_otherwise() -> None:
 
 def test_an_empty_value_counts_as_unset(tmp_path: Path) -> None:
     environ = {"CLEANBOOK_RUN_DIR": str(tmp_path), "BROKER_URL": "", "CLEANBOOK_LEASE_MS": " "}
-    ledger_url = f"sqlite:///{tmp_path}/ledger.sqlite"
-    assert load(environ) == Settings(run_dir=tmp_path, ledger_url=ledger_url)
+    assert load(environ) == defaults(tmp_path)
 
 
 @pytest.mark.parametrize(
