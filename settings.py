@@ -53,6 +53,8 @@ class Settings:
     state_url: str = field(default=DEFAULT_BROKER_URL, repr=False)
     #: One `<instance>.json` per instance.
     config_dir: Path = Path("config/active")
+    #: Rules of the alerts; without this file there are none.
+    alerts_file: Path = Path("config/alerts.toml")
     #: Data, logs and `stack.json` of an embedded stack; ignored by git.
     run_dir: Path = Path(".run")
     #: Base URL of the simulated exchange.
@@ -138,6 +140,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         broker_url=broker_url,
         state_url=read.url("STATE_URL", broker_url, STATE_SCHEMES),
         config_dir=read.path("CLEANBOOK_CONFIG_DIR", Settings.config_dir),
+        alerts_file=read.path("CLEANBOOK_ALERTS_FILE", Settings.alerts_file),
         run_dir=run_dir,
         simulator_url=read.url("CLEANBOOK_SIMULATOR_URL", simulator_default, ("http", "https")).rstrip("/"),
         lease_ms=read.whole("CLEANBOOK_LEASE_MS", Settings.lease_ms, 500, 600_000),
@@ -345,6 +348,7 @@ def _is_address(text: str) -> bool:
 #: Every variable of ours, for the check of misspelt ones and for documentation.
 VARIABLES = (
     "CLEANBOOK_CONFIG_DIR",
+    "CLEANBOOK_ALERTS_FILE",
     "CLEANBOOK_RUN_DIR",
     "CLEANBOOK_SIMULATOR_URL",
     "CLEANBOOK_LEASE_MS",

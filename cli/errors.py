@@ -50,6 +50,11 @@ def _of_the_command(error: Exception) -> Failure | None:
         return Failure(message=str(error), code=ExitCode.FAILED)
     if isinstance(error, ConfigError | SettingsError):
         return Failure(message=str(error), code=ExitCode.BAD_USAGE)
+    if "alerts.config" in sys.modules:
+        from alerts.config import AlertsConfigError
+
+        if isinstance(error, AlertsConfigError):
+            return Failure(message=str(error), code=ExitCode.BAD_USAGE)
     return None
 
 

@@ -130,6 +130,12 @@ COMMANDS: Mapping[str, LazyCommand] = {
         path="cli.guard:guard",
         summary="Cancel the orders of instances that show no life.",
     ),
+    "alerts": LazyCommand(
+        section="Stack", path="cli.alerts:alerts", summary="Tell people what goes wrong, by your rules."
+    ),
+    "notify-test": LazyCommand(
+        section="Stack", path="cli.alerts:notify_test", summary="Send a test message to where alerts go."
+    ),
     "metrics": LazyCommand(
         section="Stack",
         path="cli.metrics:metrics",

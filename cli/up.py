@@ -48,6 +48,7 @@ def run_up(settings: Settings, *, leave_running: bool = False, flower: bool = Tr
             web_port=settings.web_port,
             guard=True,
             metrics=True,
+            alerts_file=settings.alerts_file if settings.alerts_file.is_file() else None,
             environ=settings.environ,
             tell=lambda sentence: console.print(f"! {sentence}"),
         )

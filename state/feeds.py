@@ -43,12 +43,12 @@ class Feeds:
 
     def hold(self, account: str, token: str) -> bool:
         """Take or prolong an account's lease; tell whether it is ours."""
-        reply = self._scripts.call("hold_feed", [keys.feed_lease(account)], [token, LEASE_MS])
+        reply = self._scripts.call("hold_lease", [keys.feed_lease(account)], [token, LEASE_MS])
         return reply[0] == "held"
 
     def release(self, account: str, token: str) -> None:
         """Give an account up."""
-        self._scripts.call("release_feed", [keys.feed_lease(account)], [token])
+        self._scripts.call("release_lease", [keys.feed_lease(account)], [token])
 
     def heartbeat(
         self, name: str, accounts: Mapping[str, str], *, at_ms: int, cannot_open: Sequence[str] = ()

@@ -14,7 +14,7 @@ from state.instances import Phase, StopPolicy
 
 FIELDS = (
     *("phase", "epoch", "slot", "account", "config_version", "seq", "due", "committed_at"),
-    *("lease_until", "cleanup_until", "attempts", "stop_policy", "order_ids"),
+    *("lease_until", "cleanup_until", "attempts", "stop_policy", "order_ids", "errors", "last_error"),
 )
 #: Who has to be alive for an instance to be looked after.
 QUEUE_OF = {Phase.RUNNING: "iterate", Phase.STOPPING: "cleanup", Phase.FAILED: "cleanup"}
@@ -57,6 +57,10 @@ class Heartbeat:
     #: Own orders that the last commit believed open.
     order_ids: tuple[str, ...]
     pulse: Pulse
+    #: Iterations that failed in a row.
+    errors: int = 0
+    #: What the last one that failed said.
+    last_error: str = ""
 
     def owes_nothing(self, now_ms: int) -> bool:
         """Tell whether nobody has to work on it now, or somebody does under a live lease."""
@@ -142,6 +146,8 @@ def _heartbeat(instance_id: str, values: Sequence[str | None]) -> Heartbeat | No
                 cleanup_until_ms=number("cleanup_until"),
                 attempts=number("attempts"),
             ),
+            errors=number("errors"),
+            last_error=found.get("last_error", ""),
         )
     except (KeyError, ValueError, TypeError):
         return None

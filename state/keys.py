@@ -77,6 +77,11 @@ def budget(account: str) -> str:
     return f"{PREFIX}:budget:{account}"
 
 
+def alerts_outbox(target: str) -> str:
+    """List: messages (JSON) that wait to be sent to a target, oldest first."""
+    return f"{PREFIX}:alerts:outbox:{target}"
+
+
 #: Sorted set: instance id scored with the time (ms) at which a sweep must look at it.
 DUE = f"{PREFIX}:due"
 #: Stream: lifecycle events of all instances.
@@ -99,3 +104,7 @@ BOOKINGS = f"{PREFIX}:bookings"
 LEDGER = f"{PREFIX}:ledger"
 #: Hash: why a task message was refused, to how often.
 REFUSED = f"{PREFIX}:refused_messages"
+#: String that ends by itself: which alerts process sends.
+ALERTS_LEASE = f"{PREFIX}:alerts:lease"
+#: String: what the alerts processes remember (JSON).
+ALERTS_MEMORY = f"{PREFIX}:alerts:memory"

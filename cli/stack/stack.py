@@ -3,7 +3,8 @@
     with Stack(StackOptions(run_dir=Path(".run"))) as stack:
         context = open_context(stack.settings())
 
-Start order is valkey, simulator, workers, feed, guard, dashboard, Flower, metrics; the end comes in reverse.
+Start order is valkey, simulator, workers, feed, guard, alerts, dashboard, Flower, metrics; the end
+comes in reverse.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ FLOWER = "celery -A tasks flower --address=127.0.0.1 --max-tasks=2000"
 READY_TIMEOUT_S = 30.0
 FLOWER_USER = "demo"
 #: What works with the server and the exchange, and so ends before them.
-USERS = ("metrics", "web", "flower", "guard", "feed", "iterate", "cleanup")
+USERS = ("metrics", "web", "flower", "alerts", "guard", "feed", "iterate", "cleanup")
 
 
 def _say_nothing(_: str) -> None:
@@ -69,6 +70,8 @@ class StackOptions:
     feed: bool = True
     #: Cancel what is left when workers die and stay dead.
     guard: bool = False
+    #: Tell people what goes wrong, by the rules in this file; None: nobody is told.
+    alerts_file: Path | None = None
     flower: bool = False
     #: Dashboard and HTTP API, at this port if it is free.
     web: bool = False
@@ -90,7 +93,7 @@ class Stack:
         self.options = options
         self.data_dir = (options.data_dir or options.run_dir).resolve()
         self.log_dir = self.data_dir / "logs"
-        #: Every process by name: valkey, simulator, iterate, cleanup, feed, guard, web, flower, metrics.
+        #: Every process by its name: valkey, simulator, iterate, cleanup, and the others by their commands.
         self.processes: dict[str, ManagedProcess] = {}
         self.server: ValkeyServer | None = None
         self.broker_url = ""
@@ -137,6 +140,7 @@ class Stack:
                 (self.options.workers, self._start_workers),
                 (self.options.feed, self._start_feed),
                 (self.options.guard, self._start_guard),
+                (self.options.alerts_file is not None, self._start_alerts),
                 (self.options.web, self._start_web),
                 (self.options.flower, self._start_flower),
                 (self.options.metrics, self._start_metrics),
@@ -255,6 +259,16 @@ class Stack:
         process = self._run("web", "web", **own)
         self._wait_for(lambda: is_listening(port), (process,), "the dashboard")
         self._write_stack_file()
+
+    def _start_alerts(self) -> None:
+        assert self.options.alerts_file is not None
+        rules = str(self.options.alerts_file.resolve())
+        with connect(self.broker_url) as client:
+            client.delete(keys.ALERTS_LEASE)
+            process = self._run_python(
+                "alerts", (str(ROOT / "manage.py"), "alerts"), CLEANBOOK_ALERTS_FILE=rules
+            )
+            self._wait_for(lambda: client.exists(keys.ALERTS_LEASE) == 1, (process,), "the alerts")
 
     def _start_flower(self) -> None:
         port = free_port()

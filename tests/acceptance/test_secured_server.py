@@ -16,9 +16,11 @@ from cli.stack.stack import FLOWER_USER, ROOT
 from cli.stack.valkey import find_server, free_port
 from settings import SettingsError, load
 from state import keys
+from state.alerts import Alerts
 from state.connection import connect
 from state.guards import Guards
 from state.instances import Phase
+from state.scripts import Scripts
 from tests.acceptance.command import Command, plain_environ
 from tests.acceptance.other_stack import own_world
 from tests.acceptance.secured_server import (
@@ -92,6 +94,20 @@ def test_a_run_under_each_roles_rights(secured: World, server: SecuredServer) ->
     finally:
         guarded.terminate()
         assert guarded.wait(10) == 0
+    rules = secured.config_dir.parent / "alerts.toml"
+    rules.write_text(
+        '[targets.nowhere]\nurl = "json://127.0.0.1:1/x"\n'
+        '[rules.all]\non = ["stop_not_clean", "daily_summary"]\ntargets = ["nowhere"]\nat = "00:00"\n'
+    )
+    environ = environ_of(secured, server, "alerts") | {"CLEANBOOK_ALERTS_FILE": str(rules)}
+    telling = subprocess.Popen([sys.executable, "manage.py", "alerts"], cwd=ROOT, env=environ)
+    try:
+        alerts = Alerts(secured.context.client, Scripts(secured.context.client))
+        eventually(alerts.memory, what="an alerts process that remembers")
+    finally:
+        telling.terminate()
+        assert telling.wait(10) == 0
+    assert alerts.holder() == ""
     auth = (FLOWER_USER, secured.stack.flower_password)
 
     def workers() -> bool:
@@ -119,13 +135,15 @@ DENIED = (
     ("cli", "PUBLISH /0.celery.pidbox x"),
     ("guard", "HSET cleanbook:{secured_01}:record phase stopped"),
     ("guard", "DEL cleanbook:{secured_01}:stop"),
+    ("alerts", "HSET cleanbook:{secured_01}:record phase stopped"),
+    ("alerts", "LPUSH iterate x"),
     ("monitor", "LPUSH cleanup x"),
     ("monitor", "HGETALL cleanbook:{secured_01}:record"),
     ("worker", "SET elsewhere x"),
-    *((user, "SCAN 0") for user in ("feed", "cli", "guard", "monitor")),
+    *((user, "SCAN 0") for user in ("feed", "cli", "guard", "alerts", "monitor")),
     *(
         (user, command)
-        for user in ("worker", "feed", "cli", "guard", "monitor")
+        for user in ("worker", "feed", "cli", "guard", "alerts", "monitor")
         for command in (
             "FLUSHALL",
             "CONFIG SET maxmemory 1mb",

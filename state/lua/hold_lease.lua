@@ -1,5 +1,5 @@
--- Take an account's feed lease, or prolong it.
--- KEYS: 1 feed lease
+-- Take a lease, or prolong it: of a feed on an account, of the alerts process that sends.
+-- KEYS: 1 lease
 -- ARGV: 1 token, 2 lease ms
 -- Returns {'held'}, or {'taken'} when somebody else holds it.
 local holder = redis.call('GET', KEYS[1])

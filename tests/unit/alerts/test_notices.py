@@ -1,0 +1,80 @@
+"""What events mean, held to what the strategies and scripts really write."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from alerts.kinds import Kind
+from alerts.notices import LOSSES, Turn, notices_of
+from state.events import Event
+from strategies.daily_loss import DailyLoss
+from strategies.limits import Limits
+from strategies.perp_protection import Cause
+
+
+def event(kind: str, **fields: str) -> Event:
+    return Event(
+        stream_id="5-0", event=kind, instance_id="bp_sol_01", epoch=3, at_ms=1_700_000_000_000, fields=fields
+    )
+
+
+def told(*events: Event) -> list[tuple[Kind, Turn, str]]:
+    found = notices_of(events)
+    return [(each.kind, each.turn, each.text) for each in found if each.turn is not Turn.VOID]
+
+
+def test_a_stop_that_failed_begins_and_one_clean_at_last_ends() -> None:
+    assert told(
+        event("alert", alert="stop_failed", says="bp_sol_01: 2 orders left"),
+        event("alert", alert="stop_clean_at_last", says="bp_sol_01: clean after 4 attempts"),
+        event("alert", alert="state_damaged", says="bp_sol_01: phase is gone"),
+        event("alert", alert="of another version", says="?"),
+    ) == [
+        (Kind.STOP_NOT_CLEAN, Turn.BEGINS, "2 orders left"),
+        (Kind.STOP_NOT_CLEAN, Turn.ENDS, "clean after 4 attempts"),
+        (Kind.INSTANCE_FAILED, Turn.ONCE, "phase is gone"),
+    ]
+
+
+def test_limits_that_cut_begin_and_end() -> None:
+    assert told(
+        event("limits", cuts='["a", "b"]'), event("limits", cuts="[]"), event("limits", cuts="{")
+    ) == [
+        (Kind.RISK_LIMIT, Turn.BEGINS, "a; b"),
+        (Kind.RISK_LIMIT, Turn.ENDS, ""),
+        (Kind.RISK_LIMIT, Turn.ENDS, ""),
+    ]
+
+
+def test_what_limits_cut_is_void_when_the_run_ends() -> None:
+    (notice,) = notices_of([event("stop_requested", by="me@host", reason="lunch")])
+    assert (notice.kind, notice.turn) == (Kind.RISK_LIMIT, Turn.VOID)
+
+
+@pytest.mark.parametrize(
+    ("reason", "kind"),
+    [
+        (f"{Cause.STOP_LOSS.value}: the position was closed", Kind.LOSS_LIMIT),
+        (f"{Cause.TAKE_PROFIT.value}: the position was closed", Kind.RUN_ENDED),
+        ("20 iterations failed in a row, the last with Unavailable: no", Kind.INSTANCE_FAILED),
+        ("duration is over", Kind.RUN_ENDED),
+    ],
+)
+def test_a_run_that_stops_itself_says_why(reason: str, kind: Kind) -> None:
+    assert told(event("stop_requested", by="strategy", reason=reason)) == [
+        (kind, Turn.ONCE, f"the run stops itself: {reason}")
+    ]
+
+
+def test_the_daily_loss_is_a_loss_in_the_words_that_it_uses() -> None:
+    reason = DailyLoss.first(0).reason(Limits(max_daily_loss=Decimal(1)), Decimal(-2))
+    assert reason is not None
+    assert reason.startswith(LOSSES)
+
+
+def test_the_guard_says_how_many_it_cancelled() -> None:
+    assert told(event("guard_acted", cancelled="1,2", why="no sign of life for 30 s")) == [
+        (Kind.GUARD_ACTED, Turn.ONCE, "the guard cancelled 2 orders: no sign of life for 30 s")
+    ]
