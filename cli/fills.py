@@ -14,7 +14,6 @@ from cli.ledger_options import (
     instance_argument,
     limit_option,
     refuse_both,
-    role_name,
     run_option,
     say_cut,
     tell_rows,
@@ -24,6 +23,7 @@ from cli.output import Cell, Output, iso
 from cli.when import since_option
 from ledger import queries
 from ledger.queries import FillRecord
+from market.orders import role_name
 
 COLUMNS = (
     *("FILLED", "SYMBOL", "SIDE", "PRICE", "QUANTITY", "VALUE", "FEE", "IN", "LIQUIDITY", "ROLE", "LEVEL"),

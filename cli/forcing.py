@@ -13,39 +13,16 @@ import click
 from cli.errors import CliError
 from cli.exit_codes import ExitCode
 from cli.output import Output
-from runner.kept_receipts import receipt_in
-from state.instances import UNKNOWN_LEFT, Phase, Record
+from runner.left_orders import NONE, UNKNOWN, ids_shown, what_failed
+from state.instances import Phase, Record
 
 if TYPE_CHECKING:
     from runner.context import Context
     from state.stop_story import AcceptedLeft
 
-#: What stands for the ids in ``--accept-orders`` where nobody knows them, and where there are none.
-UNKNOWN, NONE = "unknown", "none"
 #: How long a cleanup attempt under way is waited for: it ends by itself well before.
 ATTEMPT_S = 40.0
 LOOK_EVERY_S = 0.1
-
-
-def ids_shown(left: str) -> str:
-    """Return `Record.left` as people read it and ``--accept-orders`` takes it."""
-    return UNKNOWN if left == UNKNOWN_LEFT else left or NONE
-
-
-def what_failed(record: Record) -> str:
-    """Return in words how the last stop of an instance stands, and what it has left."""
-    receipt = receipt_in(record.outcome)
-    result = f" ({receipt.result})" if receipt else ""
-    if record.phase is Phase.STOPPING and not record.outcome:
-        return f"run {record.epoch} is being stopped, and no cleanup attempt has reported yet"
-    state = (
-        "is being stopped and is not clean yet" if record.phase is Phase.STOPPING else "never became clean"
-    )
-    if record.left == UNKNOWN_LEFT:
-        left = "own orders left: unknown, the exchange could not be asked"
-    else:
-        left = f"own orders left: {ids_shown(record.left).replace(',', ', ')}"
-    return f"run {record.epoch} {state}{result}; {left}"
 
 
 def accept_what_is_left(

@@ -9,10 +9,10 @@ from typing import Any
 
 from cli.names import configured
 from cli.output import iso
-from cli.receipt_view import receipt_json
 from cli.session import Session
 from runner.config import ConfigError, InstanceConfig, load_instance, version_of
 from runner.kept_receipts import receipt_in
+from runner.receipt_json import receipt_json
 from state.instances import Phase, Record
 
 

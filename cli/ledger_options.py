@@ -12,7 +12,6 @@ from cli.exit_codes import EPILOG, ExitCode
 from cli.ledger_access import LedgerSession
 from cli.names import complete_instance
 from cli.output import Output
-from market.orders import Role
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -97,13 +96,6 @@ def say_cut(output: Output, what: str, *, limit: int, is_cut: bool) -> None:
     """Tell people that there is more than was shown."""
     if is_cut:
         output.say(f"these are the newest {limit} {what}; --limit shows more, manage.py export takes all")
-
-
-def role_name(role: int | None) -> str | None:
-    """Return what an order was for, None where it is not known."""
-    if role is None:
-        return None
-    return Role(role).name.lower() if role in {int(known) for known in Role} else str(role)
 
 
 def one_line(text: str, length: int = 60) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import click
 
 from cli.exit_codes import EPILOG, ExitCode
-from cli.forcing import what_failed
 from cli.inventory import Entry, entries
 from cli.lost_runs import tell_lost_runs
 from cli.options import debug_option, json_option, output_for
 from cli.output import Cell, Output, seconds
 from cli.session import open_session, unserved
+from runner.left_orders import what_failed
 from state.instances import Phase
 
 COLUMNS = (

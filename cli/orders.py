@@ -15,7 +15,6 @@ from cli.ledger_options import (
     limit_option,
     one_line,
     refuse_both,
-    role_name,
     run_option,
     say_cut,
     tell_rows,
@@ -25,6 +24,7 @@ from cli.output import Cell, Output, iso
 from cli.when import since_option
 from ledger import queries
 from ledger.queries import OrderRecord
+from market.orders import role_name
 
 COLUMNS = (
     *("UPDATED", "SYMBOL", "SIDE", "PRICE", "QUANTITY", "EXECUTED", "STATUS", "ROLE", "LEVEL", "RUN"),

@@ -6,10 +6,12 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
+
+# Under this name here, too: whatever a command prints it takes from this module.
+from runner.times import iso as iso
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -87,14 +89,6 @@ class Output:
         from rich.console import Console
 
         return Console(stderr=True, no_color=bool(self.no_color), highlight=False)
-
-
-def iso(at_ms: int | None) -> str | None:
-    """Return a moment as ISO 8601 in UTC with ms, None for none."""
-    if at_ms is None:
-        return None
-    moment = datetime.fromtimestamp(at_ms // 1000, UTC).replace(microsecond=at_ms % 1000 * 1000)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def clock(at_ms: int) -> str:

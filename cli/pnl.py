@@ -14,10 +14,12 @@ from cli.names import complete_instance
 from cli.options import debug_option, json_option, output_for
 from cli.output import Cell, Output, iso, seconds
 from cli.pnl_lines import FIELDS, Line, csv_fields, line_fields, lines, position_fields, total_lines
-from cli.pnl_marks import Mark, Market, Source, marks_of, valued
 from cli.when import since_option
 from ledger.folding import day_of
 from ledger.profit import Grouping, ProfitRow, profit
+from runner.marks import Mark, Market, Source, marks_of, valued
+from state.market_data import MarketData
+from state.scripts import Scripts
 
 FIGURES = (
     *("REALISED", "UNREALISED", "FEES", "FUNDING", "TOTAL", "IN", "VOLUME", "MAKER %", "WEAR BPS", "FILLS"),
@@ -87,7 +89,7 @@ def pnl(
     with open_books(output, debug=debug) as books:
         chosen = require_instances(books, names)
         read = _read(books, chosen, grouping, since_ms)
-        marks = marks_of(books, read, now_ms=now_ms(books))
+        marks = _marks(books, read)
         rows = valued(read, marks)
         found, sums = lines(rows, grouping), total_lines(rows)
         return tell_rows(
@@ -111,9 +113,15 @@ def pnl(
 def show_all(output: Output, books: LedgerSession) -> None:
     """Print what every instance has made, a line each."""
     read = _read(books, (), Grouping.INSTANCE, None)
-    marks = marks_of(books, read, now_ms=now_ms(books))
+    marks = _marks(books, read)
     rows = valued(read, marks)
     _show(output, Grouping.INSTANCE, lines(rows, Grouping.INSTANCE), total_lines(rows), marks)
+
+
+def _marks(books: LedgerSession, rows: Sequence[ProfitRow]) -> dict[Market, Mark]:
+    client = books.session.client
+    market_data = MarketData(client, Scripts(client)) if books.up_to_date else None
+    return marks_of(books.ledger, market_data, rows, now_ms=now_ms(books))
 
 
 def _read(

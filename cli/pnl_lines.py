@@ -9,9 +9,9 @@ from typing import Any
 
 from cli.amounts import exact
 from cli.output import iso
-from cli.pnl_marks import Mark, Market
 from ledger.folding import PRECISION
 from ledger.profit import Figures, Grouping, ProfitRow, totals
+from runner.marks import Mark, Market
 
 #: Places of shares and rates in JSON and CSV, which are quotients without an end.
 _RATIO_PLACES = Decimal("0.000001")
@@ -154,12 +154,21 @@ def position_fields(rows: Iterable[ProfitRow], marks: Mapping[Market, Mark]) -> 
             "net_quantity": _amount(row.net_quantity),
             "average_price": _amount(row.average_price),
             "unrealized": _amount(row.unrealized),
-            "mark": mark.as_json() if mark else None,
+            "mark": _mark_fields(mark) if mark else None,
         }
         for row in rows
         if row.net_quantity
         for mark in (marks.get((row.account, row.symbol)),)
     ]
+
+
+def _mark_fields(mark: Mark) -> dict[str, Any]:
+    return {
+        "price": exact(mark.price),
+        "source": str(mark.source),
+        "at": iso(mark.at_ms),
+        "age_ms": mark.age_ms,
+    }
 
 
 def _amount(amount: Decimal | None) -> str | None:

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from cli.output import Output, iso, seconds
-from cli.receipt_view import flight_text, left_line, position_line, receipt_json, unresolved_line
+from cli.receipt_view import flight_text, left_line, position_line, unresolved_line
 from runner.kept_receipts import receipt_in
+from runner.receipt_json import receipt_json
 from runner.stop_progress import Ending, StopProgress
 
 if TYPE_CHECKING:

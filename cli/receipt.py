@@ -10,9 +10,11 @@ from cli.exit_codes import EPILOG, ExitCode
 from cli.names import complete_instance
 from cli.options import debug_option, json_option, output_for
 from cli.output import Output, iso
-from cli.receipt_search import Found, find_all, find_one
-from cli.receipt_view import attempt_lines, headline, receipt_json, receipt_lines
+from cli.receipt_search import find_all, find_one
+from cli.receipt_view import attempt_lines, headline, receipt_lines
 from runner.receipt import Receipt
+from runner.receipt_found import Found
+from runner.receipt_json import receipt_json
 
 COLUMNS = ("RUN", "RESULT", "ASKED FOR", "LAST CHANGE", "ATTEMPTS", "CANCELLED", "SYMBOL", "BY")
 

@@ -10,31 +10,16 @@ from cli.errors import CliError, explain
 from cli.exit_codes import ExitCode
 from cli.ledger_access import open_books
 from cli.names import configured, unknown_name
-from cli.output import Output, iso
+from cli.output import Output
 from cli.session import Session, open_session
 from ledger.errors import LedgerError
 from ledger.glances import instance_ids
 from ledger.receipts import receipts
 from runner.kept_receipts import receipt_in
 from runner.receipt import Receipt
-from state.instances import Phase, Record
+from runner.receipt_found import Found, found_in_record
+from state.instances import Record
 from state.record import RecordUnreadable
-
-
-@dataclass(frozen=True, kw_only=True)
-class Found:
-    """A receipt, or why there is none."""
-
-    receipt: Receipt | None = None
-    #: Run of the receipt, or of the stop that has none yet; 0 for none.
-    epoch: int = 0
-    #: Phase of that run, empty where it is over or nobody knows.
-    phase: str = ""
-    #: ``record`` or ``ledger``, empty where there is no receipt.
-    source: str = ""
-    message: str = ""
-    #: The stop was asked for, and no cleanup attempt has reported yet.
-    is_under_way: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +41,7 @@ def find_one(output: Output, name: str, epoch: int | None, *, debug: bool) -> Fo
     """
     session = open_session()
     asked = _ask_state(output, session, name)
-    here = _of_record(asked.record, epoch)
+    here = found_in_record(asked.record, epoch)
     if here is not None:
         return here
     found = _of_ledger(output, session, asked, name, epoch, debug=debug)
@@ -96,31 +81,6 @@ def _ask_state(output: Output, session: Session, name: str) -> _Record:
     except RecordUnreadable as error:
         output.warn(f"{error}; only what the ledger has is shown")
         return _Record(record=None)
-
-
-def _of_record(record: Record | None, epoch: int | None) -> Found | None:
-    """Return what the record says of the run asked for, None where it is not about that run."""
-    if record is None or (epoch is not None and epoch != record.epoch):
-        return None
-    phase = str(record.phase)
-    receipt = receipt_in(record.outcome)
-    if receipt is not None and receipt.epoch == record.epoch:
-        return Found(receipt=receipt, epoch=record.epoch, phase=phase, source="record")
-    if record.phase is Phase.RUNNING and epoch is not None:
-        return Found(
-            epoch=record.epoch, phase=phase, message=f"run {epoch} is running: it was not stopped yet"
-        )
-    if record.phase not in {Phase.STOPPING, Phase.FAILED}:
-        return None
-    why = f": {record.stop_reason}" if record.stop_reason else ""
-    unreadable = "this version cannot read what it reported" if record.outcome else "no attempt has reported"
-    return Found(
-        epoch=record.epoch,
-        phase=phase,
-        is_under_way=True,
-        message=f"run {record.epoch} is NOT clean yet: the stop was asked for at "
-        f"{iso(record.stop_requested_at_ms)} by {record.stop_by}{why}; {unreadable} yet",
-    )
 
 
 def _of_ledger(

@@ -12,15 +12,14 @@ import redis
 
 from cli.errors import explain
 from cli.exit_codes import ExitCode
-from cli.forcing import ids_shown, what_failed
 from cli.inventory import committed_at_ms
 from cli.output import Output
 from cli.session import who
 from exchanges.errors import ExchangeError
 from runner.config_errors import ConfigError
-from runner.lifecycle import StartRefused, start_instance
+from runner.lifecycle import StartRefused
+from runner.starting import StartOutcome, start_one
 from state.connection import StateError, StateUnavailable
-from state.instances import UNKNOWN_LEFT, Phase, StartResult
 from state.stop_story import AcceptedLeft
 
 if TYPE_CHECKING:
@@ -78,60 +77,27 @@ def start_instances(
 
 def _start(context: Context, name: str, *, by: str, accept: AcceptedLeft | None) -> StartReport:
     try:
-        started = start_instance(context, name, by=by, accept=accept)
+        outcome = start_one(context, name, by=by, accept=accept)
     except (StateUnavailable, redis.RedisError):
         raise
     except (ConfigError, ExchangeError, StartRefused, StateError) as error:
         failure = explain(error)
         return StartReport(instance_id=name, result="refused", code=failure.code, message=failure.message)
-    return replace(_report(context, name, started.result), warnings=started.warnings)
-
-
-def _report(context: Context, name: str, result: StartResult) -> StartReport:
-    epoch = result.epoch
-    if result.started:
-        return StartReport(
-            instance_id=name,
-            result="started",
-            code=ExitCode.DONE,
-            epoch=epoch,
-            message=f"started (run {epoch})",
-        )
-    if result.result == "running":
-        message = f"is running already (run {epoch}); nothing was changed"
-        return StartReport(
-            instance_id=name, result="already_running", code=ExitCode.DONE, epoch=epoch, message=message
-        )
-    record = context.instances.read(name)
-    if record is None or record.phase not in {Phase.FAILED, Phase.STOPPING}:
-        # Else it has ended, or begun, since it was refused.
-        message = f"run {epoch} was being stopped; try again"
-        return StartReport(
-            instance_id=name, result=result.result, code=ExitCode.FAILED, epoch=epoch, message=message
-        )
-    order_ids = None if record.left == UNKNOWN_LEFT else tuple(filter(None, record.left.split(",")))
-    has_failed = record.phase is Phase.FAILED
     return StartReport(
         instance_id=name,
-        result=result.result,
-        code=ExitCode.NOT_CLEAN if has_failed else ExitCode.FAILED,
-        epoch=epoch,
-        order_ids_left=order_ids,
-        message=f"{what_failed(record)}; {_what_to_do(name, result.result, ids_shown(record.left))}",
+        result=outcome.result,
+        code=_code(outcome),
+        epoch=outcome.epoch,
+        message=outcome.message,
+        warnings=outcome.warnings,
+        order_ids_left=outcome.order_ids_left,
     )
 
 
-def _what_to_do(name: str, result: str, shown: str) -> str:
-    if result == "stopping":
-        return f"wait for it: manage.py stop {name}"
-    if result == "changed":
-        return "that is not what was accepted, so nothing was started"
-    if result == "cleaning":
-        return f"a cleanup attempt is under way; follow it: manage.py stop {name}"
-    return (
-        f"cleanups go on, follow them: manage.py stop {name}; or start over what is left as it is: "
-        f"manage.py start {name} --force --accept-orders {shown}"
-    )
+def _code(outcome: StartOutcome) -> ExitCode:
+    if outcome.is_running:
+        return ExitCode.DONE
+    return ExitCode.NOT_CLEAN if outcome.has_failed else ExitCode.FAILED
 
 
 def _first_iterations(context: Context, reports: list[StartReport]) -> list[StartReport]:

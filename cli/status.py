@@ -8,7 +8,6 @@ from typing import Any
 import click
 
 from cli.exit_codes import EPILOG, ExitCode
-from cli.forcing import what_failed
 from cli.inventory import Entry, committed_at_ms, entries
 from cli.list_instances import STATE_STYLES, next_iteration, show_table
 from cli.lost_runs import tell_lost_runs
@@ -19,6 +18,7 @@ from cli.proof import proof_lines
 from cli.run_summary import read_books, summary_json, summary_lines
 from cli.session import Session, open_session, unserved
 from runner.kept_receipts import receipt_in
+from runner.left_orders import what_failed
 from state.guards import READY, GuardProcess, Guards
 from state.instances import Phase, Record
 from state.refusals import read_refusals

@@ -109,12 +109,14 @@ def _stop(
 def _tell_lost(session: Session, output: Output) -> bool:
     """Warn of runs that the state server has lost, whose orders may rest; tell if there are, or may be."""
     # Only here: it is slow to import, and a stop closes the gate first.
-    from cli.lost_runs import advice, lost_runs
+    from runner.lost_runs import advice, lost_runs
 
     known: set[str] = set()
     records = session.instances.read_all(lambda name, _: known.add(name))
     known |= {record.instance_id for record in records}
-    lost = lost_runs(session, [name for name in configured(session.settings.config_dir) if name not in known])
+    lost = lost_runs(
+        session.settings, [name for name in configured(session.settings.config_dir) if name not in known]
+    )
     for name, epoch in lost.items():
         output.warn(advice(name, epoch) if epoch is not None else f"{name}: {NOBODY_KNOWS}")
     return bool(lost)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ from cli.follow import DIRECT_AFTER_S, Follower
 from cli.output import Output
 from cli.progress_display import Display, open_display
 from cli.session import Session, open_full_context, who
+from runner.own_policy import own_policy
 from runner.stop_progress import Ending, StopProgress
 from state.instances import Phase, StopPolicy
 
@@ -92,7 +92,7 @@ def exit_code(stops: Sequence[StopProgress]) -> ExitCode:
 
 def _policy(session: Session, name: str, options: StopOptions) -> StopPolicy:
     """Return the run's own policy, overridden by the flags."""
-    own = _own_policy(session.instances.config_json(name))
+    own = own_policy(session.instances.config_json(name))
     if options.close_position or (options.keep_orders and own.close_position):
         # Whether that is allowed depends on the whole configuration.
         context = open_full_context(session.settings, debug=options.debug)
@@ -106,20 +106,6 @@ def _policy(session: Session, name: str, options: StopOptions) -> StopPolicy:
     )
 
 
-def _own_policy(config_json: str) -> StopPolicy:
-    """Return the policy in a stored configuration; it was checked at the start.
-
-    Read without its model: a stop must work, and fast, whatever else this version thinks of the file.
-    """
-    try:
-        stop = json.loads(config_json or "{}")["stop"]
-        return StopPolicy(
-            cancel_orders=stop["orders"] == "cancel", close_position=stop["position"] == "close"
-        )
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return StopPolicy()
-
-
 def _request(session: Session, name: str, policy: StopPolicy, by: str, options: StopOptions) -> StopProgress:
     result = session.instances.request_stop(name, by=by, reason=options.reason, policy=policy)
     stop = StopProgress(instance_id=name, epoch=result.epoch, requested_at_ms=result.at_ms)
@@ -128,9 +114,9 @@ def _request(session: Session, name: str, policy: StopPolicy, by: str, options: 
     record = session.instances.read(name)
     if record is None or record.epoch == 0:
         # Only here: it is slow to import, and a stop closes the gate first.
-        from cli.lost_runs import lost_runs
+        from runner.lost_runs import lost_runs
 
-        lost = lost_runs(session, [name])
+        lost = lost_runs(session.settings, [name])
         stop.epoch = lost.get(name) or 0
         if name not in lost:
             stop.ending = Ending.NEVER_STARTED

@@ -54,6 +54,19 @@ def newest_mark(ledger: Ledger, account: str, symbol: str) -> PriceSeen | None:
     return None if row is None else PriceSeen(price=row.mark_price, at_ms=row.at_ms)
 
 
+def marks_since(ledger: Ledger, account: str, symbol: str, *, since_ms: int) -> tuple[PriceSeen, ...]:
+    """Return the marks in snapshots of a position, oldest first."""
+    table = schema.positions
+    query = (
+        table.select()
+        .where(table.c.account == account, table.c.symbol == symbol, table.c.mark_price.is_not(None))
+        .where(table.c.at_ms >= since_ms)
+        .order_by(table.c.at_ms)
+    )
+    with ledger.reading() as connection:
+        return tuple(PriceSeen(price=row.mark_price, at_ms=row.at_ms) for row in connection.execute(query))
+
+
 def last_fill(ledger: Ledger, account: str, symbol: str) -> PriceSeen | None:
     """Return the price of the newest fill of a market, whoever's it was, None without any."""
     table = schema.fills

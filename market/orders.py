@@ -69,6 +69,13 @@ class Role(IntEnum):
     CLEANUP = 3
 
 
+def role_name(role: int | None) -> str | None:
+    """Return what an order was for, None where it is not known."""
+    if role is None:
+        return None
+    return Role(role).name.lower() if role in {int(known) for known in Role} else str(role)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Quote:
     """A price and quantity a strategy wants to have on one side; not yet an order."""

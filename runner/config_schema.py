@@ -15,7 +15,7 @@ from runner.config_models import EXCHANGES, DaemonConfig, MetadataConfig, Pace, 
 from runner.config_validation import accepted_keys
 from strategies.base import Params
 from strategies.limits import Limits
-from strategies.registry import all_strategies
+from strategies.registry import all_strategies, find
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _NUMBER_PATTERN = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
@@ -132,4 +132,20 @@ def _when(chosen: Mapping[str, Any], section: str, schema: Mapping[str, Any]) ->
     return {
         "if": {"properties": {"metadata": {"properties": dict(chosen), "required": list(chosen)}}},
         "then": {"properties": {section: dict(schema)}},
+    }
+
+
+def strategy_schema(config_name: str, market_type: MarketType) -> dict[str, Any]:
+    """Return the schema of the section `strategy_config` for one strategy: its parameters and its pace.
+
+    Raises `UnknownStrategy` or `BrokenStrategy`.
+    """
+    model = find(config_name, market_type).params
+    plain, definitions = _schemas([Pace, model], _Generator)
+    params = _with_older_names(model, plain[model])
+    return {
+        **params,
+        "$schema": _DIALECT,
+        "properties": {**params["properties"], **plain[Pace]["properties"]},
+        "$defs": definitions,
     }

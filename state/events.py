@@ -26,7 +26,7 @@ class Event:
     #: Position in the stream; pass it to `read` to go on behind it.
     stream_id: str
     #: ``started``, ``limits``, ``stop_requested``, ``cleanup_claimed``, ``cleanup_step``, ``finished``,
-    #: ``alert``, ``guard_watching``, ``guard_acted``, ``guard_verified``.
+    #: ``alert``, ``guard_watching``, ``guard_acted``, ``guard_verified``, ``audit``.
     event: str
     instance_id: str
     epoch: int
@@ -90,6 +90,29 @@ class Events:
     ) -> None:
         """Record what a guard did or saw: ``guard_watching``, ``guard_acted``, ``guard_verified``."""
         common = {"event": event, "instance": instance_id, "epoch": str(epoch), "at_ms": str(at_ms), "by": by}
+        self._client.xadd(keys.EVENTS, cast("Any", {**common, **details}), maxlen=100_000)
+
+    def audit(
+        self,
+        instance_id: str,
+        *,
+        epoch: int,
+        by: str,
+        action: str,
+        result: str,
+        details: Mapping[str, str],
+    ) -> None:
+        """Record that somebody asked for a change, and what came of it."""
+        seconds, microseconds = self._client.time()
+        common = {
+            "event": "audit",
+            "instance": instance_id,
+            "epoch": str(epoch),
+            "at_ms": str(seconds * 1000 + microseconds // 1000),
+            "by": by,
+            "action": action,
+            "result": result,
+        }
         self._client.xadd(keys.EVENTS, cast("Any", {**common, **details}), maxlen=100_000)
 
     def last_id(self) -> str:

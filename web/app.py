@@ -12,7 +12,7 @@ from fastapi.staticfiles import StaticFiles
 from web import docs, errors
 from web.guarding import Guarding
 from web.models import ErrorBody
-from web.routes import health, instances, session, streaming
+from web.routes import config, control, health, history, instances, session, streaming
 from web.services import Services
 
 API = "/api/v1"
@@ -32,6 +32,7 @@ def create_app(services: Services) -> FastAPI:
         await services.hub.start()
         yield
         await services.hub.stop()
+        services.restarts.end()
         services.ledger.close()
         services.context.client.close()
 
@@ -48,7 +49,7 @@ def create_app(services: Services) -> FastAPI:
     app.state.services = services
     errors.install(app)
     api = APIRouter(prefix=API)
-    for module in (session, instances, streaming, health):
+    for module in (session, instances, config, control, history, streaming, health):
         api.include_router(module.router)
     app.include_router(api)
     docs.install(app)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
 from pydantic import BaseModel
 
 from ledger.queries import EventRecord
+from runner.kept_receipts import receipt_in
 from runner.stop_progress import told
 from state.events import Event
 from web.models import EventItem
 
-#: A whole receipt, which has a path of its own.
-LONG_FIELDS = frozenset({"outcome"})
+#: Of the receipt in an event: the whole one has a path of its own.
+TOLD_OF_RECEIPT = ("result", "problem")
 
 
 def event_item(event: Event) -> EventItem:
@@ -51,4 +53,8 @@ def sent(event: str, data: BaseModel, *, stream_id: str = "") -> str:
 
 
 def _short(fields: Mapping[str, str]) -> dict[str, str]:
-    return {name: text for name, text in fields.items() if name not in LONG_FIELDS}
+    receipt = receipt_in(fields.get("outcome", ""))
+    if receipt is None:
+        return dict(fields)
+    told = receipt.model_dump(mode="json", include=set(TOLD_OF_RECEIPT))
+    return {**fields, "outcome": json.dumps(told)}

@@ -32,12 +32,15 @@ class LedgerAccess:
         #: False: the state server did not answer, and what waits there is missing.
         self.up_to_date = False
 
-    def open(self) -> Ledger:
-        """Return the ledger. Raises `LedgerError`, also where bookings go to another one."""
+    def open(self, *, fresh: bool = False) -> Ledger:
+        """Return the ledger; `fresh` with everything in it that waits just now.
+
+        Raises `LedgerError`, also where bookings go to another one.
+        """
         with self._lock:
             if self._ledger is None:
                 self._ledger = open_ledger(self._url)
-            if time.monotonic() - self._caught_up_s > CATCH_UP_EVERY_S:
+            if fresh or time.monotonic() - self._caught_up_s > CATCH_UP_EVERY_S:
                 self._catch_up(self._ledger)
                 self._caught_up_s = time.monotonic()
             return self._ledger

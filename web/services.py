@@ -9,9 +9,12 @@ from passwords import kept_password
 from runner.context import Context, open_context
 from settings import Settings
 from state.fleet import Fleet
+from web.cache import Cache
 from web.ledger_access import LedgerAccess
 from web.login_limit import LoginLimit
+from web.models import ProfitLine, Series
 from web.profits import Profits
+from web.restarts import Restarts
 from web.rows import RowReader
 from web.sessions import KEY_FILE, Sessions
 from web.stream import Hub
@@ -31,6 +34,11 @@ class Services:
     ledger: LedgerAccess
     rows: RowReader
     hub: Hub
+    restarts: Restarts
+    #: By instance and grouping; each line with the time of what it counted last, ms.
+    pnl: Cache[tuple[tuple[ProfitLine, int], ...]]
+    #: By instance and minutes.
+    series: Cache[Series]
 
 
 def open_services(settings: Settings) -> Services:
@@ -38,6 +46,17 @@ def open_services(settings: Settings) -> Services:
     context = open_context(settings)
     ledger = LedgerAccess(settings, context)
     rows = RowReader(settings, Fleet(context.client), Profits(ledger))
+
+    def report_restart(instance_id: str, epoch: int, by: str, result: str, why: str) -> None:
+        context.events.audit(
+            instance_id,
+            epoch=epoch,
+            by=by,
+            action="restart",
+            result=result,
+            details={"why": why} if why else {},
+        )
+
     password = settings.web_password or kept_password(settings.run_dir / PASSWORD_FILE)
     return Services(
         settings=settings,
@@ -52,4 +71,7 @@ def open_services(settings: Settings) -> Services:
         ledger=ledger,
         rows=rows,
         hub=Hub(context, rows),
+        restarts=Restarts(context, report_restart),
+        pnl=Cache(),
+        series=Cache(),
     )

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from decimal import Decimal
 
 from market.book import BookLevel
-from market.orders import Role
+from market.orders import role_name
 from runner.books import Books
 from runner.context import Context
 from runner.loaded import StateUnreadable, parse_books
@@ -69,7 +69,7 @@ def quotes_of(books: Books) -> list[Quote]:
             price=exact(own.order.price),
             quantity=exact(own.order.quantity - own.order.executed_quantity) or "0",
             level=own.level,
-            role=Role(own.role).name.lower() if own.role in {int(role) for role in Role} else str(own.role),
+            role=role_name(own.role) or "",
             client_id=own.order.client_order_id or 0,
             order_id=own.order.order_id,
         )

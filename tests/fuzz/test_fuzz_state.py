@@ -10,9 +10,9 @@ import redis
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.stopping import _own_policy
 from runner.books import Books
 from runner.loaded import parse_books
+from runner.own_policy import own_policy
 from runner.receipt import Asked, Receipt, Result
 from runner.receipt_reading import read_receipt
 from state import keys
@@ -232,7 +232,7 @@ def test_what_is_nested_too_deeply_is_damaged(redis_client: redis.Redis) -> None
     deep = "[" * 5_000
     assert requests_from_json(deep) == ()
     assert flight_from_json(deep) is None
-    assert _own_policy(deep) == StopPolicy()
+    assert own_policy(deep) == StopPolicy()
     assert StopPolicy.from_json(deep) == StopPolicy()
     for key in (keys.WORKERS, keys.FEEDS):
         redis_client.hset(key, "bad", deep)

@@ -37,7 +37,7 @@ def exchange_is_fine(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
         )
         return Started(result=result, warnings=())
 
-    monkeypatch.setattr("cli.starting.start_instance", start_instance)
+    monkeypatch.setattr("runner.starting.start_instance", start_instance)
 
 
 @pytest.fixture

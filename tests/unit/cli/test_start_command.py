@@ -38,7 +38,7 @@ def exchange_is_fine(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
             iterate_once(bench, instance_id)
         return Started(result=result, warnings=("mind the gap",))
 
-    monkeypatch.setattr("cli.starting.start_instance", start_instance)
+    monkeypatch.setattr("runner.starting.start_instance", start_instance)
 
 
 def employ(bench: Bench) -> None:
@@ -192,7 +192,7 @@ def test_a_restart_with_a_broken_file_stops_nothing(bench: Bench) -> None:
 
 def test_a_start_result_that_needs_words_has_them(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "cli.starting.start_instance",
+        "runner.starting.start_instance",
         lambda *_, **__: Started(result=StartResult(result="cleaning", epoch=3), warnings=()),
     )
 

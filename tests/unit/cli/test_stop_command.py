@@ -137,7 +137,7 @@ def test_a_run_that_the_state_server_has_lost_is_no_clean_stop(
 ) -> None:
     bench.configure(NAME)
     bench.configure("never_ran")
-    monkeypatch.setattr("cli.lost_runs.lost_runs", lambda _, names: dict.fromkeys(set(names) & {NAME}, 4))
+    monkeypatch.setattr("runner.lost_runs.lost_runs", lambda _, names: dict.fromkeys(set(names) & {NAME}, 4))
 
     ran = bench.run("stop", what)
 

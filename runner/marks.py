@@ -6,19 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal, localcontext
 from enum import StrEnum
-from typing import Any
 
 import redis
 
-from cli.amounts import exact
-from cli.ledger_access import LedgerSession
-from cli.output import iso
 from ledger import glances
+from ledger.database import Ledger
 from ledger.folding import PRECISION
 from ledger.profit import ProfitRow
 from market.profit import Profit
 from state.market_data import MarketData
-from state.scripts import Scripts
 
 #: An order book that a feed saw longer ago says nothing about now.
 FRESH_BOOK_MS = 60_000
@@ -46,20 +42,16 @@ class Mark:
     at_ms: int
     age_ms: int
 
-    def as_json(self) -> dict[str, Any]:
-        """Return the mark for scripts."""
-        return {
-            "price": exact(self.price),
-            "source": str(self.source),
-            "at": iso(self.at_ms),
-            "age_ms": self.age_ms,
-        }
 
+def marks_of(
+    ledger: Ledger, market_data: MarketData | None, rows: Sequence[ProfitRow], *, now_ms: int
+) -> dict[Market, Mark]:
+    """Return the marks of all markets in which `rows` hold anything, as far as there are any.
 
-def marks_of(books: LedgerSession, rows: Sequence[ProfitRow], *, now_ms: int) -> dict[Market, Mark]:
-    """Return the marks of all markets in which `rows` hold anything, as far as there are any."""
+    `market_data` None: the state server is away, and the ledger's prices have to do.
+    """
     wanted = dict.fromkeys((row.account, row.symbol) for row in rows if row.net_quantity)
-    found = {market: _mark(books, *market, now_ms=now_ms) for market in wanted}
+    found = {market: _mark(ledger, market_data, *market, now_ms=now_ms) for market in wanted}
     return {market: mark for market, mark in found.items() if mark is not None}
 
 
@@ -76,24 +68,25 @@ def _valued(row: ProfitRow, mark: Mark | None) -> ProfitRow:
     return replace(row, unrealized=None if mark is None else held.unrealized(mark.price))
 
 
-def _mark(books: LedgerSession, account: str, symbol: str, *, now_ms: int) -> Mark | None:
-    book = _book_mark(books, account, symbol, now_ms) if books.up_to_date else None
+def _mark(
+    ledger: Ledger, market_data: MarketData | None, account: str, symbol: str, *, now_ms: int
+) -> Mark | None:
+    book = _book_mark(market_data, account, symbol, now_ms) if market_data else None
     if book is not None:
         return book
     for source, read in (
         (Source.SNAPSHOT, glances.newest_mark),
         (Source.LAST_FILL, glances.last_fill),
     ):
-        seen = read(books.ledger, account, symbol)
+        seen = read(ledger, account, symbol)
         if seen is not None:
             return Mark(price=seen.price, source=source, at_ms=seen.at_ms, age_ms=now_ms - seen.at_ms)
     return None
 
 
-def _book_mark(books: LedgerSession, account: str, symbol: str, now_ms: int) -> Mark | None:
-    client = books.session.client
+def _book_mark(market_data: MarketData, account: str, symbol: str, now_ms: int) -> Mark | None:
     try:
-        seen = MarketData(client, Scripts(client)).read(account.partition(":")[0], symbol)
+        seen = market_data.read(account.partition(":")[0], symbol)
     except (redis.ConnectionError, redis.TimeoutError):
         return None  # it went away since the ledger was brought up to date; there are other marks
     if seen is None or seen.book.mid is None or now_ms - seen.received_at_ms >= FRESH_BOOK_MS:

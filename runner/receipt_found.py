@@ -1,0 +1,51 @@
+"""What the record of an instance says of a stop: its receipt, or that there is none yet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from runner.kept_receipts import receipt_in
+from runner.receipt import Receipt
+from runner.times import iso
+from state.instances import Phase, Record
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """A receipt, or why there is none."""
+
+    receipt: Receipt | None = None
+    #: Run of the receipt, or of the stop that has none yet; 0 for none.
+    epoch: int = 0
+    #: Phase of that run, empty where it is over or nobody knows.
+    phase: str = ""
+    #: ``record`` or ``ledger``, empty where there is no receipt.
+    source: str = ""
+    message: str = ""
+    #: The stop was asked for, and no cleanup attempt has reported yet.
+    is_under_way: bool = False
+
+
+def found_in_record(record: Record | None, epoch: int | None) -> Found | None:
+    """Return what the record says of the run asked for, None where it is not about that run."""
+    if record is None or (epoch is not None and epoch != record.epoch):
+        return None
+    phase = str(record.phase)
+    receipt = receipt_in(record.outcome)
+    if receipt is not None and receipt.epoch == record.epoch:
+        return Found(receipt=receipt, epoch=record.epoch, phase=phase, source="record")
+    if record.phase is Phase.RUNNING and epoch is not None:
+        return Found(
+            epoch=record.epoch, phase=phase, message=f"run {epoch} is running: it was not stopped yet"
+        )
+    if record.phase not in {Phase.STOPPING, Phase.FAILED}:
+        return None
+    why = f": {record.stop_reason}" if record.stop_reason else ""
+    unreadable = "this version cannot read what it reported" if record.outcome else "no attempt has reported"
+    return Found(
+        epoch=record.epoch,
+        phase=phase,
+        is_under_way=True,
+        message=f"run {record.epoch} is NOT clean yet: the stop was asked for at "
+        f"{iso(record.stop_requested_at_ms)} by {record.stop_by}{why}; {unreadable} yet",
+    )
