@@ -76,6 +76,9 @@ class Settings:
     sweep_grace_ms: int = 1000
     #: Added to a request's window: nobody documents where in its path the venue checks it.
     fence_margin_ms: int = 1000
+    #: No instance may have a longer window. So long, and the margin, is waited where a state that was lost
+    #: does not say how long its requests can arrive. Lower it only while nothing runs with a longer one.
+    longest_window_ms: int = 60_000
     #: The broker delivers an unacknowledged message again after this; longer countdowns are split into hops.
     visibility_timeout_s: int = 180
     #: This many failed iterations in a row lead to a stop with cleanup.
@@ -160,6 +163,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         sweep_interval_s=read.number("CLEANBOOK_SWEEP_INTERVAL_S", Settings.sweep_interval_s, 0.05, 60),
         sweep_grace_ms=read.whole("CLEANBOOK_SWEEP_GRACE_MS", Settings.sweep_grace_ms, 50, 60_000),
         fence_margin_ms=read.whole("CLEANBOOK_FENCE_MARGIN_MS", Settings.fence_margin_ms, 0, 60_000),
+        longest_window_ms=read.whole("CLEANBOOK_LONGEST_WINDOW_MS", Settings.longest_window_ms, 1000, 60_000),
         visibility_timeout_s=read.whole(
             "CLEANBOOK_VISIBILITY_TIMEOUT_S", Settings.visibility_timeout_s, 3, 86_400
         ),
@@ -360,6 +364,7 @@ VARIABLES = (
     "CLEANBOOK_SWEEP_INTERVAL_S",
     "CLEANBOOK_SWEEP_GRACE_MS",
     "CLEANBOOK_FENCE_MARGIN_MS",
+    "CLEANBOOK_LONGEST_WINDOW_MS",
     "CLEANBOOK_VISIBILITY_TIMEOUT_S",
     "CLEANBOOK_MAX_CONSECUTIVE_ERRORS",
     "CLEANBOOK_REQUESTS_PER_MINUTE",

@@ -65,6 +65,7 @@ def start_instance(
             result=StartResult(result=str(record.phase), epoch=record.epoch), warnings=tuple(warnings)
         )
     loaded = _runnable(found)
+    _require_short_enough(loaded, settings.longest_window_ms)
     account = access(loaded.config, settings).account
     if record is not None:
         _require_same_place(context, record, loaded, account)
@@ -228,6 +229,16 @@ def _require_same_place(context: Context, last: Record, loaded: LoadedInstance, 
         f"{loaded.config.metadata.symbol} of account {account} would lose sight of them; "
         "start it where it was and stop it clean first, or give the new configuration another instance id"
     )
+
+
+def _require_short_enough(loaded: LoadedInstance, longest_window_ms: int) -> None:
+    """Raise `StartRefused` for a window beyond what is waited where the state of a run is lost."""
+    if loaded.window_ms > longest_window_ms:
+        raise StartRefused(
+            f"{loaded.config.instance_id}: exchange_config.default_window is {loaded.window_ms} ms, above "
+            f"the {longest_window_ms} ms of CLEANBOOK_LONGEST_WINDOW_MS; lower the one, or raise the other "
+            "for all processes"
+        )
 
 
 def _runnable(found: LoadedConfig) -> LoadedInstance:

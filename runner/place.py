@@ -16,7 +16,6 @@ from runner.loaded import LoadedInstance, load_running
 from state.cleanup_leases import CleanupLease
 from state.client_ids import allocate_slot, has_slot, remember_slots
 from state.connection import StateError
-from state.instances import LONGEST_REACH_MS
 from strategies.registry import UnknownStrategy, find
 
 log = structlog.get_logger(__name__)
@@ -117,12 +116,13 @@ def reach_ms(context: Context, instance_id: str) -> int:
     By the run's own configuration; where that cannot say it, the longest of any: the file may have been
     changed since.
     """
+    settings = context.settings
     try:
         window_ms = from_json(context.instances.config_json(instance_id))["exchange_config"]["default_window"]
     except (ValueError, KeyError, TypeError):
-        return LONGEST_REACH_MS
+        window_ms = None
     is_known = type(window_ms) is int and window_ms > 0
-    return window_ms + context.settings.fence_margin_ms if is_known else LONGEST_REACH_MS
+    return (window_ms if is_known else settings.longest_window_ms) + settings.fence_margin_ms
 
 
 def _read_place(instance_id: str, text: str) -> InstanceConfig | None:

@@ -29,6 +29,8 @@ def public_key_of(secret: str) -> str:
 #: Stands for real money: the simulated exchange's account `other`, whose private key is 32 bytes of 0x02.
 LIVE_SECRET = base64.b64encode(bytes([2]) * 32).decode()
 LIVE_KEY = public_key_of(LIVE_SECRET)
+#: A state that was lost is waited for so long: as short as the windows of the tests allow.
+SHORT_LOSS = {"CLEANBOOK_LONGEST_WINDOW_MS": "10000"}
 LIVE_KEYS = {"BACKPACK_KEY": LIVE_KEY, "BACKPACK_SECRET": LIVE_SECRET}
 
 
@@ -53,7 +55,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, config_dir: Path) -> Iterato
         config_dir=config_dir,
         # A market that stands still fills nothing, so that a test knows which orders rest.
         simulator_arguments=("--flow", "still"),
-        environ=plain_environ() | LIVE_KEYS,
+        environ=plain_environ() | LIVE_KEYS | SHORT_LOSS,
     )
     stack = Stack(options)
     try:

@@ -66,6 +66,11 @@ class DamageBench:
         """Return the instance's slot."""
         return allocate_slot(self.context.scripts, ACCOUNT, INSTANCE_ID)
 
+    def settle_on(self, **settings: int) -> None:
+        """Let every process of ours have other settings from now on."""
+        self.settings = replace(self.settings, **settings)  # type: ignore[arg-type]
+        self.context = replace(self.context, settings=self.settings)
+
     def start(self, name: str = INSTANCE_ID) -> int:
         """Start an instance; return the epoch."""
         result = start_instance(self.context, name, by="test").result

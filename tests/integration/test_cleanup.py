@@ -20,7 +20,7 @@ from runner.receipt_reading import read_receipt
 from state import keys
 from state.instances import Phase, StopPolicy
 from tests.factories import INSTANCE_ID, SLOT, client_order_id, loaded_instance, open_order
-from tests.integration.cleanup_bench import SETTINGS, WINDOW_MS
+from tests.integration.cleanup_bench import SETTINGS, WINDOW_MS, let_only_attempts_count, limit_by_steps
 from tests.integration.runner_bench import RunnerBench
 
 
@@ -32,6 +32,8 @@ def make(
 
     def start(*, exclusive_symbol: bool = False, **settings: object) -> RunnerBench:
         instance = loaded_instance(window_ms=WINDOW_MS, exclusive_symbol=exclusive_symbol)
+        if "cleanup_soft_limit_s" in settings:
+            limit_by_steps(monkeypatch)
         return RunnerBench(valkey_server.url, monkeypatch, instance, replace(SETTINGS, **settings))  # type: ignore[arg-type]
 
     return start
@@ -223,8 +225,9 @@ def test_an_exchange_that_never_answers_leaves_the_outcome_unverified(
 
 
 def test_attempts_that_do_not_end_clean_make_the_instance_failed_but_go_on(
-    make: Callable[..., RunnerBench],
+    make: Callable[..., RunnerBench], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    let_only_attempts_count(monkeypatch)
     bench = make(cleanup_soft_limit_s=0.5)
     bench.venue.always["open_orders"] = Unavailable("down")
     bench.stop()

@@ -8,7 +8,7 @@ import pytest
 
 from ledger.bookings import EventBooking
 from ledger.database import open_ledger
-from runner.lifecycle import StateLost, fail_unknown, start_instance
+from runner.lifecycle import StartRefused, StateLost, fail_unknown, start_instance
 from state import keys
 from state.instances import Phase, RecordUnreadable, StopPolicy
 from tests import factories
@@ -100,6 +100,30 @@ class TestDamagedRecord:
         assert damaged.context.instances.fail(INSTANCE_ID) is None
         assert damaged.context.instances.fail(INSTANCE_ID, why="not this run", epoch=7) is None
         assert damaged.record().phase is Phase.RUNNING
+
+
+class TestLongestWindow:
+    """Where nothing says how long requests may arrive."""
+
+    @pytest.mark.parametrize(("longest_ms", "margin_ms"), [(60_000, 3_000), (2_000, 0)])
+    def test_the_longest_that_any_instance_may_have_is_waited_for(
+        self, damaged: DamageBench, longest_ms: int, margin_ms: int
+    ) -> None:
+        damaged.start()
+        damaged.settle_on(longest_window_ms=longest_ms, fence_margin_ms=margin_ms)
+        damaged.client.delete(keys.record(INSTANCE_ID), keys.config(INSTANCE_ID))
+        damaged.client.hset(keys.record(INSTANCE_ID), "phase", "?")
+        damaged.sweep()
+        left_ms = damaged.record().fence_ms - damaged.context.instances.now_ms()
+        assert longest_ms + margin_ms - 500 < left_ms <= longest_ms + margin_ms
+
+    def test_a_longer_one_is_not_started(self, damaged: DamageBench) -> None:
+        damaged.settle_on(longest_window_ms=999)
+        with pytest.raises(StartRefused, match="default_window is 1000 ms, above the 999 ms"):
+            damaged.start()
+        assert damaged.context.instances.read(INSTANCE_ID) is None
+        damaged.settle_on(longest_window_ms=1000)
+        assert damaged.start()
 
 
 class TestConfiguration:

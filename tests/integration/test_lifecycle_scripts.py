@@ -10,8 +10,8 @@ from hypothesis.stateful import run_state_machine_as_test
 from state import durability, keys
 from tests.integration.lifecycle_machine import Lifecycle, sources_with_test_clock
 
-THOROUGH = settings(
-    max_examples=150,
+QUICK = settings(
+    max_examples=50,
     stateful_step_count=60,
     deadline=None,
     suppress_health_check=list(HealthCheck),
@@ -36,7 +36,7 @@ def machine(client: redis.Redis, mutate: dict[str, tuple[str, str]] | None = Non
 
 def notices(broken: type[Lifecycle]) -> bool:
     """Tell whether an assertion of the machine fails; whatever else goes wrong is raised."""
-    hunt = settings(THOROUGH, max_examples=4_000, phases=[Phase.generate], report_multiple_bugs=False)
+    hunt = settings(QUICK, max_examples=4_000, phases=[Phase.generate], report_multiple_bugs=False)
     try:
         run_state_machine_as_test(broken, settings=hunt)
     except AssertionError:
@@ -48,9 +48,10 @@ def notices(broken: type[Lifecycle]) -> bool:
     return False
 
 
-@pytest.mark.timeout(300)
-def test_no_sequence_of_faults_breaks_an_invariant(redis_client: redis.Redis) -> None:
-    run_state_machine_as_test(machine(redis_client), settings=THOROUGH)
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("examples", [50, pytest.param(600, marks=pytest.mark.slow)])
+def test_no_sequence_of_faults_breaks_an_invariant(redis_client: redis.Redis, examples: int) -> None:
+    run_state_machine_as_test(machine(redis_client), settings=settings(QUICK, max_examples=examples))
 
 
 #: One rule of the protocol broken at a time: the machine has to notice each. Those of wake-ups are held one

@@ -26,7 +26,7 @@ from state.bookings import BookingQueue
 from state.instances import Phase, StopPolicy
 from state.leases import Lease
 from tests.factories import ACCOUNT, INSTANCE_ID, SLOT, SYMBOL, VERSION, loaded_instance, open_order
-from tests.integration.cleanup_bench import SETTINGS, WINDOW_MS
+from tests.integration.cleanup_bench import SETTINGS, WINDOW_MS, let_only_attempts_count, limit_by_steps
 from tests.integration.runner_bench import RunnerBench
 
 
@@ -39,6 +39,8 @@ def make(
     def start(*, exclusive_symbol: bool = False, **settings: object) -> RunnerBench:
         monkeypatch.setattr(cleanup, "INTERRUPT_AFTER_S", 0.05)
         instance = loaded_instance(window_ms=WINDOW_MS, exclusive_symbol=exclusive_symbol)
+        if "cleanup_soft_limit_s" in settings:
+            limit_by_steps(monkeypatch)
         return RunnerBench(valkey_server.url, monkeypatch, instance, replace(SETTINGS, **settings))  # type: ignore[arg-type]
 
     return start
@@ -266,7 +268,10 @@ def test_orders_of_an_exclusive_symbol_are_told_too(make: Callable[..., RunnerBe
     assert (receipt.cancelled_order_ids, receipt.gone_order_ids) == ((), ("1", "2"))
 
 
-def test_failed_is_said_from_the_third_attempt_on_once_and_again_when_it_is_clean(bench: RunnerBench) -> None:
+def test_failed_is_said_from_the_third_attempt_on_once_and_again_when_it_is_clean(
+    bench: RunnerBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_only_attempts_count(monkeypatch)
     bench.venue.always["open_orders"] = ValueError("not to be read")
     bench.stop()
     seen = []
