@@ -27,8 +27,12 @@ MODEL_ARGS = $(if $(VARIANT),--variant "$(VARIANT)") $(if $(TRAIL),--trail) $(if
 # make mutants: which files (hours for all of them), and options (--lines 10-25, --list)
 FILES ?= $(wildcard state/lua/*.lua state/lua/parts/*.lua state/*.py) runner/cleanup.py
 MUTANTS_ARGS ?=
-# make test PYTEST_ARGS="-k stop -x"
+# make test PYTEST_ARGS="-k stop -x"; TEST_PROCESSES=0 for one process, as --pdb and -s need
 PYTEST_ARGS ?=
+# Most tests wait for processes, so that more of them than cores run at a time. A file stays together: its
+# tests share servers and workers. In the order of the folders: those that take longest begin first.
+TEST_PROCESSES ?= 4
+PARALLEL = -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 .PHONY: help env env-dev demo test test-slow test-chaos chaos fuzz mutants model soak lint types imports check audit lock clean
 
@@ -43,10 +47,10 @@ demo: $(VENV)/.stamp-run ## run a market maker on a simulated exchange and stop 
 	@$(BIN)/python manage.py demo --seconds "$(SECONDS)" $(if $(TAPE),--tape "$(TAPE)") $(if $(SPEED),--speed "$(SPEED)")
 
 test: $(VENV)/.stamp-dev ## run the tests (PYTEST_ARGS), without those marked slow
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest $(PARALLEL) $(PYTEST_ARGS)
 
 test-slow: $(VENV)/.stamp-dev ## run the tests marked slow: each rule of the protocol broken once, PostgreSQL crashed
-	@$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -m slow $(PARALLEL) $(PYTEST_ARGS)
 
 chaos: $(VENV)/.stamp-dev ## kill everything in every way and judge what happened to the orders (SECONDS, SEED, CHAOS_ARGS)
 	@$(BIN)/python -m tests.chaos --seconds "$(CHAOS_SECONDS)" $(if $(SEED),--seed "$(SEED)") $(CHAOS_ARGS)

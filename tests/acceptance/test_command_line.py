@@ -22,6 +22,8 @@ pytestmark = pytest.mark.acceptance
 
 #: Exit codes, written out: scripts rely on the numbers.
 DONE, BAD_USAGE, NOT_CLEAN, UNREACHABLE = 0, 2, 3, 4
+#: A few seconds of it are the command's; the rest is for a machine whose cores are taken.
+LONGEST_COMMAND_S = 30.0
 
 
 @contextmanager
@@ -77,7 +79,7 @@ def test_with_no_cleanup_worker_the_stop_cleans_up_itself_unless_that_is_forbidd
 
         direct = manage("stop", instance_id, "--json")
         assert direct.code == DONE, direct.err
-        assert 2.0 <= direct.took_s < 10
+        assert 2.0 <= direct.took_s < LONGEST_COMMAND_S
         proof = direct.json["instances"][0]
         assert proof["clean"]
         assert "manage.py" in proof["receipt"]["by"]
@@ -159,7 +161,7 @@ def test_a_start_while_the_exchange_misbehaves_starts_nothing(
     world.exchange.set_faults(fault(EVERYTHING, kind))
     ended = manage("start", instance_id)
     assert_one_clear_message(ended, UNREACHABLE, "exchange")
-    assert ended.took_s < 10
+    assert ended.took_s < LONGEST_COMMAND_S
     assert_nothing_started(world, instance_id)
 
 
