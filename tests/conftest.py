@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import redis
 import structlog
@@ -16,6 +17,12 @@ from state.connection import connect
 
 # Not test modules by their names, but they assert; several folders import them.
 pytest.register_assert_rewrite("tests.unit.ledger.booking_cases", "tests.unit.ledger.profit_cases")
+
+# How long an example takes says how busy the machine is, and nothing about what is tested.
+hypothesis.settings.register_profile(
+    "busy machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("busy machine")
 
 #: Variables of the developer's own set-up that must not decide how a test ends.
 OURS = ("CLEANBOOK_", "BACKPACK_")
