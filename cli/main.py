@@ -56,6 +56,9 @@ COMMANDS: Mapping[str, LazyCommand] = {
         path="cli.list_instances:list_instances",
         summary="List instances with their states.",
     ),
+    "top": LazyCommand(
+        section="Looking", path="cli.top:top", summary="Show all instances on one screen, live."
+    ),
     "receipt": LazyCommand(
         section="Looking",
         path="cli.receipt:receipt",

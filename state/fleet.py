@@ -31,6 +31,8 @@ class RunDetails:
     books_json: str
     #: Own orders that the last commit believed open.
     order_ids: tuple[str, ...]
+    #: Result of the day (JSON), empty before the first commit.
+    daily_json: str = ""
 
 
 class Fleet:
@@ -64,11 +66,13 @@ class Fleet:
     def details(self, names: Sequence[str]) -> dict[str, RunDetails]:
         """Return the details of some instances; those whose record is damaged are left out."""
         rows = self._each(
-            names, lambda pipeline, name: pipeline.hmget(keys.record(name), "books", "order_ids")
+            names, lambda pipeline, name: pipeline.hmget(keys.record(name), "books", "order_ids", "daily")
         )
         return {
             name: RunDetails(
-                books_json=row[0] or "", order_ids=tuple(filter(None, (row[1] or "").split(",")))
+                books_json=row[0] or "",
+                order_ids=tuple(filter(None, (row[1] or "").split(","))),
+                daily_json=row[2] or "",
             )
             for name, row in rows.items()
         }
