@@ -1,4 +1,4 @@
-"""`top`: what it reads, how it is sorted, filtered and moved through, and its one table without a terminal."""
+"""`top`: what it reads, how it is sorted, filtered and moved through; one table without a terminal."""
 
 from __future__ import annotations
 
