@@ -45,6 +45,11 @@ class Entry:
         return str(self.record.phase) if self.record else "never started"
 
     @property
+    def shown_state(self) -> str:
+        """Return the state for people: a running instance that is paused is called so."""
+        return "paused" if self.record is not None and self.record.is_paused else self.state
+
+    @property
     def due_in_ms(self) -> int | None:
         """Return the time until the next iteration, negative when it is late, None when there is none."""
         record = self.record
@@ -78,7 +83,13 @@ class Entry:
             "tick": record.tick,
             "seq": record.seq,
             "account": record.account,
+            "config_version": record.config_version,
             "started_at": iso(record.started_at_ms),
+            "paused": record.is_paused,
+            "paused_at": iso(record.paused_at_ms) if record.is_paused else None,
+            "paused_by": record.paused_by if record.is_paused else "",
+            "pause_reason": record.pause_reason if record.is_paused else "",
+            "withdrawn_at": iso(record.withdrawn_at_ms) if record.is_paused else None,
             "last_commit_at": iso(committed_at_ms(record)),
             "next_iteration_at": iso(record.due_at_ms) if record.phase is Phase.RUNNING else None,
             "next_iteration_in_ms": self.due_in_ms,
@@ -145,7 +156,9 @@ def _entry(session: Session, name: str, record: Record | None, now_ms: int) -> E
         record=record,
         now_ms=now_ms,
         config="changed" if is_changed else "ok",
-        problem="the file has changed since this run began; restart applies it" if is_changed else "",
+        problem="the file differs from what this run has; manage.py reload applies it, or says why not"
+        if is_changed
+        else "",
         **_told_by(config),
     )
 

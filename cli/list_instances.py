@@ -17,7 +17,7 @@ COLUMNS = (
     *("INSTANCE", "STATE", "STRATEGY", "SYMBOL", "MODE", "RUN", "ITERATION", "NEXT", "ERRORS"),
     *("CONFIG", "LAST ERROR"),
 )
-STATE_STYLES = {"running": "good", "stopping": "warn", "failed": "bad", "damaged": "bad"}
+STATE_STYLES = {"running": "good", "paused": "warn", "stopping": "warn", "failed": "bad", "damaged": "bad"}
 #: Characters of an error that a line of the list shows; `status` shows all.
 ERROR_LENGTH = 60
 
@@ -65,7 +65,7 @@ def _row(entry: Entry) -> list[str | Cell]:
     record = entry.record
     return [
         Cell(text=entry.instance_id, style="name"),
-        Cell(text=entry.state, style=STATE_STYLES.get(entry.state, "dim")),
+        Cell(text=entry.shown_state, style=STATE_STYLES.get(entry.shown_state, "dim")),
         entry.strategy or "?",
         entry.symbol or "?",
         {True: "live", False: "simulated", None: "?"}[entry.live],

@@ -43,6 +43,19 @@ COMMANDS: Mapping[str, LazyCommand] = {
     "restart": LazyCommand(
         section="Instances", path="cli.restart:restart", summary="Stop instances clean, then start them."
     ),
+    "reload": LazyCommand(
+        section="Instances",
+        path="cli.reload:reload",
+        summary="Have instances take their edited files, without a restart.",
+    ),
+    "pause": LazyCommand(
+        section="Instances",
+        path="cli.pause:pause",
+        summary="Withdraw quotes and keep the rest, until resumed.",
+    ),
+    "resume": LazyCommand(
+        section="Instances", path="cli.pause:resume", summary="Let paused instances quote again."
+    ),
     "cleanup": LazyCommand(
         section="Instances",
         path="cli.cleanup:cleanup",

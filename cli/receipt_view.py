@@ -48,6 +48,8 @@ def receipt_lines(receipt: Receipt) -> Iterator[Line]:
     if receipt.account:
         yield "where", f"{receipt.symbol or '?'} of account {receipt.account}, slot {receipt.slot}", ""
         yield "run", f"started {iso(receipt.started_at_ms)}, configuration {receipt.config_version}", ""
+    if receipt.paused_at_ms is not None:
+        yield "paused", f"since {iso(receipt.paused_at_ms)}", ""
     yield "iteration in flight", flight_text(receipt.in_flight, receipt.requested_at_ms), ""
     yield unresolved_line(receipt)
     for unanswered in receipt.unanswered:

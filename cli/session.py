@@ -15,6 +15,7 @@ from settings import Settings, load
 from state.connection import connect
 from state.events import Events
 from state.instances import Instances
+from state.run_changes import RunChanges
 from state.scripts import Scripts
 
 if TYPE_CHECKING:
@@ -32,17 +33,20 @@ class Session:
     client: redis.Redis
     instances: Instances
     events: Events
+    changes: RunChanges
 
 
 def open_session(settings: Settings | None = None) -> Session:
     """Return a session; it connects on first use. Raises `SettingsError`."""
     settings = settings or load()
     client = connect(settings.state_url)
+    scripts = Scripts(client)
     return Session(
         settings=settings,
         client=client,
-        instances=Instances(client, Scripts(client)),
+        instances=Instances(client, scripts),
         events=Events(client),
+        changes=RunChanges(client, scripts),
     )
 
 

@@ -82,7 +82,7 @@ def _guards(session: Session, entry: Entry) -> tuple[GuardProcess, ...]:
 
 
 def _show(output: Output, session: Session, entry: Entry) -> None:
-    output.line(f"{entry.instance_id}: {entry.state}", STATE_STYLES.get(entry.state, "name"))
+    output.line(f"{entry.instance_id}: {entry.shown_state}", STATE_STYLES.get(entry.shown_state, "name"))
     for name, text, style in _lines(entry):
         output.line(f"  {name:<22}{text}", style)
     if entry.record is not None and entry.record.phase is not Phase.STOPPED:
@@ -117,6 +117,11 @@ def _lines(entry: Entry) -> Iterator[tuple[str, str, str]]:
 def _record_lines(entry: Entry, record: Record) -> Iterator[tuple[str, str, str]]:
     yield "run", f"{record.epoch}, started {iso(record.started_at_ms)}", ""
     yield "iterations", f"{record.seq}, last commit {iso(committed_at_ms(record)) or 'none'}", ""
+    if record.is_paused:
+        reason = f": {record.pause_reason}" if record.pause_reason else ""
+        yield "paused", f"{iso(record.paused_at_ms)} by {record.paused_by}{reason}", "warn"
+        withdrawn = f"none left since {iso(record.withdrawn_at_ms)}" if record.withdrawn_at_ms else ""
+        yield "own orders", withdrawn or "being withdrawn", "" if withdrawn else "warn"
     if record.phase is Phase.RUNNING:
         yield "next iteration", next_iteration(entry), ""
     if record.errors or record.last_error:

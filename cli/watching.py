@@ -72,7 +72,9 @@ class Watching:
 
     def _load(self, record: Record) -> LoadedInstance | None:
         try:
-            loaded = load_running(self._context, record.instance_id, record.config_version)
+            loaded = load_running(
+                self._context, record.instance_id, record.config_version, epoch=record.epoch
+            )
         except Exception as error:  # noqa: BLE001 - one unreadable instance must not silence the others
             self._note_unreadable(record.instance_id, error)
             return None

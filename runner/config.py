@@ -38,6 +38,7 @@ __all__ = [
     "Problem",
     "instance_ids",
     "load_instance",
+    "read_layout",
     "version_of",
 ]
 
@@ -131,6 +132,11 @@ def load_instance(instance_id: str, config_dir: Path, environ: Mapping[str, str]
         ) from error
     config, warnings = _read(text, str(path), environ=environ, instance_id=instance_id)
     return LoadedConfig(config=config, warnings=warnings, path=path)
+
+
+def read_layout(text: str, instance_id: str, environ: Mapping[str, str]) -> InstanceConfig:
+    """Return the configuration in `text`, which is JSON in the layout of a file. Raises `ConfigError`."""
+    return _read(text, f"the configuration of {instance_id}", environ=environ, instance_id=instance_id)[0]
 
 
 def instance_ids(config_dir: Path) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_vali
 from market.instrument import MarketType
 from runner.config_variables import Secret
 from strategies.base import Params
+from strategies.effects import LIVE, tell_effects
 
 #: An instance's name is a file name, a part of Redis keys and a word on the command line.
 INSTANCE_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
@@ -29,7 +30,7 @@ Text = Annotated[str, StringConstraints(max_length=2000)]
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=tell_effects)
 
 
 class MetadataConfig(_Model):
@@ -39,19 +40,21 @@ class MetadataConfig(_Model):
         pattern=INSTANCE_ID_PATTERN,
         description="Name of the instance; the same as the file's, without .json.",
     )
-    name: Text = Field(default="", description="Shown to people.")
-    description: Text = Field(default="", description="Free text.")
+    name: Text = Field(default="", json_schema_extra=LIVE, description="Shown to people.")
+    description: Text = Field(default="", json_schema_extra=LIVE, description="Free text.")
     exchange: str = Field(description="Name of the exchange.")
     symbol: str = Field(
         pattern=_SYMBOL_PATTERN, description="As the exchange calls it, for example SOL_USDC_PERP."
     )
     market_type: MarketType = Field(description="Kind of market.")
     strategy: str = Field(description="Name of the strategy.")
-    created_at: Text | None = Field(default=None, description="Free text.")
-    updated_at: Text | None = Field(default=None, description="Free text.")
-    version: Text | None = Field(default=None, description="The user's own version of this file.")
-    author: Text | None = Field(default=None, description="Free text.")
-    tags: tuple[Text, ...] = Field(default=(), description="Free words.")
+    created_at: Text | None = Field(default=None, json_schema_extra=LIVE, description="Free text.")
+    updated_at: Text | None = Field(default=None, json_schema_extra=LIVE, description="Free text.")
+    version: Text | None = Field(
+        default=None, json_schema_extra=LIVE, description="The user's own version of this file."
+    )
+    author: Text | None = Field(default=None, json_schema_extra=LIVE, description="Free text.")
+    tags: tuple[Text, ...] = Field(default=(), json_schema_extra=LIVE, description="Free words.")
 
     @model_validator(mode="after")
     def _symbol_fits_market_type(self) -> Self:
@@ -218,6 +221,8 @@ class PositionOnStop(StrEnum):
 class StopConfig(_Model):
     """What a stop does."""
 
+    is_live: ClassVar[bool] = True
+
     orders: OrdersOnStop = Field(default=OrdersOnStop.CANCEL, description="Own orders.")
     position: PositionOnStop = Field(
         default=PositionOnStop.KEEP, description='The position; "close" needs exclusive_symbol.'
@@ -234,6 +239,8 @@ class StopConfig(_Model):
 
 class Pace(_Model):
     """The keys of `strategy_config` that belong to the runner."""
+
+    is_live: ClassVar[bool] = True
 
     interval_s: Decimal = Field(
         default=Decimal(60),

@@ -16,6 +16,7 @@ from state.instances import Instances
 from state.leases import Leases
 from state.market_data import MarketData
 from state.own_fills import OwnFills
+from state.run_changes import RunChanges
 from state.scripts import Scripts
 
 
@@ -34,6 +35,7 @@ class Context:
     venues: Venues
     market_data: MarketData
     own_fills: OwnFills
+    changes: RunChanges
 
 
 def open_context(settings: Settings) -> Context:
@@ -64,4 +66,5 @@ def open_context(settings: Settings) -> Context:
         venues=Venues(settings, scripts),
         market_data=MarketData(client, scripts),
         own_fills=OwnFills(client, scripts),
+        changes=RunChanges(client, scripts),
     )

@@ -163,6 +163,7 @@ class Evidence:
                 for asked in lease.asked
             ),
             policy=lease.policy,
+            paused_at_ms=lease.paused_at_ms,
             in_flight=self._flight,
             attempts=kept_attempts(((*earlier.attempts,) if earlier else ()) + (attempt,)),
             attempt_count=(earlier.attempt_count if earlier else 0) + begun,

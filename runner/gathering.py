@@ -19,7 +19,7 @@ from runner.context import Context
 from runner.known_orders import CLOCK_SLACK_MS, KnownOrder
 from runner.loaded import LoadedInstance
 from runner.lookups import Standing, clear_up_intents, look_up_vanished
-from runner.market_read import BookRead, Freshness, Source, read_book
+from runner.market_read import BookRead, Freshness, NoMarketData, Source, read_book
 from runner.parallel import both
 from state.client_ids import owns
 
@@ -43,10 +43,17 @@ class Gathered:
 
 
 def gather(
-    context: Context, instance: LoadedInstance, venue: Venue, standing: Standing, *, with_balances: bool
+    context: Context,
+    instance: LoadedInstance,
+    venue: Venue,
+    standing: Standing,
+    *,
+    with_balances: bool,
+    needs_book: bool = True,
 ) -> Gathered:
     """Return the snapshot of now; `standing` is brought up to date with it.
 
+    Unless it `needs_book`, the snapshot has an empty one where the market cannot be read.
     Raises `ExchangeError` when anything is unknown; what `standing` learned until then is true all the same.
     """
     standing.instrument = instrument = context.venues.instrument(instance.config)
@@ -66,8 +73,15 @@ def gather(
         instance.config.instance_id, since_ms=standing.now_ms - STREAMED_MS
     )
     unexplained = update_books(venue, instrument, standing, listed, fills)
-    read = _read_book(context, instance, venue, standing, instrument.symbol)
-    books.book_at_ms = standing.now_ms
+    try:
+        read = _read_book(context, instance, venue, standing, instrument.symbol)
+        books.book_at_ms = standing.now_ms
+    except NoMarketData:
+        if needs_book:
+            raise
+        read = BookRead(
+            book=OrderBook(symbol=instrument.symbol, bids=(), asks=(), updated_at_ms=0), source=Source.NONE
+        )
     snapshot = make_snapshot(
         instrument,
         standing,

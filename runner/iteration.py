@@ -28,7 +28,7 @@ from runner.lookups import Standing
 from runner.market_read import NoMarketData, Source
 from runner.publisher import Iteration
 from runner.schedule import error_delay_ms, hop_s, task_id
-from runner.withdrawal import must_withdraw, withdrawal
+from runner.withdrawal import is_quiet, look_again_ms, must_withdraw, withdrawal
 from state.instances import StopPolicy
 from state.leases import AuthorizationRefused, Committed, Granted, Lease, LeaseLost, Refusal
 from strategies.base import Decision, State, TakerOrder
@@ -61,6 +61,9 @@ class _Work:
     is_ended_by_gate: bool = False
     #: Where the order book came from.
     source: Source = Source.NONE
+    #: Of a paused run: nothing rested, and nothing could still arrive. None: the run is not paused.
+    is_quiet: bool | None = None
+    look_again_ms: int = 0
 
     def close_books(self, lease: Lease) -> Books | None:
         """Enter what was sent into the books and return them; None when there is nothing to save."""
@@ -105,9 +108,11 @@ def run_iteration(
     if isinstance(lease, Refusal):
         return _refused(context, instance_id, epoch, tick, lease)
     reading = StoreClockReading(store_ms=lease.claimed_at_ms, monotonic_s=asked_at_s)
-    work = _Work(began_s=asked_at_s, is_ending=is_ending)
+    work = _Work(
+        began_s=asked_at_s, is_ending=is_ending, is_quiet=False if lease.is_paused else None
+    )
     try:
-        work.instance = load_running(context, lease.instance_id, lease.config_version)
+        work.instance = load_running(context, lease.instance_id, lease.config_version, epoch=lease.epoch)
         _work(context, lease, work.instance, reading, work)
     except (AuthorizationRefused, LeaseLost) as ended:
         work.is_ended_by_gate = True
@@ -154,10 +159,15 @@ def _work(
     executor = _executor(context, lease, instance, venue, reading, work)
     try:
         gathered = gather(
-            context, instance, venue, standing, with_balances=instance.limits.min_balance is not None
+            context,
+            instance,
+            venue,
+            standing,
+            with_balances=instance.limits.min_balance is not None,
+            needs_book=not lease.is_paused,
         )
     except ExchangeError as error:
-        if not must_withdraw(lease, instance, standing, error):
+        if not lease.is_paused and not must_withdraw(lease, instance, standing, error):
             raise
         executor.carry_out(withdrawal(instance, standing), None)
         if not isinstance(error, NoMarketData):
@@ -169,6 +179,9 @@ def _work(
     work.daily_json, work.stop_reason = advance_daily(lease, instance.limits, gathered.snapshot)
     if work.stop_reason:
         return
+    if lease.is_paused:
+        _withdraw(lease, instance, gathered, executor, work)
+        return
     decision: Decision[State] = instance.strategy.decide(gathered.snapshot, state, instance.params)
     if decision.stop_reason:
         work.stop_reason, work.unwind = decision.stop_reason, decision.unwind
@@ -177,13 +190,30 @@ def _work(
     plan, taker = _plan(context, lease, instance, gathered, decision, standing)
     if _must_wait(lease, gathered, standing):
         executor.carry_out(replace(plan, places=()), None)
-        if gathered.strangers_stay:
-            ids = ", ".join(order.order_id for order in gathered.strangers)
-            work.error = f"orders of an earlier run cannot be cancelled, so nothing is placed: {ids}"
+        work.error = _strangers_stay(gathered)
         return
     # Kept also when carrying out is interrupted: what it had sent by then was decided with this state.
     work.state_json = decision.state.model_dump_json()
     executor.carry_out(plan, taker)
+
+
+def _withdraw(
+    lease: Lease, instance: LoadedInstance, gathered: Gathered, executor: Executor, work: _Work
+) -> None:
+    """Take back what rests, and note whether there was any. The strategy is not asked, its state stays."""
+    assert work.standing is not None
+    plan = withdrawal(instance, work.standing, gathered)
+    executor.carry_out(plan, None)
+    work.is_quiet = is_quiet(lease, work.standing, plan)
+    work.look_again_ms = look_again_ms(work.report, work.standing, plan)
+    work.error = _strangers_stay(gathered)
+
+
+def _strangers_stay(gathered: Gathered) -> str:
+    if not gathered.strangers_stay:
+        return ""
+    ids = ", ".join(order.order_id for order in gathered.strangers)
+    return f"orders of an earlier run cannot be cancelled, so nothing is placed: {ids}"
 
 
 def _plan(
@@ -268,6 +298,8 @@ def _end(context: Context, lease: Lease, work: _Work, tick: int | None) -> tuple
             stop_reason=work.stop_reason,
             stop_policy=_stop_policy(work),
             bookings=_bookings(lease, standing),
+            is_quiet=work.is_quiet,
+            look_again_ms=work.look_again_ms,
         )
     except LeaseLost:
         _count(lease, work, tick, is_lost=True)
@@ -288,6 +320,7 @@ def _end(context: Context, lease: Lease, work: _Work, tick: int | None) -> tuple
         book=str(work.source),
         failed=bool(work.error),
         cut_short=work.is_cut_short,
+        paused=lease.is_paused,
     )
     return _next(context, lease, committed) if committed.running else ()
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 
-from market.instrument import MarketType
 from market.orders import OpenOrder
-from market.snapshot import Snapshot
 from runner.access import access
-from runner.config import LoadedConfig, load_instance, version_of
+from runner.config import InstanceConfig, load_instance, version_of
 from runner.context import Context
 from runner.loaded import LoadedInstance, from_config
 from runner.lost_state import Last, Loss, last_run, look_before_start, told_order_ids
 from runner.place import own_slot, reach_ms
+from runner.preflight import first_snapshot
 from state.durability import Keeps
 from state.instances import Failed, Phase, Record, RecordUnreadable, StartResult, StopPolicy
 from state.server import require_safe
@@ -64,7 +63,7 @@ def start_instance(
         return Started(
             result=StartResult(result=str(record.phase), epoch=record.epoch), warnings=tuple(warnings)
         )
-    loaded = _runnable(found)
+    loaded = runnable(found.config)
     _require_short_enough(loaded, settings.longest_window_ms)
     account = access(loaded.config, settings).account
     if record is not None:
@@ -112,7 +111,7 @@ def fail_unknown(context: Context, instance_id: str) -> Failed | None:
     run was the last.
     """
     settings = context.settings
-    loaded = _runnable(load_instance(instance_id, settings.config_dir, settings.environ))
+    loaded = runnable(load_instance(instance_id, settings.config_dir, settings.environ).config)
     run = last_run(settings, instance_id)
     return context.instances.fail(
         instance_id,
@@ -151,24 +150,11 @@ def _preflight(context: Context, loaded: LoadedInstance) -> tuple[tuple[OpenOrde
     Raises `StartRefused`, `ExchangeError`.
     """
     venue = context.venues.of(loaded.config)
-    symbol = loaded.config.metadata.symbol
-    instrument = context.venues.instrument(loaded.config)
-    listed = tuple(venue.open_orders(symbol))  # shows that the keys are accepted, too
+    context.venues.instrument(loaded.config)
+    listed = tuple(venue.open_orders(loaded.config.metadata.symbol))  # shows that the keys are accepted, too
     if loaded.strategy.preflight is None:
         return listed, ()
-    now_ms = context.instances.now_ms()
-    snapshot = Snapshot(
-        taken_at_ms=now_ms,
-        started_at_ms=now_ms,
-        instrument=instrument,
-        book=venue.order_book(symbol),
-        open_orders=(),
-        balances=venue.balances(),
-        position=venue.position(symbol) if instrument.market_type is MarketType.PERP else None,
-        terms=venue.account_terms(),
-        exclusive_symbol=loaded.config.exclusive_symbol,
-    )
-    found = loaded.strategy.preflight(snapshot, loaded.params)
+    found = loaded.strategy.preflight(first_snapshot(context, loaded.config), loaded.params)
     if found.problems:
         raise StartRefused(f"{loaded.config.instance_id}: {'; '.join(found.problems)}")
     return listed, found.warnings
@@ -184,8 +170,6 @@ def stop_policy(
     text = context.instances.config_json(instance_id)
     if not text:
         return StopPolicy(cancel_orders=not keep_orders, close_position=close_position)
-    from runner.config import InstanceConfig
-
     loaded = from_config(InstanceConfig.from_json(text))
     policy = StopPolicy(
         cancel_orders=loaded.stop_policy.cancel_orders and not keep_orders,
@@ -241,12 +225,12 @@ def _require_short_enough(loaded: LoadedInstance, longest_window_ms: int) -> Non
         )
 
 
-def _runnable(found: LoadedConfig) -> LoadedInstance:
-    if not found.config.runnable:
+def runnable(config: InstanceConfig) -> LoadedInstance:
+    """Return the loaded form of a configuration that may run. Raises `StartRefused`."""
+    if not config.runnable:
         raise StartRefused(
-            f"{found.config.metadata.instance_id}: this version cannot trade on "
-            f"{found.config.metadata.exchange} yet"
+            f"{config.instance_id}: this version cannot trade on {config.metadata.exchange} yet"
         )
-    loaded = from_config(found.config)
+    loaded = from_config(config)
     check_policy(loaded, loaded.stop_policy)
     return loaded

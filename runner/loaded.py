@@ -113,18 +113,23 @@ def from_config(config: InstanceConfig) -> LoadedInstance:
     )
 
 
-def load_running(context: Context, instance_id: str, version: str) -> LoadedInstance:
-    """Return the configuration that the current run was started with; each version is parsed once."""
+def load_running(context: Context, instance_id: str, version: str, *, epoch: int) -> LoadedInstance:
+    """Return the configuration of run `epoch`; each version is parsed once.
+
+    It is `version`, or the one that the run was given since that was read. Raises `StateError`.
+    """
     known = _known.get(instance_id)
     if known is None or known[0] != version:
-        text = context.instances.config_json(instance_id)
+        by_now = context.changes.config_of_run(instance_id)
+        text = by_now.config_json
         if not text:
             raise StateDamaged(f"{instance_id}: the configuration of its run is missing in the state server")
         _require_json(text, "configuration of the run")
-        if version_of_text(text) != version:
+        kept = version_of_text(text)
+        if kept != version and (by_now.epoch, by_now.version) != (epoch, kept):
             # A task that slept through a stop and a start: remembered, it would trade the wrong market later.
             raise StateError(f"{instance_id}: the configuration kept by now is another run's")
-        known = (version, from_config(InstanceConfig.from_json(text)))
+        known = (kept, from_config(InstanceConfig.from_json(text)))
         _known[instance_id] = known
     return known[1]
 

@@ -55,7 +55,7 @@ def find_place(context: Context, lease: CleanupLease) -> Place:
     instance's file. Raises `StateError` when neither says where, and `ConfigError` when keys are not set.
     """
     try:
-        instance = load_running(context, lease.instance_id, lease.config_version)
+        instance = load_running(context, lease.instance_id, lease.config_version, epoch=lease.epoch)
     except (StateError, ValueError, KeyError, TypeError, UnknownStrategy) as error:
         problem = str(error)
     else:

@@ -169,6 +169,8 @@ class Receipt(Model):
     asked: tuple[Asked, ...]
     #: What the last attempt followed.
     policy: StopPolicy
+    #: Since when the run was paused as the stop was asked for, ms; None: it was not.
+    paused_at_ms: int | None = None
     #: None: not known, the stop was asked for by an older version.
     in_flight: Flight | None
     #: The first and the latest attempts that reported.

@@ -48,6 +48,8 @@ class CleanupLease:
     receipt_json: str = ""
     #: The run is called failed already.
     is_failed: bool = False
+    #: Since when the run was paused, ms; None: it was not.
+    paused_at_ms: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +99,7 @@ class CleanupLeases:
         if kind != "claimed":
             return Refusal(reason=str(kind), detail=str(rest[0]) if rest else "")
         now, attempt, slot, account, version, policy, order_ids, *story = rest
-        started_at, asked, flight, receipt, phase = story
+        started_at, asked, flight, receipt, phase, paused = story
         return CleanupLease(
             instance_id=instance_id,
             epoch=epoch,
@@ -115,6 +117,7 @@ class CleanupLeases:
             knows_flight=flight != "-",
             receipt_json=str(receipt),
             is_failed=phase == Phase.FAILED,
+            paused_at_ms=int(paused) if paused else None,
         )
 
     def renew(self, lease: CleanupLease, *, settled: bool = False) -> InFlight:

@@ -26,7 +26,8 @@ class Event:
     #: Position in the stream; pass it to `read` to go on behind it.
     stream_id: str
     #: ``started``, ``limits``, ``stop_requested``, ``cleanup_claimed``, ``cleanup_step``, ``finished``,
-    #: ``alert``, ``guard_watching``, ``guard_acted``, ``guard_verified``, ``audit``.
+    #: ``alert``, ``paused``, ``withdrawn``, ``resumed``, ``config_changed``, ``guard_watching``,
+    #: ``guard_acted``, ``guard_verified``, ``audit``.
     event: str
     instance_id: str
     epoch: int

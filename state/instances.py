@@ -309,7 +309,7 @@ class Instances:
         )
 
     def config_json(self, instance_id: str) -> str:
-        """Return the configuration the current run was started with, empty when there is none to be read."""
+        """Return the configuration of the current run, empty when there is none to be read."""
         try:
             return cast("str | None", self._client.get(keys.config(instance_id))) or ""
         except redis.ResponseError as error:

@@ -60,6 +60,8 @@ class Lease:
     daily_json: str = ""
     #: Client order ids that an earlier iteration was given and whose fate it did not tell: to when, ms.
     intents: Mapping[int, int] = field(default_factory=dict)
+    #: True: the run is paused, nothing is authorised, and what rests is withdrawn.
+    is_paused: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +145,7 @@ class Leases:
         if kind != "claimed":
             return Refusal(reason=str(kind), detail=str(rest[0]) if rest else "")
         now, seq, current_tick, due, started_at, errors, slot, version, account, state_json, *more = rest
-        fence, books, daily, intents = more
+        fence, books, daily, intents, paused = more
         return Lease(
             instance_id=instance_id,
             epoch=epoch,
@@ -162,6 +164,7 @@ class Leases:
             books_json=str(books),
             daily_json=str(daily),
             intents=client_order_ids(int(slot), cast("list[str]", intents)),
+            is_paused=paused != "",
         )
 
     def authorize(self, lease: Lease, *, window_ms: int, orders: Sequence[tuple[int, Role]]) -> Granted:
@@ -204,12 +207,16 @@ class Leases:
         stop_reason: str = "",
         stop_policy: StopPolicy | None = None,
         bookings: Sequence[str] = (),
+        is_quiet: bool | None = None,
+        look_again_ms: int = 0,
     ) -> Committed:
         """Save the state, release the lease, and return what to publish. Raises `LeaseLost`.
 
         `order_ids` are the own orders believed open now. `intents` are the client order ids whose fate is
         still not known, with when they were given. What is None or empty stays as it was. A `stop_reason`
-        closes the gate, as `request_stop` does. `bookings` are for the ledger (JSON).
+        closes the gate, as `request_stop` does. `bookings` are for the ledger (JSON). Of a paused run
+        `is_quiet` says whether nothing rested that could be withdrawn, nor could arrive; unless it did so
+        twice, the next look follows after `look_again_ms`.
         """
         kind, *rest = self._scripts.call(
             "commit",
@@ -242,6 +249,8 @@ class Leases:
                 stop_reason,
                 (stop_policy or StopPolicy()).to_json(),
                 MOST_WAITING,
+                "" if is_quiet is None else int(is_quiet),
+                look_again_ms,
                 *bookings,
             ],
         )

@@ -62,6 +62,17 @@ class Record:
     left: str
     #: End of a live cleanup lease; 0 for none, or past when it is over.
     cleanup_until_ms: int
+    #: Since when the run is paused; kept when it is stopped, for its receipt.
+    paused_at_ms: int | None = None
+    paused_by: str = ""
+    pause_reason: str = ""
+    #: Of a paused run: when it was known that no own order is left, or can still arrive.
+    withdrawn_at_ms: int | None = None
+
+    @property
+    def is_paused(self) -> bool:
+        """Tell whether this is a run that goes on without orders until it is resumed."""
+        return self.phase is Phase.RUNNING and self.paused_at_ms is not None
 
 
 def damaged(instance_id: str, what: str) -> RecordUnreadable:
@@ -87,6 +98,7 @@ RECORD_FIELDS = [
     ),
     *("stop_by", "stop_reason", "errors", "last_error", "slot", "account", "config_version", "attempts"),
     *("outcome", "lease_until", "fence", "left", "cleanup_until"),
+    *("paused", "paused_by", "pause_reason", "withdrawn"),
 ]
 
 
@@ -133,4 +145,8 @@ def record_of(instance_id: str, values: Sequence[str | None]) -> Record | None:
         fence_ms=number("fence"),
         left=fields.get("left", UNKNOWN_LEFT),
         cleanup_until_ms=number("cleanup_until"),
+        paused_at_ms=time_or_none("paused"),
+        paused_by=fields.get("paused_by", ""),
+        pause_reason=fields.get("pause_reason", ""),
+        withdrawn_at_ms=time_or_none("withdrawn"),
     )

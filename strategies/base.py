@@ -12,12 +12,18 @@ from pydantic import BaseModel, ConfigDict, Field
 from market.instrument import MarketType
 from market.orders import Quote, Side
 from market.snapshot import Snapshot
+from strategies.effects import tell_effects
 
 
 class Params(BaseModel):
     """Parameters of a strategy, from `strategy_config` of the instance's file."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=tell_effects)
+
+    #: True: another value of a parameter holds from a run's next iteration on, unless its field is marked
+    #: `RESTART`. False: it takes a new run, unless the field is marked `LIVE`. The state that was made with
+    #: the old values has to make sense with the new ones.
+    is_live: ClassVar[bool] = False
 
     #: Keys of older files that are let pass without effect, and why they have none, in words.
     inert: ClassVar[Mapping[str, str]] = {}

@@ -26,6 +26,7 @@ from market.orders import Quote, Side
 from market.snapshot import Snapshot
 from strategies import grid_preflight, grid_run, intervals, quoting
 from strategies.base import Decision, Preflight, Strategy, TakerOrder
+from strategies.effects import LIVE
 from strategies.grid_levels import (
     BoundaryAction,
     GridImpossible,
@@ -64,17 +65,20 @@ class Params(GridParams):
     }
 
     stop_loss: Decimal | None = Field(
+        json_schema_extra=LIVE,
         default=None,
         description="Loss that ends the run and sells what it bought, quote units; the sign is ignored, 0 is "
         "none. Coins the account held before count once they are sold, and are not sold by it.",
     )
     take_profit: Decimal | None = Field(
+        json_schema_extra=LIVE,
         default=None,
         ge=0,
         description="Profit that ends the run and sells what it bought, quote units; 0 is none. Measured as "
         "for stop_loss.",
     )
     boundary_action: BoundaryAction = Field(
+        json_schema_extra=LIVE,
         default=BoundaryAction.STOP_ONLY,
         description='When the price leaves the range: "emergency_close" (sell what the run bought, stop), '
         '"stop_only" (stop, keep what is held) or "adjust_range" (move the range to the price).',

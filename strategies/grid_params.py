@@ -9,12 +9,13 @@ from typing import ClassVar, Self
 from pydantic import AliasChoices, Field, field_validator, model_validator
 
 from strategies import base
+from strategies.effects import LIVE
 from strategies.grid_levels import BoundaryAction, GridMode, GridType
 from strategies.intervals import Grid
 
 
 class GridParams(base.Params):
-    """What a user may set in `strategy_config` of any grid."""
+    """What a user may set in `strategy_config` of any grid. Its levels and sizes are made once in a run."""
 
     inert: ClassVar[Mapping[str, str]] = {
         "spread": "a grid quotes at its levels; see the range and grid_num",
@@ -61,34 +62,42 @@ class GridParams(base.Params):
         description="Size of each interval's order, base units. Null: automatic, at the first decision.",
     )
     stop_loss: Decimal | None = Field(
+        json_schema_extra=LIVE,
         default=None,
         description="Loss that ends the run and closes what it holds, quote units; the sign is ignored, "
         "0 is none.",
     )
     take_profit: Decimal | None = Field(
+        json_schema_extra=LIVE,
         default=None,
         ge=0,
         description="Profit that ends the run and closes what it holds, quote units; 0 is none.",
     )
     boundary_action: BoundaryAction = Field(
+        json_schema_extra=LIVE,
         default=BoundaryAction.EMERGENCY_CLOSE,
         description='When the price leaves the range: "emergency_close" (close, stop), "stop_only" (stop, '
         'keep what is held) or "adjust_range" (move the range to the price).',
     )
     boundary_tolerance: Decimal = Field(
+        json_schema_extra=LIVE,
         default=Decimal("0.001"),
         ge=0,
         le=1,
         description="How far outside the range counts as left, a fraction of its end: 0.001 is 0.1 %.",
     )
-    enable_boundary_check: bool = Field(default=True, description="Whether the range is watched.")
+    enable_boundary_check: bool = Field(
+        default=True, json_schema_extra=LIVE, description="Whether the range is watched."
+    )
     close_slippage_bps: Decimal = Field(
+        json_schema_extra=LIVE,
         default=Decimal(100),
         ge=0,
         le=1000,
         description="How far beyond the best price a closing at the end may trade, basis points.",
     )
     refresh_tolerance_bps: Decimal = Field(
+        json_schema_extra=LIVE,
         default=Decimal(0),
         ge=0,
         le=100,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
-from typing import Self
+from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -41,6 +41,8 @@ class LayerSpacing(StrEnum):
 
 class LadderParams(base.Params):
     """What a user may set of a ladder."""
+
+    is_live: ClassVar[bool] = True
 
     spread: Decimal = Field(
         gt=0,

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -18,6 +19,7 @@ from market.instrument import MarketType
 from market.orders import Quote, Role, Side
 from market.snapshot import OwnOrder, Snapshot
 from strategies.base import TakerOrder
+from strategies.effects import tell_effects
 from strategies.exposure import Exposure
 from strategies.precedence import innermost_first
 from strategies.quoting import BPS
@@ -30,7 +32,9 @@ _ZERO = Decimal(0)
 class Limits(BaseModel):
     """The limits of one instance; None is no limit."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=tell_effects)
+
+    is_live: ClassVar[bool] = True
 
     max_position: Decimal | None = Field(
         default=None,

@@ -10,6 +10,7 @@ from typing import ClassVar, Self
 from pydantic import AliasChoices, Field, field_validator, model_validator
 
 from strategies import base
+from strategies.effects import RESTART
 
 
 class PositionSource(StrEnum):
@@ -30,6 +31,8 @@ _ALL_TRADED_BACK = "every fill is traded back, so the asset mix stays as it is"
 
 class HedgeParams(base.Params):
     """What both markets have in common."""
+
+    is_live: ClassVar[bool] = True
 
     inert: ClassVar[Mapping[str, str]] = {
         "spread": _AT_THE_BEST,
@@ -144,11 +147,13 @@ class PerpParams(HedgeParams):
     )
     reference_position: Decimal | None = Field(
         default=None,
+        json_schema_extra=RESTART,
         description="Position that every hedge returns to, base units, short is negative. "
         "Null: the position found at the start.",
     )
     position_source: PositionSource = Field(
         default=PositionSource.ACCOUNT,
+        json_schema_extra=RESTART,
         description='"account": hedge what own fills and the exchange\'s position both confirm, and end the '
         'run when they disagree for long; "own_fills": for a symbol that others trade on this account, too.',
     )

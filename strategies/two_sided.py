@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -15,6 +16,8 @@ from strategies.base import Decision, State, Strategy
 
 class Params(base.Params):
     """What a user may set in `strategy_config`."""
+
+    is_live: ClassVar[bool] = True
 
     half_spread_bps: Decimal = Field(
         gt=0, le=1000, description="Distance of each quote from the mid, basis points."

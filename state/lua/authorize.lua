@@ -6,9 +6,10 @@
 -- include parts/restart.lua
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
-local r = redis.call('HMGET', KEYS[1], 'phase', 'lease_token', 'lease_until', 'fence', 'unsaved', 'keeps', 'server')
+local r = redis.call('HMGET', KEYS[1], 'phase', 'lease_token', 'lease_until', 'fence', 'unsaved', 'keeps', 'server', 'paused')
 if r[1] ~= 'running' then return {'refused', 'phase'} end
 if redis.call('EXISTS', KEYS[2]) == 1 then return {'refused', 'stop'} end
+if r[8] then return {'refused', 'paused'} end
 if r[2] ~= ARGV[1] then return {'refused', 'token'} end
 if tonumber(r[3]) <= now then return {'refused', 'lease over'} end
 if is_another_server(r[6], r[7]) then return {'refused', 'state server restarted'} end

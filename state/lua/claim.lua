@@ -2,18 +2,21 @@
 -- KEYS: 1 record, 2 due set, 3 trace, 4 intents, 5 generations
 -- ARGV: 1 instance, 2 epoch, 3 tick ('-1' for a wake-up), 4 token, 5 task id, 6 lease ms, 7 grace ms, 8 early ms
 -- Returns {'claimed', now, seq, tick, due, started_at, errors, slot, config version, account, strategy state or '',
---   fence, books or '', daily result or '', intents (field, time, field, time ...)},
+--   fence, books or '', daily result or '', intents (field, time, field, time ...), when it was paused or ''},
 --   {'busy'} (a live lease: `again` is set), {'early', ms to wait} (a hop of a long countdown), {'stale', why}.
 -- include parts/restart.lua
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local r = redis.call('HMGET', KEYS[1], 'phase', 'epoch', 'tick', 'due', 'lease_token', 'lease_until', 'fence',
-  'started_at', 'errors', 'slot', 'config_version', 'account', 'state', 'books', 'daily', 'woken', 'again', 'keeps', 'server')
+  'started_at', 'errors', 'slot', 'config_version', 'account', 'state', 'books', 'daily', 'woken', 'again', 'keeps', 'server',
+  'paused', 'withdrawn')
 if r[1] ~= 'running' then return {'stale', 'phase'} end
 if r[2] ~= ARGV[2] then return {'stale', 'epoch'} end
 if ARGV[3] ~= '-1' and r[3] ~= ARGV[3] then return {'stale', 'tick'} end
 -- What is late is answered by now: an iteration that began after the wake-up has seen what it was for.
-if ARGV[3] == '-1' and not r[16] and not r[17] then return {'stale', 'answered'} end
+-- One that withdraws what rests answers itself, by `withdrawn`.
+local owes_withdrawal = r[20] and not r[21]
+if ARGV[3] == '-1' and not r[16] and not r[17] and not owes_withdrawal then return {'stale', 'answered'} end
 -- Before the lease: a hop that meets a wake-up goes on hopping, or the chain would break here.
 if ARGV[3] ~= '-1' and tonumber(r[4]) - now > tonumber(ARGV[8]) then
   return {'early', tonumber(r[4]) - now}
@@ -33,4 +36,4 @@ redis.call('ZADD', KEYS[2], lease_until + tonumber(ARGV[7]), ARGV[1])
 redis.call('XADD', KEYS[3], 'MAXLEN', '~', 1000, '*', 'event', 'claimed', 'epoch', ARGV[2], 'tick', r[3], 'seq', seq,
   'kind', ARGV[3] == '-1' and 'wake' or 'tick', 'token', ARGV[4], 'at_ms', now)
 return {'claimed', now, seq, tonumber(r[3]), tonumber(r[4]), tonumber(r[8]), tonumber(r[9]), tonumber(r[10]), r[11],
-  r[12], r[13] or '', tonumber(r[7] or '0'), r[14] or '', r[15] or '', redis.call('HGETALL', KEYS[4])}
+  r[12], r[13] or '', tonumber(r[7] or '0'), r[14] or '', r[15] or '', redis.call('HGETALL', KEYS[4]), r[20] or ''}

@@ -3,13 +3,13 @@
 -- ARGV: 1 instance, 2 epoch, 3 token, 4 lease ms, 5 grace ms, 6 who runs it
 -- Returns {'claimed', now, attempt, slot, account, config version, stop policy JSON, last known
 --   order ids, start of the run, requests to stop (JSON, one a line), the iteration in flight at the first of them (JSON;
---   '': none; '-': not known), receipt as the last attempt left it or '', phase}, {'busy'} or {'stale', why}.
+--   '': none; '-': not known), receipt as the last attempt left it or '', phase, when the run was paused or ''}, {'busy'} or {'stale', why}.
 -- include parts/restart.lua
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local r = redis.call('HMGET', KEYS[1], 'phase', 'epoch', 'cleanup_token', 'cleanup_until', 'slot', 'account',
   'config_version', 'stop_policy', 'order_ids', 'keeps', 'server', 'started_at', 'asked', 'flight', 'outcome', 'stop_by',
-  'stop_reason', 'stop_requested_at')
+  'stop_reason', 'stop_requested_at', 'paused')
 if r[1] ~= 'stopping' and r[1] ~= 'failed' then return {'stale', 'phase'} end
 if r[2] ~= ARGV[2] then return {'stale', 'epoch'} end
 local restarted = is_another_server(r[10], r[11])
@@ -34,4 +34,4 @@ if not is_text or type(last) ~= 'table' or (tonumber(last.at_ms) or 0) < tonumbe
     policy = cjson.decode(r[8] or '{}')})
 end
 return {'claimed', now, attempt, tonumber(r[5] or '0'), r[6] or '', r[7] or '', r[8] or '', r[9] or '', tonumber(r[12] or '0'), r[13],
-  r[14] or '-', r[15] or '', r[1]}
+  r[14] or '-', r[15] or '', r[1], r[19] or ''}

@@ -5,13 +5,15 @@
 --   10 ids of the own orders believed open now, comma separated ('-' keeps the old list),
 --   11 how much before it is due an iteration may run, ms, 12 books ('' keeps the old ones), 13 daily result
 --   ('' keeps the old one), 14 intents that are still open (JSON; '-' keeps them all), 15 why the run stops itself
---   ('' : it does not), 16 policy of that stop (JSON), 17 most bookings that wait, 18.. bookings for the ledger (JSON)
+--   ('' : it does not), 16 policy of that stop (JSON), 17 most bookings that wait, 18 of a paused run: '1' when the iteration found no own
+--   order and none that could still arrive, '0' when it did ('': it knew of no pause), 19 how long to wait before the
+--   next look for what rests, ms, 20.. bookings for the ledger (JSON)
 -- Returns {'running', epoch, tick, countdown ms (-1: the pending message stands), wake-up wanted 0|1, errors},
 --   {'stopping'} (also for failed or stopped) or {'lost'}: another task holds the lease, nothing changed.
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local r = redis.call('HMGET', KEYS[1], 'phase', 'lease_token', 'lease_kind', 'epoch', 'tick', 'due', 'fence_base', 'again', 'seq',
-  'lease_until', 'stop_policy', 'keeps', 'asked', 'running_task_id')
+  'lease_until', 'stop_policy', 'keeps', 'asked', 'running_task_id', 'paused', 'withdrawn')
 if r[2] ~= ARGV[2] then return {'lost'} end
 redis.call('HDEL', KEYS[1], 'lease_token', 'lease_until', 'lease_kind', 'running_task_id', 'again')
 -- Once the lease is over a cleanup may have sent an order of its own: the fence is no longer ours to pull back.
@@ -25,7 +27,7 @@ if ARGV[14] ~= '-' then
   for name, at in pairs(cjson.decode(ARGV[14])) do redis.call('HSET', KEYS[5], name, at) end
 end
 -- In one step with the books: what they have counted, the ledger will.
-for i = 18, #ARGV do redis.call('XADD', KEYS[9], 'MAXLEN', '~', ARGV[17], '*', 'booking', ARGV[i]) end
+for i = 20, #ARGV do redis.call('XADD', KEYS[9], 'MAXLEN', '~', ARGV[17], '*', 'booking', ARGV[i]) end
 redis.call('XADD', KEYS[3], 'MAXLEN', '~', 1000, '*', 'event', 'committed', 'epoch', r[4], 'tick', r[5], 'seq', r[9],
   'token', ARGV[2], 'resolved', ARGV[3], 'failed', ARGV[7] ~= '' and 1 or 0, 'at_ms', now)
 local errors = 0
@@ -78,6 +80,17 @@ if ARGV[15] ~= '' then
   redis.call('LTRIM', KEYS[8], 0, 999)
   return {'stopping'}
 end
+-- Like a stop, a pause takes two looks in a row that find nothing.
+local owes_withdrawal = r[15] and not r[16]
+if r[15] and ARGV[18] == '0' then
+  redis.call('HSET', KEYS[1], 'quiet', 0)
+  redis.call('HDEL', KEYS[1], 'withdrawn')
+  owes_withdrawal = true
+elseif owes_withdrawal and ARGV[18] == '1' and redis.call('HINCRBY', KEYS[1], 'quiet', 1) >= 2 then
+  redis.call('HSET', KEYS[1], 'withdrawn', now)
+  redis.call('XADD', KEYS[7], 'MAXLEN', '~', 100000, '*', 'event', 'withdrawn', 'instance', ARGV[1], 'epoch', r[4], 'at_ms', now)
+  owes_withdrawal = false
+end
 local tick, due, countdown = tonumber(r[5]), tonumber(r[6]), -1
 if ARGV[7] ~= '' then
   -- Soon again whatever the interval, and in place of what is scheduled: it also stands for every wake-up so far.
@@ -89,6 +102,11 @@ elseif r[3] == 'tick' then
   -- A fixed rate; what is already late starts a new count, so that missed iterations are not made up for.
   due = due + tonumber(ARGV[5])
   if due < now then due = now + tonumber(ARGV[5]) end
+  countdown = due - now
+elseif due > now + tonumber(ARGV[5]) + tonumber(ARGV[11]) then
+  -- The interval was made shorter: what is scheduled would keep the old one. Its message is stale from here on.
+  tick = tick + 1
+  due = now + tonumber(ARGV[5])
   countdown = due - now
 elseif due <= now + tonumber(ARGV[11]) then
   -- The scheduled message may have met this wake-up's lease and gone: send it again.
@@ -104,6 +122,12 @@ if wake == 1 then
   -- Who publishes it may die before: a sweep looks after it as after any message.
   redis.call('HSET', KEYS[1], 'woken', now)
   look_at = math.min(look_at, now + 1000)
+end
+if owes_withdrawal and ARGV[7] == '' and countdown ~= 0 then
+  -- Again at once, or when nothing can arrive any more; a sweep publishes what nobody else does.
+  local at = math.max(now + tonumber(ARGV[19]), tonumber(redis.call('HGET', KEYS[1], 'fence') or '0'))
+  if at <= now then wake = 1 end
+  look_at = math.min(look_at, math.max(at, wake == 1 and now + 1000 or 0))
 end
 redis.call('ZADD', KEYS[2], look_at, ARGV[1])
 return {'running', tonumber(r[4]), tick, countdown, wake, errors}

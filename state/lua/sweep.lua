@@ -12,7 +12,8 @@ if not score or tonumber(score) > now then return {} end
 local wrong = damage(KEYS[1])
 if wrong then return {'damaged', wrong} end
 local r = redis.call('HMGET', KEYS[1], 'phase', 'epoch', 'tick', 'due', 'lease_token', 'lease_until', 'cleanup_token',
-  'cleanup_until', 'resends', 'pending_task_id', 'woken', 'again', 'keeps', 'server')
+  'cleanup_until', 'resends', 'pending_task_id', 'woken', 'again', 'keeps', 'server',
+  'paused', 'withdrawn')
 local resends = tonumber(r[9] or '0')
 -- Each further message waits longer, so that a backlog is not made worse by its own repair.
 local resend_at = now + math.min(tonumber(ARGV[4]), tonumber(ARGV[3]) * 2 ^ math.min(resends, 20))
@@ -24,7 +25,8 @@ if r[1] == 'running' then
   end
   if tonumber(r[4]) > now then
     -- A wake-up that nobody has claimed; `again` is left over where a holder died before it could publish one.
-    if r[11] or r[12] then
+    -- So is a pause whose orders are not known to be gone.
+    if r[11] or r[12] or (r[15] and not r[16]) then
       redis.call('HSET', KEYS[1], 'resends', resends + 1)
       redis.call('ZADD', KEYS[2], math.min(resend_at, tonumber(r[4]) + tonumber(ARGV[5])), ARGV[1])
       return {'iterate', tonumber(r[2]), -1}

@@ -23,6 +23,7 @@ from state.durability import Keeps
 from state.instances import Instances, Phase, StopPolicy
 from state.leases import AuthorizationRefused, Lease, LeaseLost, Leases, Refusal
 from state.own_fills import OwnFills
+from state.run_changes import RunChanges
 from state.scripts import Scripts, read_sources
 
 NAME = "machine_01"
@@ -111,6 +112,7 @@ class Lifecycle(RuleBasedStateMachine):
             grace_ms=GRACE_MS,
             fence_margin_ms=MARGIN_MS,
         )
+        self.changes = RunChanges(self.client, scripts)
         self.due = Due(self.client, scripts, grace_ms=GRACE_MS)
         self.now_ms = START_MS
         self._tick(0)
@@ -129,6 +131,8 @@ class Lifecycle(RuleBasedStateMachine):
         self.book: list[int] = []
         self.stopped_epochs: set[int] = set()
         self.clean_epoch = 0
+        #: The run is paused, and whoever asked for that was told so.
+        self.is_paused = False
         self.newest_token = ""
         #: When a wake-up was asked for that no iteration has answered yet; None: there is none.
         self.woken_at_ms: int | None = None
@@ -164,6 +168,7 @@ class Lifecycle(RuleBasedStateMachine):
             reach_ms=WINDOW_MS + MARGIN_MS,
         )
         if result.started:
+            self.is_paused = False
             self.woken_at_ms = None
             assert not self.book, "a run started while orders of an old one are open"
             self.messages.append((result.epoch, 0))
@@ -173,6 +178,19 @@ class Lifecycle(RuleBasedStateMachine):
         result = self.instances.request_stop(NAME, by="test", reason="test", policy=StopPolicy())
         if result.result == "stopping":
             self.stopped_epochs.add(result.epoch)
+
+    @precondition(lambda self: self._phase() is Phase.RUNNING)
+    @rule()
+    def pause(self) -> None:
+        assert self.changes.pause(NAME, by="test", reason="").result in {"paused", "joined"}
+        self.is_paused = True
+
+    @precondition(lambda self: self._phase() is Phase.RUNNING)
+    @rule()
+    def resume(self) -> None:
+        resumed = self.changes.resume(NAME, by="test").result
+        assert (resumed == "resumed") == self.is_paused
+        self.is_paused = False
 
     @rule()
     def sweep(self) -> None:
@@ -237,12 +255,15 @@ class Lifecycle(RuleBasedStateMachine):
         if answer != "stale" and self.woken_at_ms is None:
             self.woken_at_ms = self.now_ms
 
-    @precondition(lambda self: any(t.signed_at_ms is None and t.request is None for t in self.tasks))
+    def _placers(self) -> list[Task]:
+        """Return the tasks that may ask for permission: one that knows of a pause does not."""
+        idle = [task for task in self.tasks if task.signed_at_ms is None and task.request is None]
+        return [task for task in idle if not task.lease.is_paused]
+
+    @precondition(lambda self: self._placers())
     @rule(data=st.data())
     def authorize(self, data: st.DataObject) -> None:
-        task = data.draw(
-            st.sampled_from([t for t in self.tasks if t.signed_at_ms is None and t.request is None])
-        )
+        task = data.draw(st.sampled_from(self._placers()))
         try:
             granted = self.leases.authorize(task.lease, window_ms=WINDOW_MS, orders=[(0, Role.QUOTE)])
         except AuthorizationRefused:
@@ -253,6 +274,7 @@ class Lifecycle(RuleBasedStateMachine):
         assert record is not None
         assert record.lease_until_ms > self.now_ms, "a task whose lease is over was authorised"
         assert task.lease.epoch not in self.stopped_epochs, "authorised after the stop was requested"
+        assert not self.is_paused, "authorised while paused"
         task.signed_at_ms = granted.at_ms
         assert self.given.isdisjoint(granted.client_order_ids), "a client order id was given twice"
         self.given.update(granted.client_order_ids)
@@ -295,6 +317,11 @@ class Lifecycle(RuleBasedStateMachine):
 
     def _end(self, task: Task) -> None:
         self.tasks.remove(task)
+        is_quiet = None
+        if task.lease.is_paused:
+            # It lists, and cancels what it finds.
+            is_quiet = not self.book and task.lease.fence_ms <= task.lease.claimed_at_ms
+            self.book.clear()
         try:
             committed = self.leases.commit(
                 task.lease,
@@ -302,6 +329,7 @@ class Lifecycle(RuleBasedStateMachine):
                 state_json="{}",
                 interval_ms=INTERVAL_MS,
                 next_task_id="t",
+                is_quiet=is_quiet,
             )
         except LeaseLost:
             return
@@ -350,7 +378,7 @@ class Lifecycle(RuleBasedStateMachine):
                 if cleaner in self.cleaners:
                     self._clean(cleaner)
 
-    @precondition(lambda self: any(t.signed_at_ms is None and t.request is None for t in self.tasks))
+    @precondition(lambda self: self._placers())
     @rule(data=st.data(), lost=st.booleans())
     def place(self, data: st.DataObject, lost: bool) -> None:
         """Authorise and send in one go; then the task may die, or give up waiting for the answer."""
@@ -424,6 +452,7 @@ class Lifecycle(RuleBasedStateMachine):
             # Whoever asked for the stop follows it, and asks again.
             assert record.epoch > self.clean_epoch, "a run that was called clean goes on"
             self.stopped_epochs.discard(record.epoch)
+        self.is_paused = record is not None and record.is_paused
         self.past[0] = (self.now_ms, self.past[0][1])
 
     def _take_back(self, dumps: list[bytes | None]) -> None:
@@ -450,9 +479,12 @@ class Lifecycle(RuleBasedStateMachine):
         self.past.append((self.now_ms, dumps))
 
     @invariant()
-    def a_stopped_instance_has_no_order(self) -> None:
-        if self._phase() is Phase.STOPPED:
+    def what_is_called_clean_has_no_order(self) -> None:
+        record = self.instances.read(NAME)
+        if record is None or record.phase is Phase.STOPPED:
             assert not self.book, "an order is open while the instance is called stopped"
+        if record is not None and record.is_paused and record.withdrawn_at_ms is not None:
+            assert not self.book, "an order is open while the pause says that none is left"
 
     def teardown(self) -> None:
         """With all tasks dead and all messages lost, the sweep alone brings it on again, or to its end."""
@@ -460,6 +492,9 @@ class Lifecycle(RuleBasedStateMachine):
         self.cleaners.clear()
         phase = self._phase()
         if phase is Phase.STOPPED:
+            return
+        if self.is_paused and phase is Phase.RUNNING:
+            self._withdraw_by_sweeps()
             return
         for _ in range(20):
             self.messages.clear()
@@ -482,3 +517,23 @@ class Lifecycle(RuleBasedStateMachine):
                         if finished == "stopped":
                             return
         raise AssertionError(f"nothing brings the instance on from {phase}")
+
+    def _withdraw_by_sweeps(self) -> None:
+        """With nothing but sweeps, a pause comes to where no order is left, long before the next tick."""
+        for _ in range(20):
+            record = self.instances.read(NAME)
+            assert record is not None
+            if record.withdrawn_at_ms is not None:
+                return
+            # The next tick is far away: only the pause itself can bring an iteration.
+            self.client.hset(keys.record(NAME), "due", self.now_ms + 10**9)
+            self.messages.clear()
+            self._tick(5_000)
+            self.sweep()
+            for epoch, tick in list(self.messages):
+                claimed = self.leases.claim(NAME, epoch=epoch, tick=tick, task_id="t")
+                if isinstance(claimed, Lease):
+                    self.newest_token = claimed.token
+                    self.tasks.append(task := Task(lease=claimed))
+                    self._end(task)
+        raise AssertionError("a paused run is not brought to where no order is left")

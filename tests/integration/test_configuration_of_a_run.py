@@ -50,9 +50,11 @@ def test_a_task_that_slept_through_a_restart_does_not_remember_the_new_run_as_th
     new_version = start(context, new)
     # Then it gets none, rather than the other run's
     with pytest.raises(StateError, match="another run"):
-        load_running(context, INSTANCE_ID, old_version)
+        load_running(context, INSTANCE_ID, old_version, epoch=0)
     # And a later run of the old configuration trades the old symbol
-    assert load_running(context, INSTANCE_ID, new_version).config.metadata.symbol == "ETH_USDC"
+    assert load_running(context, INSTANCE_ID, new_version, epoch=1).config.metadata.symbol == "ETH_USDC"
     context.client.flushdb()
     start(context, old)
-    assert load_running(context, INSTANCE_ID, old_version).config.metadata.symbol == old.metadata.symbol
+    assert (
+        load_running(context, INSTANCE_ID, old_version, epoch=1).config.metadata.symbol == old.metadata.symbol
+    )

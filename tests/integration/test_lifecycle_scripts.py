@@ -86,6 +86,9 @@ BROKEN_RULES = {
             "return {'ok', now, 0, '', 0, '', ''}",
         ),
     },
+    "authorize ignores a pause": {"authorize": ("if r[8] then return {'refused', 'paused'} end", "")},
+    "sweep forgets a pause": {"sweep": (" or (r[15] and not r[16])", "")},
+    "claim takes the wake-up of a pause for answered": {"claim": ("and not owes_withdrawal then", "then")},
     "claim takes the instance off the list of what is due": {
         "claim": (
             "redis.call('ZADD', KEYS[2], lease_until + tonumber(ARGV[7]), ARGV[1])",

@@ -20,7 +20,8 @@ local function damage(record)
     if not string.match(value, '^' .. pattern .. '$') then return name .. ' is ' .. string.sub(value, 1, 40) end
   end
   local numbers = {'lease_until', 'cleanup_until', 'fence', 'fence_base', 'cleanup_fence_base', 'resends', 'attempts',
-    'committed_at', 'reach', 'slot', 'stop_requested_at', 'stopped_at', 'last_error_at', 'tick', 'due', 'seq', 'errors', 'started_at'}
+    'committed_at', 'reach', 'slot', 'stop_requested_at', 'stopped_at', 'last_error_at', 'tick', 'due', 'seq', 'errors', 'started_at',
+    'paused', 'withdrawn', 'quiet'}
   local values = redis.call('HMGET', record, unpack(numbers))
   for i, name in ipairs(numbers) do
     if values[i] and not string.match(values[i], '^%-?%d+$') then
