@@ -108,9 +108,7 @@ def run_iteration(
     if isinstance(lease, Refusal):
         return _refused(context, instance_id, epoch, tick, lease)
     reading = StoreClockReading(store_ms=lease.claimed_at_ms, monotonic_s=asked_at_s)
-    work = _Work(
-        began_s=asked_at_s, is_ending=is_ending, is_quiet=False if lease.is_paused else None
-    )
+    work = _Work(began_s=asked_at_s, is_ending=is_ending, is_quiet=False if lease.is_paused else None)
     try:
         work.instance = load_running(context, lease.instance_id, lease.config_version, epoch=lease.epoch)
         _work(context, lease, work.instance, reading, work)
