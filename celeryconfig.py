@@ -5,16 +5,24 @@ from __future__ import annotations
 import ssl
 
 from kombu.entity import Queue
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
+from sentinel_url import SENTINEL_TIMEOUT_S, is_sentinel, parse
 from settings import MESSAGE_CERTIFICATE_FILE, MESSAGE_KEY_FILE, TRUSTED_DIR, load, tls_options
 
 _settings = load()
 
 # The same server as the state by default: `noeviction` and an append-only file protect both.
 broker_url = _settings.broker_url
-if broker_url.startswith("rediss://"):
+_sentinels = parse(broker_url) if is_sentinel(broker_url) else None
+if broker_url.startswith("rediss://") or (_sentinels and _sentinels.is_tls):
     # kombu takes a URL that says nothing about certificates for an unencrypted one; Flower looks here only.
     broker_use_ssl = {**tls_options(broker_url), "ssl_cert_reqs": ssl.CERT_REQUIRED}
+if _sentinels:
+    # kombu takes no query in a list of Sentinels: what ours says is among the options below. All three, since
+    # Celery's command line reads BROKER_URL itself, and that comes before `broker_url`.
+    broker_url = broker_read_url = broker_write_url = _sentinels.bare
 
 # Listed by hand, so that reading this file tells what a worker can run.
 imports = ("tasks.iteration", "tasks.cleanup", "tasks.signals")
@@ -67,7 +75,7 @@ worker_prefetch_multiplier = 1
 
 # No `worker_eta_task_limit`: at the limit a worker stops consuming everything, cleanups included.
 
-broker_transport_options = {
+broker_transport_options: dict[str, object] = {
     # Longer than any countdown (longer ones are split into hops of a third), or they would run twice.
     "visibility_timeout": _settings.visibility_timeout_s,
     # Publishing gives up at once when the broker is away: the sweep repeats it, and kombu's own six seconds
@@ -82,6 +90,19 @@ broker_transport_options = {
     "socket_keepalive": True,
     "health_check_interval": 10,
 }
+if _sentinels:
+    broker_transport_options |= {
+        "master_name": _sentinels.master_name,
+        # Each is asked once and briefly: the next one may know, and whoever asks tries again anyway.
+        "sentinel_kwargs": {
+            **_sentinels.sentinel_options,
+            "socket_timeout": SENTINEL_TIMEOUT_S,
+            "socket_connect_timeout": SENTINEL_TIMEOUT_S,
+            "retry": Retry(NoBackoff(), 0),
+        },
+        # A server that is frozen keeps its connections while another one leads: nobody else notices that.
+        "health_check_interval": 3,
+    }
 # A worker outlives any outage of the broker; a supervisor would only restart it into the same outage.
 broker_connection_retry_on_startup = True
 broker_connection_max_retries = None

@@ -9,13 +9,14 @@ import difflib
 import json
 import math
 import os
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import parse_qsl, urlsplit
+
+from sentinel_url import is_sentinel, parse, without_secrets
 
 DEFAULT_BROKER_URL = "redis://127.0.0.1:6379/0"
 DEFAULT_SIMULATOR_URL = "http://127.0.0.1:8900"
@@ -30,7 +31,7 @@ STACK_FILE = "stack.json"
 MESSAGE_KEY_FILE, MESSAGE_CERTIFICATE_FILE, TRUSTED_DIR = "key.pem", "cert.pem", "trusted"
 
 BROKER_SCHEMES = ("redis", "rediss", "sentinel")
-STATE_SCHEMES = ("redis", "rediss", "unix")
+STATE_SCHEMES = ("redis", "rediss", "unix", "sentinel")
 LOG_FORMATS = ("json", "console")
 GUARD_ACTIONS = ("cancel", "stop")
 SHORTEST_PASSWORD = 12
@@ -209,8 +210,10 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
 
 
 def tls_options(url: str) -> dict[str, str]:
-    """Return what a ``rediss://`` URL says about its certificates, empty for other URLs."""
-    parts = urlsplit(url.split(";")[0])
+    """Return what a URL with TLS says about its certificates, empty for other URLs."""
+    if is_sentinel(url):
+        return dict(parse(url).tls)
+    parts = urlsplit(url)
     if parts.scheme != "rediss":
         return {}
     return {name: value for name, value in parse_qsl(parts.query) if name.startswith("ssl_")}
@@ -218,7 +221,7 @@ def tls_options(url: str) -> dict[str, str]:
 
 def redacted(url: str) -> str:
     """Return `url` with every password replaced by stars, fit for a log or a screen."""
-    return re.sub(r"(?<=://)([^/@:;]*):[^@;]*@", r"\1:***@", url)
+    return without_secrets(url)
 
 
 def running_stack(path: Path) -> dict[str, str]:
@@ -270,12 +273,19 @@ class _Reader:
         value = self.text(name) or default
         allowed = ", ".join(f"{scheme}://" for scheme in schemes)
         try:
-            parts = urlsplit(value.split(";")[0])
-            valid = parts.scheme in schemes and bool(parts.hostname or parts.path) and parts.port != 0
+            parts = urlsplit(value)
+            valid = parts.scheme in schemes and (
+                is_sentinel(value) or (bool(parts.hostname or parts.path) and parts.port != 0)
+            )
         except ValueError:  # a port that is no number, brackets that do not close
             valid = False
         if not valid:
             raise SettingsError(f"{name} is {redacted(value)!r}; it must be a URL that begins with {allowed}")
+        if is_sentinel(value):
+            try:
+                parse(value)
+            except ValueError as error:
+                raise SettingsError(f"{name} is {redacted(value)!r}: {error}") from error
         if tls_options(value).get("ssl_cert_reqs", "required") != "required":
             raise SettingsError(
                 f"{name} is {redacted(value)!r}: with ssl_cert_reqs other than `required` anybody on the way "
@@ -403,6 +413,11 @@ def _check_together(settings: Settings) -> None:
                 f"{name} is {value_s:g} s; it must be longer than {other} ({other_s:g} s): {reason}"
             )
 
+    if settings.state_durability == "always" and is_sentinel(settings.state_url):
+        raise SettingsError(
+            "CLEANBOOK_STATE_DURABILITY is 'always', and STATE_URL leads to Sentinels: a replica that takes "
+            "over may lack what was confirmed, whatever is on disks; unset it"
+        )
     iterate_s, cleanup_s = settings.iterate_soft_limit_s, settings.cleanup_soft_limit_s
     time_to_end = "the soft limit must leave time to end in good order"
     require_longer(

@@ -56,9 +56,6 @@ class Finding:
 def server(name: str, url: str, *, vouched: str = "") -> Iterator[Finding]:
     """Look at a Redis or Valkey server: reachable, of the right kind, evicting, keeping."""
     where = redacted(url)
-    if url.startswith("sentinel://"):
-        yield Finding(check=name, level=Level.WARN, text=f"{where}: Sentinel is not checked")
-        return
     with connect(url) as client:
         try:
             report = server_report(client, vouched=vouched)
@@ -90,17 +87,27 @@ def _keeping(check: str, report: ServerReport) -> Finding:
             f"append-only file, {fsync}: a crash may lose the last second, so starts and stops wait for the "
             "disk, and nothing is placed for some seconds after a restart of it"
         )
+        if report.is_led_by_sentinels:
+            text = (
+                f"append-only file, {fsync}, {report.replicas} replicas: one that takes over may lack "
+                "the last moment, so starts and stops wait for all, and nothing is placed for seconds after"
+            )
+            level = Level.OK if report.replicas > 1 else Level.WARN
+            advice = "" if report.replicas > 1 else "let two replicas run, so that one may fail"
+            return Finding(check=check, level=level, text=text, advice=advice)
         if report.replicas:
             text = f"{text}; a replica that takes over may lack more"
         advice = (
             "CONFIG SET appendfsync always; or CLEANBOOK_STATE_DURABILITY=always where it forgets nothing"
         )
         return Finding(check=check, level=Level.WARN, text=text, advice=advice)
-    text = f"{report.why_unsure}: a crash could take back a stop that was called clean"
+    if report.may_lead_unnoticed:
+        text = f"{report.why_unsure}: a stop that was called clean may not be"
+    else:
+        text = f"{report.why_unsure}: a crash could take back a stop that was called clean"
     if not report.vouched:
         text = f"{text}; nothing live is started on it"
-    advice = "CONFIG SET appendonly yes, CONFIG SET appendfsync always"
-    return Finding(check=check, level=Level.WARN, text=text, advice=advice)
+    return Finding(check=check, level=Level.WARN, text=text, advice=report.advice_if_unsure)
 
 
 def clock(session: Session) -> Finding:

@@ -14,6 +14,7 @@ from typing import Any
 import structlog
 
 from guard.watched import Watched
+from sentinel_url import without_secrets
 
 log = structlog.get_logger(__name__)
 
@@ -37,7 +38,7 @@ class Memory:
     def __init__(self, path: Path, state_url: str) -> None:
         self._path = path
         #: Which server, without user and password.
-        self._server = re.sub(r"(?<=://)[^/@]*@", "", state_url)
+        self._server = re.sub(r"(?<=://)[^/@;]*@", "", without_secrets(state_url))
         self._saved: Remembered | None = None
 
     @property

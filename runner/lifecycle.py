@@ -11,7 +11,7 @@ from runner.config import InstanceConfig, load_instance, version_of
 from runner.context import Context
 from runner.loaded import LoadedInstance, from_config
 from runner.lost_state import Last, Loss, last_run, look_before_start, told_order_ids
-from runner.place import own_slot, reach_ms
+from runner.place import own_slot, reach_ms, takeover_ms
 from runner.preflight import first_snapshot
 from state.durability import Keeps
 from state.instances import Failed, Phase, Record, RecordUnreadable, StartResult, StopPolicy
@@ -56,7 +56,7 @@ def start_instance(
     if report.keeps is Keeps.UNSURE:
         warnings.append(
             "a crash of the state server could take back this start, or a stop that was called clean: "
-            f"{report.why_unsure}; CONFIG SET appendonly yes and CONFIG SET appendfsync always"
+            f"{report.why_unsure}; {report.advice_if_unsure}"
         )
     record = _read_or_fail(context, instance_id)
     if record is not None and record.phase is not Phase.STOPPED and accept is None:
@@ -71,7 +71,7 @@ def start_instance(
     listed, more_warnings = _preflight(context, loaded)
     warnings += more_warnings
     slot = own_slot(context, account, instance_id)
-    reach_ms = loaded.window_ms + settings.fence_margin_ms
+    reach_ms = loaded.window_ms + settings.fence_margin_ms + takeover_ms(context, report)
     least_epoch = 0
     if record is None or record.phase is Phase.STOPPED:
         last = Last(instance_id=instance_id, record=record, slot=slot)
@@ -117,7 +117,7 @@ def fail_unknown(context: Context, instance_id: str) -> Failed | None:
         instance_id,
         least_epoch=(run.epoch if run else 0) + 1,
         policy=replace(loaded.stop_policy, cancel_orders=True),
-        reach_ms=loaded.window_ms + settings.fence_margin_ms,
+        reach_ms=loaded.window_ms + settings.fence_margin_ms + takeover_ms(context),
     )
 
 

@@ -15,7 +15,8 @@ from runner.context import Context
 from runner.loaded import LoadedInstance, load_running
 from state.cleanup_leases import CleanupLease
 from state.client_ids import allocate_slot, has_slot, remember_slots
-from state.connection import StateError
+from state.connection import StateError, is_led_by_sentinels
+from state.server import ServerReport, server_report
 from strategies.registry import UnknownStrategy, find
 
 log = structlog.get_logger(__name__)
@@ -122,7 +123,20 @@ def reach_ms(context: Context, instance_id: str) -> int:
     except (ValueError, KeyError, TypeError):
         window_ms = None
     is_known = type(window_ms) is int and window_ms > 0
-    return (window_ms if is_known else settings.longest_window_ms) + settings.fence_margin_ms
+    longest_ms = (window_ms if is_known else settings.longest_window_ms) + settings.fence_margin_ms
+    return longest_ms + takeover_ms(context)
+
+
+def takeover_ms(context: Context, report: ServerReport | None = None) -> int:
+    """Return for how long a state server that Sentinels have replaced may still permit orders, ms.
+
+    Raises `StateError`.
+    """
+    if not is_led_by_sentinels(context.client):
+        return 0
+    settings = context.settings
+    longest_lease_ms = max(settings.lease_ms, settings.cleanup_lease_ms)
+    return (report or server_report(context.client)).takeover_ms(longest_lease_ms)
 
 
 def _read_place(instance_id: str, text: str) -> InstanceConfig | None:

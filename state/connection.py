@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import redis
 from redis.backoff import NoBackoff
+from redis.exceptions import MasterDownError
 from redis.retry import Retry
+from redis.sentinel import (
+    Sentinel,
+    SentinelConnectionPool,
+    SentinelManagedConnection,
+    SentinelManagedSSLConnection,
+)
+
+from sentinel_url import SENTINEL_TIMEOUT_S, is_sentinel, parse
 
 #: An answer that takes longer is given up on.
 SOCKET_TIMEOUT_S = 5.0
@@ -24,11 +35,21 @@ class UnsafeServer(StateError):
     """Raised when the state server may forget what it must not, so that trading must not start."""
 
 
+class NotLeading(redis.ConnectionError):
+    """Raised when the server must not be written to, since another one leads by now or may soon.
+
+    A connection error to everybody: whoever tries again is led to the right server.
+    """
+
+
+#: How answers begin of a server that has lost its replicas, or its lead while somebody waited for it.
+_NOT_LEADING = ("NOREPLICAS", "UNBLOCKED")
+
+
 def connect_impatiently(url: str, *, timeout_s: float) -> redis.Redis:
     """Return a client for `url` that tries each call once: for those who watch whether it answers."""
-    return redis.Redis.from_url(
+    return _client(
         url,
-        decode_responses=True,
         socket_connect_timeout=timeout_s,
         socket_timeout=timeout_s,
         retry=Retry(NoBackoff(), 0),
@@ -37,12 +58,59 @@ def connect_impatiently(url: str, *, timeout_s: float) -> redis.Redis:
 
 def connect(url: str) -> redis.Redis:
     """Return a client for `url`. It connects on first use, and every call is bounded to 5 s."""
-    return redis.Redis.from_url(
+    return _client(
         url,
-        decode_responses=True,
         # What is no text is then damaged, which its reader tells, instead of an error of every command.
         encoding_errors="replace",
         socket_connect_timeout=2.0,
         socket_timeout=SOCKET_TIMEOUT_S,
         health_check_interval=30,
     )
+
+
+def is_led_by_sentinels(client: redis.Redis) -> bool:
+    """Tell whether another server may take the place of the one that `client` talks to."""
+    return isinstance(client.connection_pool, SentinelConnectionPool)
+
+
+def _client(url: str, **options: Any) -> redis.Redis:
+    if not is_sentinel(url):
+        return redis.Redis.from_url(url, decode_responses=True, **options)
+    where = parse(url)
+    asked = {
+        **where.sentinel_options,
+        "socket_timeout": SENTINEL_TIMEOUT_S,
+        "socket_connect_timeout": SENTINEL_TIMEOUT_S,
+        # Tried again by whoever asked, and then by all Sentinels in turn.
+        "retry": Retry(NoBackoff(), 0),
+    }
+    sentinel = Sentinel(list(where.sentinels), sentinel_kwargs=asked)  # type: ignore[no-untyped-call]
+    found: redis.Redis = sentinel.master_for(  # type: ignore[no-untyped-call]
+        where.master_name,
+        connection_class=LeaderTlsConnection if where.is_tls else LeaderConnection,
+        db=where.db,
+        username=where.username or None,
+        password=where.password or None,
+        decode_responses=True,
+        **where.tls,
+        **options,
+    )
+    return found
+
+
+class LeaderConnection(SentinelManagedConnection):
+    """To whichever server leads: asked for anew whenever the one that led does not any more."""
+
+    def read_response(self, *args: Any, **options: Any) -> Any:
+        """Return the answer; one of a server that no longer leads ends this connection."""
+        try:
+            return super().read_response(*args, **options)
+        except redis.ResponseError as error:
+            if not str(error).startswith(_NOT_LEADING) and not isinstance(error, MasterDownError):
+                raise
+            self.disconnect()  # type: ignore[no-untyped-call]
+            raise NotLeading(f"the state server leads no longer, or lacks replicas: {error}") from error
+
+
+class LeaderTlsConnection(LeaderConnection, SentinelManagedSSLConnection):
+    """The same with TLS."""

@@ -1,4 +1,4 @@
-"""What the state server keeps when it crashes, and how to wait until something is on its disk."""
+"""What the state server keeps when it crashes, and how to wait until something is kept for good."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, cast
 import redis
 
 from state import keys
-from state.connection import StateError
+from state.connection import StateError, is_led_by_sentinels
 from state.scripts import Scripts
 
 log = logging.getLogger(__name__)
@@ -80,13 +80,48 @@ def wait_for_disk(client: redis.Redis, *, timeout_s: float = DISK_TIMEOUT_S) -> 
         threading.Event().wait(LOOK_EVERY_S)
 
 
+def wait_for_replicas(client: redis.Redis, *, timeout_s: float = DISK_TIMEOUT_S) -> bool:
+    """Tell whether every replica that is connected has everything the server has done so far.
+
+    False where there is none: then whoever takes over lacks it. Which replica takes over is the Sentinels'
+    choice, so all of them are waited for.
+    """
+    replicas = int(cast("Mapping[str, Any]", client.info("replication")).get("connected_slaves", 0))
+    if not replicas:
+        return False
+    # One connection for both: WAIT stands for what its own connection has written, and all that came before.
+    pipeline = client.pipeline(transaction=False)
+    pipeline.set(keys.DISK_MARK, "1")
+    pipeline.wait(replicas, int(timeout_s * 1000))
+    return int(pipeline.execute()[1]) >= replicas
+
+
+def wait_until_kept(client: redis.Redis) -> bool:
+    """Tell whether nothing that the server has done so far can be forgotten any more by the loss of it.
+
+    On its disk and, where Sentinels may let another one take over, with its replicas. Raises `NothingKept`.
+    """
+    if is_led_by_sentinels(client):
+        return wait_for_replicas(client) and (_forces_each_write(client) or wait_for_disk(client))
+    return wait_for_disk(client)
+
+
+def _forces_each_write(client: redis.Redis) -> bool:
+    """Tell whether the server has on its disk whatever it has confirmed."""
+    try:
+        found = cast("Mapping[str, str]", client.config_get("append*"))
+    except redis.ResponseError:  # it does not tell
+        return False
+    return found.get("appendonly") == "yes" and found.get("appendfsync") == "always"
+
+
 def save(client: redis.Redis, scripts: Scripts, instance_id: str, what: str) -> bool:
-    """Wait until `what` of an instance, a start or a stop, is on disk and note that; tell whether it is.
+    """Wait until `what` of an instance, a start or a stop, is kept for good, and note that; tell whether.
 
     A server that turns out to be unable to tell is not waited for.
     """
     try:
-        if not wait_for_disk(client):
+        if not wait_until_kept(client):
             return False
     except NothingKept as error:
         log.error(

@@ -96,6 +96,8 @@ WORKERS = f"{PREFIX}:workers"
 FEEDS = f"{PREFIX}:feeds"
 #: Hash: name of a guard process to its heartbeat (JSON).
 GUARDS = f"{PREFIX}:guards"
+#: Hash: which server answers, as `parts/restart.lua` names it, and since when anybody has noticed.
+SERVER = f"{PREFIX}:server"
 #: String: written before the disk is waited for.
 DISK_MARK = f"{PREFIX}:disk_mark"
 #: Stream: what the ledger has yet to take (JSON), oldest first.

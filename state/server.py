@@ -9,11 +9,15 @@ from typing import Any, cast
 import redis
 from redis.exceptions import NoPermissionError
 
-from state.connection import StateUnavailable, UnsafeServer
+from state.connection import StateUnavailable, UnsafeServer, is_led_by_sentinels
 from state.durability import Keeps, is_first_file_unfinished
 
 #: Redis 6.2 (any Valkey): `ZRANGE` by score. Before 5 a script that reads the time could not write.
 LEAST_VERSION = (6, 2)
+#: From 7 on a script, too, is refused its writes while replicas are missing.
+LEAST_VERSION_WITH_SENTINELS = (7, 0)
+#: The server's own default of `min-replicas-max-lag`, for one that does not tell.
+DEFAULT_MAX_LAG_S = 10
 
 #: What the scripts need beyond reading and writing keys, tried once.
 _PROBE = """
@@ -54,6 +58,12 @@ class ServerReport:
     is_cluster: bool
     #: Why a script of ours cannot run, empty when it can.
     script_problem: str = ""
+    #: Sentinels may let another server take its place.
+    is_led_by_sentinels: bool = False
+    #: Without so many replicas that keep up it takes no writes (`min-replicas-to-write`); None: not told.
+    min_replicas: int | None = None
+    #: A replica keeps up as long as it was heard of so recently (`min-replicas-max-lag`).
+    max_lag_s: int = DEFAULT_MAX_LAG_S
     #: `CLEANBOOK_STATE_DURABILITY`: what whoever runs it vouches for, empty for nothing.
     vouched: str = ""
 
@@ -69,8 +79,26 @@ class ServerReport:
             return Keeps(self.vouched)
         if not self.append_only or self.file_unfinished or self.fsync == "no" or self.pauses_fsync:
             return Keeps.UNSURE
+        if self.may_lead_unnoticed:
+            return Keeps.UNSURE
         # A replica that takes over lacks what had not reached it yet, whatever was on this one's disk.
-        return Keeps.ALWAYS if self.fsync == "always" and not self.replicas else Keeps.EVERYSEC
+        may_be_replaced = self.replicas or self.is_led_by_sentinels
+        return Keeps.ALWAYS if self.fsync == "always" and not may_be_replaced else Keeps.EVERYSEC
+
+    @property
+    def may_lead_unnoticed(self) -> bool:
+        """Tell whether it would go on for ever after Sentinels have let another server take its place."""
+        return self.is_led_by_sentinels and 0 in {self.min_replicas, self.max_lag_s}
+
+    def takeover_ms(self, longest_lease_ms: int) -> int:
+        """Return for how long a server that was replaced may still let somebody send orders, at most, ms.
+
+        One that is cut off: until it misses its replicas, which it looks for once a second. One that was
+        frozen and wakes up: to who held a lease before.
+        """
+        if not self.is_led_by_sentinels:
+            return 0
+        return max((self.max_lag_s + 1) * 1000, longest_lease_ms)
 
     @property
     def why_unsure(self) -> str:
@@ -83,7 +111,16 @@ class ServerReport:
             return "its append-only file, turned on while it ran, is not complete yet"
         if self.fsync == "no":
             return "its append-only file is never forced to the disk (appendfsync no)"
-        return "it forces nothing to the disk while it rewrites its file (no-appendfsync-on-rewrite yes)"
+        if self.pauses_fsync:
+            return "it forces nothing to the disk while it rewrites its file (no-appendfsync-on-rewrite yes)"
+        return "replaced by another server and cut off from it, it would go on (min-replicas-to-write 0)"
+
+    @property
+    def advice_if_unsure(self) -> str:
+        """Return what to do about it."""
+        if self.may_lead_unnoticed and self.append_only:
+            return "CONFIG SET min-replicas-to-write 1 and CONFIG SET min-replicas-max-lag 3, on every server"
+        return "CONFIG SET appendonly yes and CONFIG SET appendfsync always"
 
     def faults(self) -> Iterator[Fault]:
         """Return what keeps every instance from being started on it."""
@@ -96,6 +133,11 @@ class ServerReport:
             yield Fault(
                 text="it is a replica, which takes no writes of its own",
                 advice="set STATE_URL (or BROKER_URL) to the primary",
+            )
+        if self.is_led_by_sentinels and self.redis_version < LEAST_VERSION_WITH_SENTINELS:
+            yield Fault(
+                text=f"version {self.version}: its scripts write whatever min-replicas-to-write says",
+                advice="with Sentinels use Valkey, or Redis 7 or later",
             )
         if self.redis_version < LEAST_VERSION:
             yield Fault(text=f"version {self.version} is too old", advice="use Valkey, or Redis 6.2 or later")
@@ -122,6 +164,7 @@ def server_report(client: redis.Redis, *, vouched: str = "") -> ServerReport:
         raise StateUnavailable(f"the state server does not answer: {error}") from error
     redis_version = str(info.get("redis_version", "0"))
     snapshots = _setting(client, "save")
+    max_lag_s = _number(_setting(client, "min-replicas-max-lag"))
     return ServerReport(
         version=str(info.get("valkey_version") or redis_version),
         redis_version=_numbers(redis_version),
@@ -134,6 +177,9 @@ def server_report(client: redis.Redis, *, vouched: str = "") -> ServerReport:
         is_replica=info.get("role") in {"slave", "replica"},
         replicas=int(info.get("connected_slaves", 0)),
         is_cluster=bool(int(info.get("cluster_enabled", 0))),
+        is_led_by_sentinels=is_led_by_sentinels(client),
+        min_replicas=_number(_setting(client, "min-replicas-to-write")),
+        max_lag_s=DEFAULT_MAX_LAG_S if max_lag_s is None else max_lag_s,
         script_problem=script_problem,
         vouched=vouched,
     )
@@ -153,7 +199,7 @@ def require_safe(client: redis.Redis, *, live: bool = False, vouched: str = "") 
     if live and report.keeps is Keeps.UNSURE and not report.vouched:
         raise UnsafeServer(
             f"the state server could take back a stop that was called clean: {report.why_unsure}. "
-            "CONFIG SET appendonly yes and CONFIG SET appendfsync always; where it is known to forget "
+            f"{report.advice_if_unsure}; where it is known to forget "
             "nothing, vouch for it: CLEANBOOK_STATE_DURABILITY=always; to trade all the same: =unsure"
         )
     return report
@@ -173,6 +219,10 @@ def _setting(client: redis.Redis, name: str) -> str | None:
     except redis.ResponseError:
         return None
     return found.get(name)
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text is not None and text.isdecimal() else None
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import redis
 from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport import redis as kombu_redis
 
+from state.connection import LeaderConnection, LeaderTlsConnection
 from tasks.envelope import LONGEST_OTHER_MESSAGE, LONGEST_TASK_MESSAGE, problem_of_envelope
 from tasks.refusing import REFUSALS
 
 #: The queues of celeryconfig.py.
 TASK_QUEUES = frozenset({b"iterate", b"cleanup"})
+LOOK_EVERY_S = 1.0
 
 
 class _QoS(kombu_redis.QoS):
@@ -27,6 +30,17 @@ class _Looking:
     """Mixed into a channel: takes away what nobody may parse."""
 
     QoS = _QoS
+    #: A message could not be acknowledged: it takes up a place until the consumer connects anew, and nothing
+    #: else may notice (a server that answers, but takes no writes; one that is frozen).
+    lost_an_acknowledgement = False
+
+    def basic_ack(self, *args: Any, **options: Any) -> None:
+        """Acknowledge a message."""
+        try:
+            super().basic_ack(*args, **options)  # type: ignore[misc]
+        except (redis.ConnectionError, redis.TimeoutError):
+            self.lost_an_acknowledgement = True
+            raise
 
     def _create_client(self, asynchronous: bool = False) -> Any:
         client = super()._create_client(asynchronous)  # type: ignore[misc]
@@ -57,11 +71,31 @@ def _taken_from_queue(response: Any, **_: Any) -> tuple[bytes, bytes] | None:
     return None
 
 
+class _Reconnecting:
+    """Mixed into a transport: has the consumer connect anew where places are lost."""
+
+    def register_with_event_loop(self, connection: Any, loop: Any) -> None:
+        """Look now and then."""
+        super().register_with_event_loop(connection, loop)  # type: ignore[misc]
+        cycle = self.cycle  # type: ignore[attr-defined]
+        # As kombu does with its own timers: this is called again at each connection.
+        timer = getattr(cycle, "lost_places_timer", None)
+        if timer is not None:
+            timer.cancel()
+        cycle.lost_places_timer = loop.call_repeatedly(LOOK_EVERY_S, _look_for_lost_places, cycle)
+
+
+def _look_for_lost_places(cycle: Any) -> None:
+    """Raise what Celery takes for the loss of the connection."""
+    if any(channel.lost_an_acknowledgement for channel in cycle._channels):
+        raise redis.ConnectionError("a message could not be acknowledged: connecting anew")
+
+
 class Channel(_Looking, kombu_redis.Channel):
     """A channel to one server."""
 
 
-class Transport(kombu_redis.Transport):
+class Transport(_Reconnecting, kombu_redis.Transport):
     """Transport of ``redis://`` and ``rediss://``."""
 
     Channel = Channel
@@ -70,8 +104,12 @@ class Transport(kombu_redis.Transport):
 class SentinelChannel(_Looking, kombu_redis.SentinelChannel):
     """A channel to whichever server leads."""
 
+    # A server that has lost its lead, or its replicas, is one that is gone: Celery ends at other errors.
+    connection_class = LeaderConnection
+    connection_class_ssl = LeaderTlsConnection  # type: ignore[assignment] # kombu means any with TLS
 
-class SentinelTransport(kombu_redis.SentinelTransport):
+
+class SentinelTransport(_Reconnecting, kombu_redis.SentinelTransport):
     """Transport of ``sentinel://``."""
 
     Channel = SentinelChannel

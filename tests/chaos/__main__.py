@@ -2,6 +2,7 @@
 
     python -m tests.chaos --seconds 300 --seed 7             every class of fault alone, then mixed
     python -m tests.chaos --seconds 60 --fault "zombie child"
+    python -m tests.chaos --seconds 300 --sentinels          three servers, and the one that leads is lost
     python -m tests.chaos --keep RESULTS --report            the table of everything kept in RESULTS
     python -m tests.chaos --judge FOLDER                     judge again what an earlier run has left
 
@@ -23,11 +24,12 @@ from pathlib import Path
 from cli.stack.processes import StackError
 from cli.stack.signals import ending_politely
 from tests.chaos.auditor import Verdict, judge
-from tests.chaos.catalogue import CLASSES
 from tests.chaos.evidence import META_FILE, Evidence, load_evidence
+from tests.chaos.failover import FAILOVERS
 from tests.chaos.report import write_report
 from tests.chaos.results import Result, as_json, keep, kept, row_of, summarise, table, totals
 from tests.chaos.run import CrashTest, Plan
+from tests.chaos.schedule import MAKERS
 
 STARTED_S = time.monotonic()
 
@@ -44,9 +46,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = f"python -m tests.chaos --seconds {options.seconds:g} --seed {seed}"
     command += "".join(f' --fault "{name}"' for name in options.fault) + (" --mixed" if options.mixed else "")
     command += f" --fsync {options.fsync}" if options.fsync != "always" else ""
+    command += " --sentinels" if options.sentinels else ""
     _tell(f"{command}: in {folder}")
     plan = Plan(
-        seconds=options.seconds, seed=seed, faults=options.fault, mixed=options.mixed, fsync=options.fsync
+        seconds=options.seconds,
+        seed=seed,
+        faults=options.fault,
+        mixed=options.mixed,
+        fsync=options.fsync,
+        sentinels=options.sentinels or any(name in FAILOVERS for name in options.fault),
     )
     try:
         with ending_politely():
@@ -75,10 +83,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, default=300, help="of chaos (300)")
     parser.add_argument("--seed", type=int, help="everything random follows from it (default: a new one)")
     parser.add_argument(
-        "--fault", action="append", default=[], choices=sorted(CLASSES), metavar="CLASS", help="only these"
+        "--fault", action="append", default=[], choices=sorted(MAKERS), metavar="CLASS", help="only these"
     )
     parser.add_argument(
         "--fsync", choices=("always", "everysec", "no"), default="always", help="of the servers' files"
+    )
+    parser.add_argument(
+        "--sentinels", action="store_true", help="three servers and Sentinels; faults: the leader is lost"
     )
     parser.add_argument("--mixed", action="store_true", help="several faults at once from the beginning")
     parser.add_argument(

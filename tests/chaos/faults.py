@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import redis
 
+from state.connection import connect_impatiently
 from tests.chaos.plant import Plant
 from tests.chaos.population import Exchange, People
 from tests.chaos.recorder import Recorder
@@ -35,12 +36,7 @@ class World:
         return self._client("state")
 
     def _client(self, name: str) -> redis.Redis:
-        return redis.Redis.from_url(
-            self.plant.servers[name].url,
-            decode_responses=True,
-            socket_timeout=SOCKET_TIMEOUT_S,
-            socket_connect_timeout=SOCKET_TIMEOUT_S,
-        )
+        return connect_impatiently(self.plant.url(name), timeout_s=SOCKET_TIMEOUT_S)
 
 
 @dataclass(kw_only=True)

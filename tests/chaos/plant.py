@@ -59,6 +59,7 @@ class Plant:
     #: What does not come back by itself until then (monotonic, s).
     _restart_at_s: dict[str, float] = field(default_factory=dict)
     simulator_url: str = ""
+    servers: dict[str, ValkeyServer] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Choose ports; nothing runs yet."""
@@ -67,7 +68,7 @@ class Plant:
         self.config_dir.mkdir(parents=True)
         self.journal = self.folder / "journal.jsonl"
         self.ledger_url = f"sqlite:///{self.folder / 'ledger.sqlite'}"
-        self.servers = {name: self._server(name) for name in ("state", "broker")}
+        self.make_servers()
         self.simulator_port = free_port()
         self.simulator_url = f"http://127.0.0.1:{self.simulator_port}"
 
@@ -76,8 +77,8 @@ class Plant:
         """Return what every process of ours gets."""
         return plain_environ() | {
             **ENVIRON,
-            "BROKER_URL": self.servers["broker"].url,
-            "STATE_URL": self.servers["state"].url,
+            "BROKER_URL": self.url("broker"),
+            "STATE_URL": self.url("state"),
             "CLEANBOOK_RUN_DIR": str(self.folder / "run"),
             "CLEANBOOK_CONFIG_DIR": str(self.config_dir),
             "CLEANBOOK_SIMULATOR_URL": self.simulator_url,
@@ -89,14 +90,26 @@ class Plant:
         """Return how a process of ours sees this."""
         return load(self.environ)
 
+    def make_servers(self) -> None:
+        """Choose ports of the servers; nothing runs yet."""
+        self.servers = {name: self._server(name) for name in ("state", "broker")}
+
+    def start_servers(self) -> None:
+        """Start the servers, and wait until they are ready. Raises `StackError`."""
+        for name, server in self.servers.items():
+            self.processes[name] = server.process
+            server.start()
+        for server in self.servers.values():
+            server.wait_ready()
+
+    def url(self, name: str) -> str:
+        """Return the URL of `state` or `broker`."""
+        return self.servers[name].url
+
     def start(self) -> None:
         """Start everything. Raises `StackError`; then nothing is left."""
         try:
-            for name, server in self.servers.items():
-                self.processes[name] = server.process
-                server.start()
-            for server in self.servers.values():
-                server.wait_ready()
+            self.start_servers()
             self._start_simulator()
             for name in ITERATE:
                 self._start(name, *_worker(name, "iterate"))

@@ -11,6 +11,7 @@ from typing import Any
 import redis
 
 from state import keys
+from state.connection import connect_impatiently
 from tests.chaos.plant import now_ms
 
 #: Kept apart by their names in the folder.
@@ -33,9 +34,7 @@ class Recorder(threading.Thread):
         self.trace: list[dict[str, Any]] = []
         self._names = {keys.EVENTS: ""} | {keys.trace(name): name for name in instance_ids}
         self._positions = dict.fromkeys(self._names, "0-0")
-        self._client = redis.Redis.from_url(
-            state_url, decode_responses=True, socket_timeout=2.0, socket_connect_timeout=1.0
-        )
+        self._client = connect_impatiently(state_url, timeout_s=2.0)
         self._events_file = (folder / EVENTS_FILE).open("a", encoding="utf-8")
         self._trace_file = (folder / TRACE_FILE).open("a", encoding="utf-8")
         self._ended = threading.Event()

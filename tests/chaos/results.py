@@ -17,6 +17,7 @@ from cli.stack.stack import ROOT
 from tests.chaos.auditor import Verdict
 from tests.chaos.catalogue import CLASSES, MIXED
 from tests.chaos.evidence import Evidence
+from tests.chaos.failover import FAILOVERS
 from tests.chaos.recovery import Violation
 
 RESULTS_FILE = "results.jsonl"
@@ -161,7 +162,7 @@ def total_rows(results: Iterable[Result]) -> dict[str, Row]:
             into.violations += row.violations
             into.again_ms += row.again_ms
             into.clean_ms += row.clean_ms
-    order = [*CLASSES, MIXED, CALM]
+    order = [*CLASSES, *FAILOVERS, MIXED, CALM]
     return dict(sorted(found.items(), key=lambda item: order.index(item[0]) if item[0] in order else 99))
 
 

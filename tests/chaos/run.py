@@ -34,6 +34,7 @@ from tests.chaos.evidence import (
     save_ledger,
     steps_of,
 )
+from tests.chaos.failover import FAILOVERS, SentinelPlant
 from tests.chaos.faults import Fault, World
 from tests.chaos.plant import Plant, now_ms
 from tests.chaos.population import REFUSALS, Exchange, People, configure, everybody
@@ -65,6 +66,8 @@ class Plan:
     mixed: bool = False
     #: `appendfsync` of the servers.
     fsync: str = "always"
+    #: Three servers and three Sentinels in place of one server for the state and one for messages.
+    sentinels: bool = False
 
     @property
     def is_long(self) -> bool:
@@ -96,14 +99,15 @@ class CrashTest:
         return evidence, judge(evidence)
 
     def _run(self) -> None:
-        plant = Plant(folder=self.folder, seed=self.plan.seed, fsync=self.plan.fsync)
+        kind = SentinelPlant if self.plan.sentinels else Plant
+        plant = kind(folder=self.folder, seed=self.plan.seed, fsync=self.plan.fsync)
         members = everybody()
         configure(members, plant.config_dir, random.Random(f"{self.plan.seed}:members"))
         plant.start()
         try:
             exchange = Exchange(plant.simulator_url)
             names = [member.instance_id for member in members]
-            recorder = Recorder(plant.servers["state"].url, names, self.folder)
+            recorder = Recorder(plant.url("state"), names, self.folder)
             recorder.start()
             people = People(plant.settings(), members, self.plan.seed)
             world = World(plant=plant, exchange=exchange, people=people, recorder=recorder)
@@ -144,7 +148,10 @@ class CrashTest:
         dice = random.Random(f"{self.plan.seed}:more")
         end_s = time.monotonic() + self.plan.seconds
         for planned in schedule(
-            self.plan.seed, names=self.plan.faults, mixed=self.plan.mixed, full=self.plan.is_long
+            self.plan.seed,
+            names=self.plan.faults or (tuple(FAILOVERS) if self.plan.sentinels else ()),
+            mixed=self.plan.mixed,
+            full=self.plan.is_long,
         ):
             if time.monotonic() >= end_s:
                 return

@@ -7,11 +7,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tests.chaos.catalogue import CLASSES, MIXED
+from tests.chaos.failover import FAILOVERS
 from tests.chaos.faults import Fault
 
 #: Faults that come together in a mixed round, and within how many seconds they begin.
 MIXED_FAULTS = (2, 4)
 MIXED_SPREAD_S = 5.0
+#: Also those that need Sentinels, which come only when they are named.
+MAKERS = {**CLASSES, **FAILOVERS}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,13 +52,13 @@ def schedule(
             random.Random(f"{seed}:order:{number}").shuffle(alone)
         name = alone.pop()
         had_all = not alone
-        fault = CLASSES[name](dice, full)
+        fault = MAKERS[name](dice, full)
         yield Planned(number=number, row=name, faults=[(0.0, fault)], calm_s=dice.uniform(0.3, 1.5))
 
 
 def _mixed(number: int, names: Sequence[str], dice: random.Random) -> Planned:
     chosen = dice.sample(list(names), k=min(len(names), dice.randint(*MIXED_FAULTS)))
-    faults = [(dice.uniform(0, MIXED_SPREAD_S), CLASSES[name](dice, False)) for name in chosen]
+    faults = [(dice.uniform(0, MIXED_SPREAD_S), MAKERS[name](dice, False)) for name in chosen]
     return Planned(
         number=number,
         row=MIXED,

@@ -1,13 +1,19 @@
 -- Told when a run began, kept in its record: what the state server keeps ('always': everything that it has
 -- confirmed), which process of it that was, and for how long after its permission a request may arrive.
+-- A server that leads again after another one did is the same process with another history, which its
+-- `master_replid` tells.
 local function server_id()
-  return string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
+  return string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') .. ':'
+    .. (string.match(redis.call('INFO', 'replication'), 'master_replid:(%w+)') or '')
 end
 
 -- Another process of the server, or another server, answers than the one that wrote the record: the last second
 -- before that may be missing. What was permitted by then ends by its time, and leases have ended with the process.
 local function is_another_server(keeps, id)
-  return keeps ~= 'always' and id ~= server_id()
+  if keeps == 'always' then return false end
+  local now = server_id()
+  -- A record of an older version knows the process only.
+  return id ~= now and id ~= string.match(now, '^%w+')
 end
 
 -- Client order ids of the lost second are not given again: this many are left out.
@@ -26,10 +32,20 @@ local function await_new_levels(record, generations, keeps, now)
   return what
 end
 
+-- Since when this server answers, as far as anybody has noticed: what another one permitted was permitted before,
+-- or is within the reach. One time for all instances, or each would wait anew when its turn comes.
+local function answers_since(now)
+  local id = server_id()
+  local seen = redis.call('HMGET', 'cleanbook:server', 'id', 'since')
+  if seen[1] == id and tonumber(seen[2]) and tonumber(seen[2]) <= now then return tonumber(seen[2]) end
+  redis.call('HSET', 'cleanbook:server', 'id', id, 'since', now)
+  return now
+end
+
 -- Put back what may be missing. Returns the fence behind which nothing of the lost second can still arrive.
 local function restore(record, intents, generations, now)
   local r = redis.call('HMGET', record, 'fence', 'reach', 'committed_at', 'started_at')
-  local fence = math.max(tonumber(r[1] or '0'), now + tonumber(r[2] or '61000'))
+  local fence = math.max(tonumber(r[1] or '0'), answers_since(now) + tonumber(r[2] or '61000'))
   -- What was lost came after the last thing that is known.
   local since = math.max(tonumber(r[3] or '0'), tonumber(r[4] or '0'))
   local counts, skipped = redis.call('HGETALL', generations), generations_skipped(generations)
