@@ -13,6 +13,8 @@ _READ_KEY = (
     f"(function() local ms = tonumber(redis.call('GET', '{CLOCK_KEY}')) "
     "return {math.floor(ms / 1000), ms % 1000 * 1000} end)()"
 )
+HISTORY_KEY = "test:store_history"
+_READ_HISTORY = f"('master_replid:' .. (redis.call('GET', '{HISTORY_KEY}') or '0'))"
 _READ_SERVER = f"('run_id:' .. redis.call('GET', '{SERVER_KEY}'))"
 
 
@@ -25,9 +27,9 @@ class StoreClock:
         self.advance(0)
         self.restart_server()
         sources = {
-            name: text.replace("redis.call('TIME')", _READ_KEY).replace(
-                "redis.call('INFO', 'server')", _READ_SERVER
-            )
+            name: text.replace("redis.call('TIME')", _READ_KEY)
+            .replace("redis.call('INFO', 'server')", _READ_SERVER)
+            .replace("redis.call('INFO', 'replication')", _READ_HISTORY)
             for name, text in read_sources().items()
         }
         self.scripts = Scripts(client, sources=sources)
@@ -40,3 +42,7 @@ class StoreClock:
     def restart_server(self) -> None:
         """Let another process of the server answer from now on, with the same data."""
         self._client.incr(SERVER_KEY)
+
+    def lead_again(self) -> None:
+        """Let the same process answer after another one has led: its history is another one."""
+        self._client.incr(HISTORY_KEY)

@@ -233,6 +233,31 @@ class TestItsRestart:
         bench.start(force=True)
         assert bench.record.fence_ms == bench.clock.now_ms + REACH_MS
 
+    def test_all_instances_wait_from_the_same_time_on(self, bench: StateBench) -> None:
+        """Or each would begin to wait when its turn comes, and stops would follow one another."""
+        bench.clock.restart_server()
+        noticed_at_ms = bench.clock.now_ms
+        bench.commit(bench.claim())
+        bench.clock.advance(REACH_MS)
+        bench.client.hset(keys.record(NAME), "server", "another")  # as in the record of a further instance
+        assert bench.claim(None).fence_ms == noticed_at_ms + REACH_MS
+        bench.clock.restart_server()
+        bench.clock.advance(10_000)
+        bench.client.hset(keys.record(NAME), "again", 1)
+        assert bench.claim(None).fence_ms == bench.clock.now_ms + REACH_MS, "that one is another server"
+
+    def test_a_server_that_leads_for_the_second_time_is_another_one(self, bench: StateBench) -> None:
+        lease = bench.claim()
+        bench.clock.lead_again()
+        with pytest.raises(AuthorizationRefused, match="restarted"):
+            bench.authorize(lease)
+
+    def test_a_record_of_an_older_version_knows_the_process_only(self, bench: StateBench) -> None:
+        process = str(bench.client.hget(keys.record(NAME), "server")).split(":")[0]
+        bench.client.hset(keys.record(NAME), "server", process)
+        bench.authorize(bench.claim())
+        assert bench.record.fence_ms == bench.clock.now_ms + REACH_MS, "moved by the permission alone"
+
     def test_a_server_that_loses_nothing_changes_nothing(self, faithful: StateBench) -> None:
         lease = faithful.claim()
         faithful.clock.restart_server()

@@ -60,7 +60,9 @@ class World:
             fail=self.instances.fail,
             config_json=self.instances.config_json,
         )
-        self.context = cast(Context, SimpleNamespace(due=due, instances=instances, settings=Settings()))
+        self.context = cast(
+            Context, SimpleNamespace(client=self.client, due=due, instances=instances, settings=Settings())
+        )
         self.published = Published()
 
     def start(self, name: str) -> None:
