@@ -34,7 +34,7 @@ PYTEST_ARGS ?=
 TEST_PROCESSES ?= 4
 PARALLEL = -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help env env-dev demo test test-slow test-chaos chaos fuzz mutants model soak lint types imports check audit lock clean
+.PHONY: help env env-dev demo test test-slow test-chaos test-deploy chaos fuzz mutants model soak lint types imports check audit lock clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ model: $(VENV)/.stamp-dev ## check the model of the protocol with spin, and each
 
 mutants: $(VENV)/.stamp-dev ## change one thing of the code at a time, list what no test notices (FILES, MUTANTS_ARGS)
 	@$(BIN)/python -m tests.mutation $(MUTANTS_ARGS) $(FILES)
+
+test-deploy: $(VENV)/.stamp-dev ## check what is in deploy/ with the programs that read it (promtool, prometheus)
+	@$(BIN)/python -m pytest -m deploy tests/deploy $(PYTEST_ARGS)
 
 soak: $(VENV)/.stamp-dev ## long runs: failing requests, streams, databases; killed workers (SOAK_EVENTS, SOAK_FILLS, SOAK_SEED)
 	@SOAK_EVENTS="$(SOAK_EVENTS)" SOAK_FILLS="$(SOAK_FILLS)" SOAK_SEED="$(SOAK_SEED)" $(BIN)/python -m pytest -m soak tests/soak -s $(PYTEST_ARGS)

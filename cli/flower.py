@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,13 +23,17 @@ USER = "cleanbook"
 #: Either of these keeps strangers out; the other variables of Flower only change its looks.
 CREDENTIALS = ("FLOWER_BASIC_AUTH", "FLOWER_AUTH")
 OPEN_TO_ALL = "FLOWER_UNAUTHENTICATED_API"
+#: What of a task is worth a column: whose it is, and what came of it.
+LOOKS = ("--max-tasks=2000", "--tasks-columns=name,args,state,result,received,runtime,worker,uuid")
 
 
 @click.command(epilog=EPILOG)
 @click.option("--address", default="127.0.0.1", show_default=True, help="Where it listens.")
 @click.option("--port", type=click.IntRange(1, 65535), default=5555, show_default=True)
+@click.option("--url-prefix", metavar="PATH", help="Behind a proxy: the path it is served at, as flower.")
+@click.option("--read-only", is_flag=True, help="Without the buttons that end tasks and workers.")
 @debug_option
-def flower(address: str, port: int, debug: bool) -> ExitCode:
+def flower(address: str, port: int, url_prefix: str | None, read_only: bool, debug: bool) -> ExitCode:
     """Run Flower: workers and their tasks in a browser, and buttons that end them.
 
     It asks for a user and a password: FLOWER_BASIC_AUTH (user:password) or, without that, one that is made
@@ -38,9 +43,11 @@ def flower(address: str, port: int, debug: bool) -> ExitCode:
     Examples:
       manage.py flower
       FLOWER_BASIC_AUTH=me:secret manage.py flower --port 5556
+      manage.py flower --url-prefix flower --read-only
     """
     settings = load()
     output = output_for(as_json=False)
+    path_there = _path(url_prefix) if url_prefix else ""
     environ = dict(settings.environ)
     if environ.get(OPEN_TO_ALL, "").strip().lower() not in ("", "0", "false", "no", "off"):
         raise CliError(
@@ -54,10 +61,26 @@ def flower(address: str, port: int, debug: bool) -> ExitCode:
         output.say(f"Flower: http://{address}:{port}, user {USER}, password in {path}")
     environ["BROKER_URL"] = settings.broker_url
     environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), environ.get("PYTHONPATH", ""))))
-    words = ("celery", "-A", "tasks", "flower", f"--address={address}", f"--port={port}", "--max-tasks=2000")
+    words = ["celery", "-A", "tasks", "flower", f"--address={address}", f"--port={port}", *LOOKS]
+    if path_there:
+        # Behind a proxy, whose word about who asks counts.
+        words += [f"--url-prefix={path_there}", "--xheaders"]
+    if read_only:
+        words.append("--read_only")
     sys.stdout.flush()
     sys.stderr.flush()
     os.execve(sys.executable, (sys.executable, "-m", *words), environ)
+
+
+def _path(prefix: str) -> str:
+    """Return a path as Flower takes it. Raises `CliError` for what is none."""
+    path = prefix.strip("/")
+    if not re.fullmatch(r"[A-Za-z0-9._~-]+(/[A-Za-z0-9._~-]+)*", path):
+        raise CliError(
+            f"--url-prefix is {prefix!r}; it must be a path such as flower, of letters, digits and ._~-/",
+            ExitCode.BAD_USAGE,
+        )
+    return path
 
 
 def _has_credentials(environ: Mapping[str, str]) -> bool:

@@ -8,12 +8,18 @@ from collections.abc import Iterable, Iterator
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
+from metrics.numbers import OTHER
 from monitoring.fleet import PHASES, FleetReading, InstanceReading, shown_first
 
 STANDINGS = ("streaming", "connecting", "reconnecting")
 #: Of one reading: accounts and markets are as many as somebody configures.
 MOST_ACCOUNTS = 200
 MOST_MARKETS = 500
+#: Why workers refuse messages (tasks/).
+REFUSED_REASONS = (
+    *("arguments", "body", "compressed", "content type", "control", "envelope", "eta", "headers"),
+    *("oversized", "signature", "undecodable", "unknown task", "unsigned"),
+)
 
 
 def fleet_families(reading: FleetReading, *, most_instances: int) -> Iterator[Metric]:
@@ -31,9 +37,11 @@ def fleet_families(reading: FleetReading, *, most_instances: int) -> Iterator[Me
     refused = CounterMetricFamily(
         "cleanbook_messages_refused", "Messages at the broker that are none of ours.", labels=["reason"]
     )
-    # A closed set in tasks/, but kept by a server that others may write to.
-    for reason, count in sorted(reading.refused_messages.items())[:50]:
-        refused.add_metric([reason[:40]], count)
+    counts = dict.fromkeys((*REFUSED_REASONS, OTHER), 0)
+    for reason, count in reading.refused_messages.items():
+        counts[reason if reason in counts else OTHER] += count
+    for reason, count in counts.items():
+        refused.add_metric([reason], count)
     yield refused
     if reading.used_memory_bytes is not None:
         yield _one("cleanbook_state_used_bytes", "Memory of the state server.", reading.used_memory_bytes)
@@ -125,12 +133,12 @@ def _processes(reading: FleetReading) -> Iterator[Metric]:
         [([queue], count) for queue, count in reading.queues.items()],
     )
     yield _one("cleanbook_feeds", "Living feed processes.", len(reading.feeds))
-    standing = Counter(s if s in STANDINGS else "other" for f in reading.feeds for s in f.accounts.values())
+    standing = Counter(s if s in STANDINGS else OTHER for f in reading.feeds for s in f.accounts.values())
     yield _labelled(
         "cleanbook_feed_accounts",
         "Accounts that are listened to, by how their stream stands.",
         ["standing"],
-        [([each], standing[each]) for each in (*STANDINGS, "other")],
+        [([each], standing[each]) for each in (*STANDINGS, OTHER)],
     )
     yield _one("cleanbook_guards", "Living guards.", len(reading.guards))
     yield _one(

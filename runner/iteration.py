@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import structlog
@@ -40,6 +40,10 @@ log = structlog.get_logger(__name__)
 UNKNOWN_INTERVAL_MS = 1000
 
 
+def unheard(_: str) -> None:
+    """Say it to nobody."""
+
+
 @dataclass(kw_only=True)
 class _Work:
     """What an iteration has come to when it ends, however it ends."""
@@ -64,6 +68,14 @@ class _Work:
     #: Of a paused run: nothing rested, and nothing could still arrive. None: the run is not paused.
     is_quiet: bool | None = None
     look_again_ms: int = 0
+
+    def summary(self) -> str:
+        """Return what was done, in a few words."""
+        if self.error:
+            return f"failed: {self.error[:100]}"
+        counts = (("placed", self.report.accepted), ("cancelled", self.report.cancelled))
+        done = [f"{len(orders)} {name}" for name, orders in counts if orders]
+        return " · ".join([*done, *(["stop"] if self.stop_reason else [])]) or "nothing to do"
 
     def close_books(self, lease: Lease) -> Books | None:
         """Enter what was sent into the books and return them; None when there is nothing to save."""
@@ -94,18 +106,20 @@ def run_iteration(
     tick: int | None,
     own_task_id: str,
     is_ending: IsEnding = never,
+    say: Callable[[str], None] = unheard,
 ) -> tuple[Iteration, ...]:
     """Run one iteration if it may run, and return the messages to publish afterwards.
 
     A message that is late, doubled or of an old run claims nothing and changes nothing. Once `is_ending`
     nothing is begun or authorised any more: the request that is open gets its answer, what is known is
-    committed, and another iteration follows at once.
+    committed, and another iteration follows at once. `say` gets what came of it in a few words.
     """
     if is_ending():
         return (Iteration(instance_id=instance_id, epoch=epoch, tick=tick, task_id=own_task_id),)
     asked_at_s = time.monotonic()
     lease = context.leases.claim(instance_id, epoch=epoch, tick=tick, task_id=own_task_id)
     if isinstance(lease, Refusal):
+        say(f"not run: {lease.detail or lease.reason}")
         return _refused(context, instance_id, epoch, tick, lease)
     reading = StoreClockReading(store_ms=lease.claimed_at_ms, monotonic_s=asked_at_s)
     work = _Work(began_s=asked_at_s, is_ending=is_ending, is_quiet=False if lease.is_paused else None)
@@ -131,6 +145,7 @@ def run_iteration(
             error=work.error,
             exc_info=not isinstance(error, ExchangeError),
         )
+    say(f"seq {lease.seq} · {work.summary()}")
     return _end(context, lease, work, tick)
 
 

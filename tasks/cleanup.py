@@ -12,10 +12,14 @@ from tasks.publishing import CeleryPublisher
 
 
 @app.task(name="tasks.cleanup", bind=True)
-def cleanup(self: Task, instance_id: str, epoch: int) -> None:
-    """Clean up a stopped run; an attempt that is not clean is repeated by the sweep."""
+def cleanup(self: Task, instance_id: str, epoch: int) -> str:
+    """Clean up a stopped run; an attempt that is not clean is repeated by the sweep.
+
+    Returns what came of it, for Flower.
+    """
+    said = "not run, or handed over"
     with ending_safely() as is_ending, ends_when_away(instance_id, epoch):
-        run_cleanup(
+        receipt = run_cleanup(
             context(),
             instance_id,
             epoch=epoch,
@@ -23,3 +27,8 @@ def cleanup(self: Task, instance_id: str, epoch: int) -> None:
             interrupt=CeleryPublisher(app).interrupt,
             is_ending=is_ending,
         )
+        if receipt is not None:
+            said = (
+                f"{receipt.result} · attempt {receipt.attempt} · {receipt.attempts[-1].cancelled} cancelled"
+            )
+    return said

@@ -15,8 +15,14 @@ log = structlog.get_logger(__name__)
 
 
 @app.task(name="tasks.iterate", bind=True)
-def iterate(self: Task, instance_id: str, epoch: int, tick: int | None) -> None:
-    """Run one iteration and publish what follows it."""
+def iterate(self: Task, instance_id: str, epoch: int, tick: int | None) -> str:
+    """Run one iteration and publish what follows it. Return what came of it, for Flower."""
+    said = ""
+
+    def say(words: str) -> None:
+        nonlocal said
+        said = words
+
     publisher = CeleryPublisher(app)
     with ending_safely() as is_ending, ends_when_away(instance_id, epoch):
         for message in run_iteration(
@@ -26,8 +32,10 @@ def iterate(self: Task, instance_id: str, epoch: int, tick: int | None) -> None:
             tick=tick,
             own_task_id=str(self.request.id),
             is_ending=is_ending,
+            say=say,
         ):
             try:
                 publisher.publish_iteration(message)
             except BROKER_ERRORS as error:
                 log.warning("publishing failed, the sweep repeats it", instance=instance_id, error=str(error))
+    return said

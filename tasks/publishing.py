@@ -23,14 +23,15 @@ class CeleryPublisher:
 
     def publish_iteration(self, iteration: Iteration) -> None:
         """Send `tasks.iterate` to queue ``iterate`` with its countdown."""
+        # As the tick, since its seq is given out when it is claimed: wake-ups come in between.
         place = "wake-up" if iteration.tick is None else f"tick {iteration.tick}"
         self._app.send_task(
             "tasks.iterate",
             args=[iteration.instance_id, iteration.epoch, iteration.tick],
             task_id=iteration.task_id,
             countdown=iteration.countdown_s or None,
-            argsrepr=f"({iteration.instance_id} · epoch {iteration.epoch} · {place})",
-            kwargsrepr="{}",
+            argsrepr=f"{iteration.instance_id} · epoch {iteration.epoch} · {place}",
+            kwargsrepr="",
             retry=False,
         )
 
@@ -39,8 +40,8 @@ class CeleryPublisher:
         self._app.send_task(
             "tasks.cleanup",
             args=[instance_id, epoch],
-            argsrepr=f"({instance_id} · epoch {epoch})",
-            kwargsrepr="{}",
+            argsrepr=f"{instance_id} · epoch {epoch}",
+            kwargsrepr="",
             retry=False,
         )
 

@@ -23,6 +23,7 @@ from types import TracebackType
 
 import redis
 
+from cli.flower import LOOKS
 from cli.stack.processes import ManagedProcess, ProcessSpec, StackError, Supervisor, stop_together
 from cli.stack.signals import finishing_first
 from cli.stack.valkey import ValkeyServer, free_port, is_listening
@@ -35,7 +36,7 @@ from state.events import Events
 ROOT = Path(__file__).resolve().parents[2]
 ITERATE_WORKER = "celery -A tasks worker -Q iterate -c 2 -n iterate@%h --without-gossip --without-mingle"
 CLEANUP_WORKER = "celery -A tasks worker -Q cleanup -c 2 -n cleanup@%h --without-gossip --without-mingle"
-FLOWER = "celery -A tasks flower --address=127.0.0.1 --max-tasks=2000"
+FLOWER = f"celery -A tasks flower --address=127.0.0.1 {' '.join(LOOKS)}"
 READY_TIMEOUT_S = 30.0
 FLOWER_USER = "demo"
 #: What works with the server and the exchange, and so ends before them.

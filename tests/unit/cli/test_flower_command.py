@@ -82,3 +82,17 @@ def test_a_password_that_others_can_read_or_that_is_none_is_refused(
     ran = bench.run("flower")
     assert (ran.code, started) == (1, [])
     assert "remove it" in ran.err
+
+
+def test_a_proxys_path_is_handed_on_without_its_slashes(bench: Bench, started: Started) -> None:
+    assert bench.run("flower", "--url-prefix", "/see/flower/").code == 0
+    ((words, _),) = started
+    assert "--url-prefix=see/flower" in words
+    assert "--read_only" not in words
+
+
+@pytest.mark.parametrize("prefix", ["/", "a b", "a//b", "x?y", "a\nb", "--port=1"])
+def test_what_is_no_path_is_refused(bench: Bench, started: Started, prefix: str) -> None:
+    ran = bench.run("flower", f"--url-prefix={prefix}")
+    assert (ran.code, started) == (2, [])
+    assert "--url-prefix" in ran.err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,11 @@ from metrics.directory import write
 from metrics.families import FAMILIES
 from metrics.numbers import OTHER
 from monitoring.exposition import FLEET_TTL_S, Exposition
+from monitoring.gauges import REFUSED_REASONS
 from state import keys
 from tests.unit.monitoring.fleet_bench import FleetBench, series_of, value
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -157,12 +161,28 @@ def test_a_damaged_record_hides_nothing_of_the_others(bench: FleetBench, fields:
     assert all(math.isfinite(each) for each in series.values())
 
 
-def test_names_that_no_label_could_hold_are_written_so_that_they_can_be_read(bench: FleetBench) -> None:
-    bench.client.hset(keys.REFUSED, 'a"b\\c\n', 3)
-    bench.client.hset(keys.REFUSED, "x" * 5000, 1)
+def test_a_name_that_is_no_label_can_be_written_and_read(bench: FleetBench) -> None:
+    bench.instance('a"b\\c\n')
+    assert value(bench.series(), "cleanbook_instance_epoch", instance_id='a"b\\c\n') == 3
+
+
+def test_reasons_that_nobody_planned_are_one(bench: FleetBench) -> None:
+    for reason, count in (("unsigned", 2), ("x" * 5000, 3), ("y", 4)):
+        bench.client.hset(keys.REFUSED, reason, count)
     series = bench.series()
-    assert value(series, "cleanbook_messages_refused_total", reason='a"b\\c\n') == 3
-    assert value(series, "cleanbook_messages_refused_total", reason="x" * 40) == 1
+    assert value(series, "cleanbook_messages_refused_total", reason="unsigned") == 2
+    assert value(series, "cleanbook_messages_refused_total", reason=OTHER) == 7
+    assert value(series, "cleanbook_messages_refused_total", reason="eta") == 0
+
+
+def test_every_reason_for_which_a_message_is_refused_has_a_series() -> None:
+    returned = re.compile(r'(?:note\(|return |else )"([a-z ]+)"')
+    modules = ("gate", "envelope", "control", "strict")
+    said = {
+        word for module in modules for word in returned.findall((ROOT / "tasks" / f"{module}.py").read_text())
+    }
+    assert len(said) > 8
+    assert said - set(REFUSED_REASONS) == set()
 
 
 def test_workers_feeds_queues_and_books_are_told(bench: FleetBench) -> None:

@@ -189,7 +189,7 @@ def test_an_iteration_is_sent_under_its_announced_id_with_its_countdown(
     headers = message["headers"]
     assert (headers["id"], headers["task"]) == ("the id", "tasks.iterate")
     assert (headers["eta"] is not None) is waits
-    assert headers["argsrepr"] == "(mm_01 · epoch 3 · wake-up)"
+    assert headers["argsrepr"] == "mm_01 · epoch 3 · wake-up"
 
 
 def test_an_interrupt_that_cannot_be_sent_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
