@@ -102,7 +102,9 @@ def translated(error: Exception) -> ApiError:
         return error
     if isinstance(error, ConfigError):
         errors = [
-            FieldError(field=problem.path, message=problem.message, value=None, allowed=None)
+            FieldError(
+                field=problem.path.removeprefix("$."), message=problem.message, value=None, allowed=None
+            )
             for problem in error.problems
         ]
         return ApiError(422, str(error), code="invalid_config", errors=errors)

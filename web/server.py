@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import socket
+from types import FrameType
 
 import uvicorn
 
@@ -20,6 +22,15 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, services: Services) -> None:
         super().__init__(config)
         self._services = services
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Note that the end is asked for; a second Ctrl-C waits for nothing.
+
+        uvicorn's own also has the process die by the signal after a proper end, which looks like a crash.
+        """
+        if self.should_exit and sig == signal.SIGINT:
+            self.force_exit = True
+        self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End."""
