@@ -77,6 +77,9 @@ COMMANDS: Mapping[str, LazyCommand] = {
         path="cli.receipt:receipt",
         summary="Show the whole story of a stop, with its proof.",
     ),
+    "logs": LazyCommand(
+        section="Looking", path="cli.logs:logs", summary="Show, or follow, what was logged about an instance."
+    ),
     "doctor": LazyCommand(
         section="Looking", path="cli.doctor:doctor", summary="Check everything an instance needs."
     ),
