@@ -205,7 +205,8 @@ def test_the_commands_of_the_page_fill_the_file_in(tmp_path: Path) -> None:
     )
     assert "SHA256" not in (tmp_path / "users.acl").read_text()
     passwords = dict(line.split() for line in (tmp_path / "passwords.txt").read_text().splitlines())
-    assert set(passwords) == {*"ADMIN WORKER FEED CLI GUARD ALERTS MONITOR REPLICA WATCHER".split()}
+    roles = {"ADMIN", "WORKER", "FEED", "CLI", "GUARD", "ALERTS", "MONITOR", "REPLICA", "WATCHER"}
+    assert set(passwords) == roles
     assert (tmp_path / "passwords.txt").stat().st_mode & 0o777 == 0o600
 
 

@@ -229,7 +229,9 @@ def test_a_message_that_comes_early_is_sent_on_in_hops(make: Callable[..., Runne
     assert bench.record.seq == 1
 
 
-def test_a_wake_up_iterates_and_leaves_the_schedule_alone(make: Make, brain: Brain) -> None:
+def test_a_wake_up_iterates_and_leaves_the_schedule_alone(
+    make: Callable[..., RunnerBench], brain: Brain
+) -> None:
     bench = make(interval_ms=60_000)
     bench.run(0)
     before = bench.record
