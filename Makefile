@@ -34,7 +34,7 @@ PYTEST_ARGS ?=
 TEST_PROCESSES ?= 4
 PARALLEL = -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help env env-dev demo test test-slow test-chaos test-deploy chaos fuzz mutants model soak lint types imports check audit lock clean
+.PHONY: help env env-dev demo test test-slow test-chaos test-web test-deploy screenshots browser chaos fuzz mutants model soak lint types imports check audit lock clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,22 @@ chaos: $(VENV)/.stamp-dev ## kill everything in every way and judge what happene
 
 test-chaos: $(VENV)/.stamp-dev ## 60 s of it as a test, with the auditor tried on what it leaves
 	@$(BIN)/python -m pytest -m chaos tests/chaos -s $(PYTEST_ARGS)
+
+test-web: $(VENV)/.stamp-dev browser ## the page in a real browser (Debian's Chromium, installed where root runs this)
+	@$(BIN)/python -m pytest -m web tests/web $(PYTEST_ARGS)
+
+screenshots: $(VENV)/.stamp-dev browser ## take the pictures in docs/img anew, from a stack that trades
+	@$(BIN)/python -m tests.web.screenshots
+
+browser:
+	@if ! { command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null 2>&1; then \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			echo "Installing Chromium, and a font for Chinese"; \
+			apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium fonts-noto-cjk >/dev/null; \
+		else \
+			echo "The tests of the page need Chromium. On Debian or Ubuntu: sudo apt install chromium" >&2; exit 1; \
+		fi; \
+	fi
 
 fuzz: $(VENV)/.stamp-dev ## feed every reader with thousands of spoiled messages, files and arguments (FUZZ_EXAMPLES)
 	@FUZZ_EXAMPLES="$(FUZZ_EXAMPLES)" $(BIN)/python -m pytest tests/fuzz --timeout=0 $(PYTEST_ARGS)

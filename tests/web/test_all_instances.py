@@ -1,0 +1,123 @@
+"""The list: every instance, found and sorted; everything stopped at once; hundreds of them without lag."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.acceptance.world import tell
+from tests.web.desk import INSTANCES, Desk
+
+pytestmark = pytest.mark.web
+
+MANY = 500
+#: What a person takes for at once. Measured: a tenth of it; the machine may be busy with other things.
+AT_ONCE_MS = 1000
+
+
+def names(page: Page) -> list[str]:
+    return page.locator(".instances tbody a").all_inner_texts()
+
+
+def test_rows_are_searched_filtered_and_sorted(page: Page, desk: Desk) -> None:
+    for name in INSTANCES:
+        desk.configure(name)
+    desk.run("bp_eth_02")
+    expect(page.get_by_role("row", name=re.compile("bp_eth_02"))).to_contain_text("Running", timeout=40_000)
+    assert sorted(names(page)) == sorted(INSTANCES)
+
+    page.keyboard.press("/")
+    search = page.get_by_role("searchbox")
+    expect(search).to_be_focused()
+    search.fill("sol")
+    assert names(page) == ["bp_sol_01"]
+    search.fill("no such thing")
+    expect(page.get_by_text("No instance fits.")).to_be_visible()
+    search.fill("")
+
+    page.get_by_role("button", name="Running 1").click()
+    assert names(page) == ["bp_eth_02"]
+    page.get_by_role("button", name=re.compile("^All")).click()
+    header = page.get_by_role("columnheader", name="Instance", exact=True)
+    page.get_by_role("button", name="Instance", exact=True).click()
+    expect(header).to_have_attribute("aria-sort", "descending")
+    assert names(page) == sorted(INSTANCES, reverse=True)
+
+
+def test_stop_all_asks_for_the_number_and_follows_each_to_its_end(page: Page, desk: Desk) -> None:
+    for name in INSTANCES:
+        desk.run(name)
+    page.get_by_role("button", name="Stop all 2").click(timeout=40_000)
+    dialog = page.get_by_role("dialog")
+    button = dialog.get_by_role("button", name="Stop all")
+    expect(button).to_be_disabled()
+    dialog.get_by_role("textbox").fill("1")
+    expect(button).to_be_disabled()
+    dialog.get_by_role("textbox").fill("2")
+    button.click()
+    panel = page.get_by_role("region", name="Stop of all instances")
+    expect(panel.get_by_role("heading")).to_have_text("All 2 stopped", timeout=30_000)
+    for name in INSTANCES:
+        expect(panel.get_by_role("row", name=re.compile(name))).to_contain_text("clean")
+        assert desk.world.exchange.open_order_ids(slot=desk.world.slot(name)) == set()
+
+
+def test_an_instance_that_started_meanwhile_is_not_stopped_unseen(page: Page, desk: Desk) -> None:
+    desk.run("bp_sol_01")
+    page.get_by_role("button", name="Stop all 1").click(timeout=40_000)
+    desk.run("bp_eth_02")
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("textbox").fill("1")
+    dialog.get_by_role("button", name="Stop all").click()
+    expect(dialog.get_by_role("alert")).not_to_be_empty()
+    assert desk.world.record("bp_sol_01").phase.value == "running"
+
+
+def test_hundreds_of_rows_do_not_lag(page: Page, desk: Desk) -> None:
+    for number in range(MANY):
+        desk.world.configure(f"bp_many_{number:03}")
+    page.reload()
+    expect(page.locator(".instances tbody tr")).to_have_count(MANY, timeout=60_000)
+    figures = page.evaluate(
+        """async (most) => {
+          const { allRows, takeRows } = await import("/js/store.js");
+          const frame = () => new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+          const timed = async (action) => {
+            await frame();
+            const from = performance.now();
+            action();
+            await frame();
+            return performance.now() - from;
+          };
+          const search = document.getElementById("search");
+          const type = (text) => () => {
+            search.value = text;
+            search.dispatchEvent(new Event("input", { bubbles: true }));
+          };
+          const element = document.querySelector("[data-id='bp_many_250']");
+          let number = 0;
+          const changed = () => takeRows([...allRows().values()].map((row) => ({
+            ...row, phase: "running", profit_today: String(number), open_orders: (number += 1) % 9,
+          })));
+          const updates = [];
+          for (let count = 0; count < 10; count += 1) updates.push(await timed(changed));
+          return {
+            updates,
+            search: await timed(type("many_25")),
+            all: await timed(type("")),
+            sort: await timed(() => document.querySelector(".instances th:nth-child(5) button").click()),
+            kept: element === document.querySelector("[data-id='bp_many_250']"),
+          };
+        }""",
+        MANY,
+    )
+    updates = sorted(figures["updates"])
+    tell(f"{MANY} rows changed: median {updates[5]:.0f} ms, worst {updates[-1]:.0f} ms")
+    tell(
+        f"search {figures['search']:.0f} ms, all again {figures['all']:.0f} ms, sort {figures['sort']:.0f} ms"
+    )
+    assert figures["kept"], "the row was made anew"
+    assert updates[5] < AT_ONCE_MS
+    assert max(figures["search"], figures["all"], figures["sort"]) < AT_ONCE_MS

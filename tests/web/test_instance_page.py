@@ -1,0 +1,175 @@
+"""The life of one instance on its page: started, watched, edited, stopped, with a receipt at the end."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from state.instances import Phase
+from tests.acceptance.simulated_exchange import LIST_OPEN, fault
+from tests.acceptance.world import eventually
+from tests.web.desk import Desk
+
+pytestmark = pytest.mark.web
+
+NAME = "bp_sol_01"
+
+
+def open_instance(page: Page, desk: Desk, tab: str = "") -> None:
+    page.goto(f"{desk.web.url}#/instances/{NAME}{tab and '/' + tab}")
+    expect(page.get_by_role("heading", name=NAME, exact=True)).to_be_visible()
+
+
+def state(page: Page) -> str:
+    return page.locator(".head .state").first.inner_text()
+
+
+def stop_by_button(page: Page, policy: str = "As configured") -> None:
+    page.get_by_role("button", name="Stop …").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label(policy, exact=True).check()
+    dialog.get_by_label("Reason").fill("end of the day")
+    dialog.get_by_role("button", name="Stop", exact=True).click()
+
+
+def test_start_watch_and_stop_with_a_receipt(page: Page, desk: Desk) -> None:
+    desk.configure(NAME)
+    page.goto(desk.web.url)
+    page.get_by_role("link", name=NAME).click()
+    page.get_by_role("button", name="Start", exact=True).click()
+    desk.world.started.append(NAME)
+    expect(page.locator(".head .state")).to_have_text("Running")
+
+    own = page.locator(".ladder tr[data-own='true']")
+    expect(own.first).to_be_visible(timeout=20_000)
+
+    def quotes() -> list[str]:
+        return own.locator("th").all_inner_texts()
+
+    before = quotes()
+    eventually(lambda: quotes() not in ([], before), what="another ladder of own quotes")
+
+    stop_by_button(page)
+    panel = page.get_by_role("region", name="Stop, phase by phase")
+    receipt = page.get_by_role("article", name=re.compile("Receipt of run"))
+    expect(receipt).to_be_visible(timeout=20_000)
+    phases = panel.locator(".stopping > .phases .name").all_inner_texts()
+    assert phases[0] == "stop requested", phases
+    assert phases[-1] == "stopped", phases
+    assert {"cleanup claimed", "cancels sent", "fence passed", "verified"} <= set(phases)
+    expect(receipt).to_contain_text("Stopped clean")
+    expect(receipt).to_contain_text("end of the day")
+    expect(receipt).to_contain_text("0, by the exchange's own word")
+    assert state(page) == "Stopped"
+    assert desk.world.exchange.open_order_ids(slot=desk.world.slot(NAME)) == set()
+    expect(page.get_by_role("button", name="Start", exact=True)).to_be_visible()
+
+
+def test_a_stop_that_is_held_up_says_so_and_goes_on(page: Page, desk: Desk) -> None:
+    desk.run(NAME)
+    open_instance(page, desk)
+    desk.world.exchange.set_faults(fault(LIST_OPEN, "error", status=503))
+    stop_by_button(page)
+    panel = page.get_by_role("region", name="Stop, phase by phase")
+    expect(panel.locator("[data-kind='bad']").first).to_be_visible(timeout=30_000)
+    expect(page.get_by_role("article")).to_have_count(0)
+    desk.world.exchange.clear_faults()
+    expect(page.get_by_role("article", name=re.compile("Receipt"))).to_contain_text(
+        "Stopped clean", timeout=40_000
+    )
+
+
+def test_a_stop_by_somebody_else_is_shown_to_whoever_comes_later(page: Page, desk: Desk) -> None:
+    desk.run(NAME)
+    open_instance(page, desk)
+    desk.world.stop(NAME)
+    expect(page.get_by_role("article", name=re.compile("Receipt"))).to_contain_text("Stopped clean")
+    page.reload()
+    page.get_by_role("tab", name="Receipts").click()
+    expect(page.get_by_role("article", name=re.compile("Receipt"))).to_contain_text("Stopped clean")
+
+
+def test_pause_takes_the_quotes_away_and_resume_brings_them_back(page: Page, desk: Desk) -> None:
+    desk.run(NAME)
+    open_instance(page, desk)
+    page.get_by_role("button", name="Pause").click()
+    expect(page.locator(".head .state")).to_have_text("Paused", timeout=15_000)
+    slot = desk.world.slot(NAME)
+    eventually(lambda: not desk.world.exchange.open_order_ids(slot=slot), what="withdrawn quotes")
+    expect(page.locator(".ladder tr[data-own='true']")).to_have_count(0)
+    page.get_by_role("button", name="Resume").click()
+    expect(page.locator(".head .state")).to_have_text("Running")
+    eventually(lambda: desk.world.exchange.open_order_ids(slot=slot), what="quotes")
+
+
+def test_restart_ends_one_run_and_begins_the_next(page: Page, desk: Desk) -> None:
+    desk.run(NAME)
+    epoch = desk.world.record(NAME).epoch
+    open_instance(page, desk)
+    page.get_by_role("button", name="Restart").click()
+    eventually(lambda: desk.world.record(NAME).epoch > epoch, 40, what="the next run")
+    expect(page.locator(".head .state")).to_have_text("Running", timeout=20_000)
+    assert desk.world.record(NAME).phase is Phase.RUNNING
+
+
+def test_fills_and_events_are_listed(page: Page, desk: Desk) -> None:
+    desk.run(NAME)
+    open_instance(page, desk, "fills")
+    fills = page.get_by_role("region", name="Fills")
+    expect(fills.locator("tbody tr").first).to_be_visible(timeout=60_000)
+    assert fills.locator("tbody tr").first.inner_text().count("USDC") == 1
+    page.get_by_role("tab", name="Events").click()
+    expect(page.get_by_role("region", name="Events")).to_contain_text("started")
+
+
+class TestParameters:
+    """The form."""
+
+    def test_validate_changes_nothing_and_apply_does(self, page: Page, desk: Desk) -> None:
+        desk.run(NAME)
+        file = desk.world.config_dir / f"{NAME}.json"
+        before = file.read_text()
+        open_instance(page, desk, "parameters")
+        quantity = page.get_by_label("quantity", exact=True)
+        expect(quantity).to_have_value("0.5")
+        apply = page.get_by_role("button", name=re.compile("^Apply"))
+        expect(apply).to_be_disabled()
+
+        quantity.fill("0.25")
+        page.get_by_role("button", name="Validate").click()
+        expect(page.locator(".verdict")).to_have_text("Valid. Nothing has been changed yet.")
+        expect(page.locator(".result")).to_contain_text("0.5 → 0.25")
+        assert file.read_text() == before
+
+        apply.click()
+        expect(page.locator(".verdict")).to_contain_text("the next iteration uses it")
+        assert json.loads(file.read_text())["strategy_config"]["quantity"] == "0.25"
+        page.get_by_role("tab", name="Market").click()
+        expect(page.locator(".ladder tr[data-own='true'] .own").first).to_contain_text("0.25", timeout=20_000)
+
+    def test_a_value_out_of_range_is_told_at_its_field(self, page: Page, desk: Desk) -> None:
+        desk.configure(NAME)
+        before = (desk.world.config_dir / f"{NAME}.json").read_text()
+        open_instance(page, desk, "parameters")
+        spread = page.get_by_label("spread", exact=True)
+        spread.fill("-3")
+        page.get_by_role("button", name=re.compile("^Apply")).click()
+        expect(spread).to_be_focused()
+        expect(spread).to_have_attribute("aria-invalid", "true")
+        expect(page.locator("#param-spread-problem")).not_to_be_empty()
+        assert (desk.world.config_dir / f"{NAME}.json").read_text() == before
+
+    def test_a_file_that_was_changed_meanwhile_is_not_overwritten(self, page: Page, desk: Desk) -> None:
+        desk.configure(NAME)
+        open_instance(page, desk, "parameters")
+        page.get_by_label("quantity", exact=True).fill("0.3")
+        file = desk.world.config_dir / f"{NAME}.json"
+        content = json.loads(file.read_text())
+        content["strategy_config"]["quantity"] = "0.7"
+        file.write_text(json.dumps(content))
+        page.get_by_role("button", name=re.compile("^Apply")).click()
+        expect(page.locator(".sticky .problem")).not_to_be_empty()
+        assert json.loads(file.read_text())["strategy_config"]["quantity"] == "0.7"
