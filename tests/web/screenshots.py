@@ -1,4 +1,4 @@
-"""Take the pictures of the page in docs/img (`make screenshots`): real workers, a simulated market, a browser."""
+"""Take the pictures of the page in docs/img: real workers, a simulated market, a real browser."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ export function drawBar(element, { session, language, signOut }) {
   link = h("span", { class: "link" }, h("i", { class: "mark", "aria-hidden": "true" }), h("span"));
   fill(
     element,
-    h("a", { class: "brand", href: "#/" }, h("img", { src: "icon.svg", alt: "", width: 20, height: 20 }), "Cleanbook"),
+    h("a", { class: "brand", href: "#/" }, h("img", { src: "icon.svg", alt: "", width: 20, height: 20 }), h("span", {}, "Cleanbook")),
     session && link,
     h("span", { class: "spring" }),
     session?.who && h("span", { class: "who" }, session.who),

@@ -24,6 +24,11 @@ export function plain(value) {
   return short.startsWith("-") ? MINUS + short.slice(1) : short;
 }
 
+/** Return a price as it was written, its thousands set apart. */
+export function grouped(value) {
+  return value === null || value === undefined ? "–" : fixed(value, decimalsOf([value]));
+}
+
 /** Return how many decimals a list of written numbers needs at most. */
 export function decimalsOf(values) {
   return values.reduce((most, value) => Math.max(most, plain(value).split(".")[1]?.length ?? 0), 0);

@@ -61,13 +61,12 @@ export class MarketData {
       this.mid.add(at_ms, Number(mid));
     }
     const seen = new Set();
-    for (const quote of quotes) {
-      if (quote.price === null) continue;
+    for (const quote of quotes.filter(({ price }) => price !== null)) {
       const key = `${quote.side} ${quote.price}`;
       seen.add(key);
       const open = this.#open.get(key);
       if (open) open.to_ms = at_ms;
-      else this.#open.set(key, { from_ms: at_ms, to_ms: at_ms, side: quote.side, price: Number(quote.price), level: quote.level ?? 0 });
+      else this.#open.set(key, { from_ms: at_ms, to_ms: at_ms, side: quote.side, price: Number(quote.price), level: outwards(quote, quotes) });
     }
     for (const [key, span] of this.#open) {
       if (seen.has(key)) continue;
@@ -121,6 +120,12 @@ export class MarketData {
     }
     return line.values[low - 1];
   }
+}
+
+/** Return how many quotes of its side are nearer to the touch. */
+function outwards({ side, price }, quotes) {
+  const sign = side === "buy" ? 1 : -1;
+  return quotes.filter((other) => other.side === side && sign * (Number(other.price) - Number(price)) > 0).length;
 }
 
 function upToNow(pairs) {

@@ -1,7 +1,7 @@
 // The book with the own quotes beside it: asks above, bids below, the mid between.
 
 import { h, setAttr, setText } from "../dom.js";
-import { decimalsOf, fixed, plain } from "../format.js";
+import { decimalsOf, fixed, grouped } from "../format.js";
 import { t } from "../i18n.js";
 
 export class Ladder {
@@ -47,7 +47,7 @@ function showLine({ element, own, price, book }, line, { prices, quantities, mos
   setAttr(element, "data-own", String(Boolean(line.own)));
   if (isMid) {
     setText(own, "");
-    setText(price, line.mid === null || line.mid === undefined ? "–" : plain(line.mid));
+    setText(price, grouped(line.mid));
     setText(book.firstElementChild, t("ladder.mid"));
     element.style.setProperty("--depth", "0%");
     return;
@@ -67,8 +67,11 @@ function linesOf(side, levels, quotes) {
     const at = Number(quote.price);
     const line = found.get(at) ?? { side, price: quote.price, book: null, own: null, levels: "" };
     line.own = Number(line.own ?? 0) + Number(quote.quantity);
-    line.levels = [line.levels, t("ladder.level", { level: quote.level + 1 })].filter(Boolean).join(" ");
     found.set(at, line);
   }
+  const own = [...found.entries()].filter(([, line]) => line.own !== null);
+  // Counted from the touch: an order that kept its place may still carry the level that it once had.
+  own.sort(([one], [other]) => (side === "buy" ? other - one : one - other));
+  own.forEach(([, line], index) => (line.levels = t("ladder.level", { level: index + 1 })));
   return [...found.entries()].sort(([one], [other]) => other - one).map(([, line]) => line);
 }

@@ -3,7 +3,7 @@
 import { get, instancePath } from "../api.js";
 import { MarketCharts } from "../chart.js";
 import { fill, h, setText } from "../dom.js";
-import { clock, fixed, plain, signed } from "../format.js";
+import { clock, fixed, grouped, plain, signed } from "../format.js";
 import { t } from "../i18n.js";
 import { MarketData } from "../market_data.js";
 import { serverNow } from "../store.js";
@@ -108,7 +108,7 @@ class MarketView {
   #words(market, quotes) {
     const count = (side) => quotes.filter((quote) => quote.side === side).length;
     return t("chart.words", {
-      mid: plain(market.mid),
+      mid: grouped(market.mid),
       bids: count("buy"),
       asks: count("sell"),
       position: plain(this.#data.position.values.at(-1) ?? 0),
@@ -126,7 +126,7 @@ class MarketView {
     };
     setText(this.#readout, [
       clock(at),
-      `${t("chart.mid")} ${value(mid, plain)}`,
+      `${t("chart.mid")} ${value(mid, grouped)}`,
       `${t("chart.position")} ${value(position, (found) => fixed(found, 4))}`,
       `${t("chart.profit")} ${value(profit, signed)}`,
     ].join("   "));
