@@ -32,7 +32,7 @@ NO_BROWSER = (
 )
 #: How strategies of a desk are set up, by name of the instance.
 INSTANCES: Mapping[str, Mapping[str, Any]] = {
-    "bp_sol_01": {"spread": "0.1", "quantity": "0.5", "layer_spacing": "ticks", "interval": "0.5"},
+    "bp_sol_01": {"spread": "0.1", "quantity": "0.5", "layer_step_bps": 2, "interval": "0.5"},
     "bp_eth_02": {
         "symbol": "ETH_USDC",
         "spread": "0.2",

@@ -39,6 +39,7 @@ class InstanceView {
   #where = h("p", { class: "where" });
   #figures = new Map();
   #notice = h("div", { class: "notice" });
+  #warnings = h("div", { role: "status" });
   #stopSlot = h("div", {});
   #stop = null;
   #panel = h("div", { role: "tabpanel", id: "panel", tabindex: -1 });
@@ -88,7 +89,7 @@ class InstanceView {
       h("div", { class: "head" },
         h("a", { class: "back", href: "#/" }, `‹ ${t("list.title")}`),
         h("h1", {}, this.id), this.#state, this.#where, h("span", { class: "spring" }), this.#actions),
-      this.#notice, this.#stopSlot,
+      this.#notice, this.#warnings, this.#stopSlot,
       h("dl", { class: "figures panel" }, figures),
       h("div", { class: "tabs", role: "tablist", "aria-label": this.id }, tabs), this.#panel);
   }
@@ -149,7 +150,7 @@ class InstanceView {
     const held = this.#actions.contains(document.activeElement);
     this.#shownActions = state;
     const act = (name, path) => h("button", { type: "button", on: { click: () => this.#do(name, path) } }, t(`action.${name}`));
-    const stop = () => h("button", { type: "button", class: "danger", on: { click: () => askStop(this.instance, ({ epoch }) => this.#follow(epoch)) } }, t("action.stop"));
+    const stop = () => h("button", { type: "button", class: "danger", on: { click: () => askStop(this.instance, (answer) => this.#accepted(answer)) } }, t("action.stop"));
     const start = () => h("button", { type: "button", class: "primary", on: { click: () => this.#do("start", "/start") } }, t("action.start"));
     const force = () => h("button", { type: "button", class: "danger", on: { click: () => this.#askForce() } }, t("action.force"));
     const buttons = {
@@ -168,14 +169,19 @@ class InstanceView {
     const buttons = [...this.#actions.children];
     buttons.forEach((button) => (button.disabled = true));
     try {
-      const answer = await post(instancePath(this.id, path));
+      this.#accepted(await post(instancePath(this.id, path)));
       say(t(`said.${name}`, { id: this.id }));
-      if (answer.phase === "stopping") this.#follow(answer.epoch);
     } catch (error) {
       this.#refused(t(`action.${name}`), error);
     } finally {
       buttons.forEach((button) => (button.disabled = false));
     }
+  }
+
+  /** Take in the answer to a change: follow a stop, and show what the server warns of. */
+  #accepted({ phase, epoch, warnings }) {
+    if (phase === "stopping") this.#follow(epoch);
+    fill(this.#warnings, warnings?.map((warning) => h("p", { class: "warning" }, warning)));
   }
 
   #refused(title, error) {
