@@ -7,6 +7,9 @@ const MOST_POINTS = 4000;
 /** Spans of quotes that ended so long ago are forgotten. */
 const KEEP_MS = 65 * 60_000;
 
+/** A chart that has just begun is not drawn wider than this. */
+const LEAST_MS = 60_000;
+
 class Line {
   times = [];
   values = [];
@@ -37,10 +40,11 @@ export class MarketData {
   #spans = [];
   #open = new Map();
 
-  /** Return the time shown, `[from, to]` in ms. */
+  /** Return the time shown, `[from, to]` in ms: as long as asked for, or as far back as anything is known. */
   window() {
     const now_ms = serverNow();
-    return [now_ms - this.minutes * 60_000, now_ms];
+    const first_ms = Math.min(...[this.mid, this.position, this.profit].map((line) => line.times[0] ?? now_ms));
+    return [Math.max(now_ms - this.minutes * 60_000, Math.min(first_ms, now_ms - LEAST_MS)), now_ms];
   }
 
   /** Take in the answer of `/series`. */

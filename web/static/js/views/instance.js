@@ -162,7 +162,8 @@ class InstanceView {
       unknown: () => [],
     }[state];
     fill(this.#actions, buttons());
-    if (held) (this.#actions.firstElementChild ?? this.#panel).focus();
+    // The button is gone: the next thing of interest gets the focus, without moving the page.
+    if (held) (this.#actions.firstElementChild ?? this.#stop?.element ?? this.#panel).focus({ preventScroll: true });
   }
 
   async #do(name, path) {
@@ -204,6 +205,7 @@ class InstanceView {
     if (event.instance_id !== this.id) return;
     if (event.event === "stop_requested") this.#follow(event.epoch);
     this.#stop?.take(event);
+    if (event.event === "started" && this.#stop?.isOver) this.#forgetStop();
     if (["started", "finished", "stop_requested"].includes(event.event)) this.#read();
   }
 
@@ -212,6 +214,12 @@ class InstanceView {
     this.#stop?.end();
     this.#stop = new StopPanel(this.id, epoch, () => this.#read());
     fill(this.#stopSlot, this.#stop.element);
+  }
+
+  #forgetStop() {
+    this.#stop.end();
+    this.#stop = null;
+    fill(this.#stopSlot);
   }
 
   #show(name) {

@@ -47,7 +47,7 @@ export class StopPanel {
     this.#progress = new StopProgress(instanceId, epoch);
     this.#ended = ended;
     setText(this.#title, t("stop.stopping", { id: instanceId }));
-    this.element = h("section", { class: "stopping panel", data: { ending: "open" }, "aria-label": t("stop.phases") },
+    this.element = h("section", { class: "stopping panel", tabindex: -1, data: { ending: "open" }, "aria-label": t("stop.phases") },
       h("div", { class: "head" }, h("i", { class: "mark", "aria-hidden": "true" }), this.#title, h("span", { class: "spring" }), this.#clock),
       this.#list, this.#receipt);
     this.#timer = setInterval(() => this.#elapsed(), 100);
