@@ -52,8 +52,9 @@ class Guarding:
                     given.setdefault(name, value)
                 if self._is_https:
                     given.setdefault("Strict-Transport-Security", "max-age=31536000")
-                if scope["path"].startswith("/api/"):
-                    given.setdefault("Cache-Control", "no-store")
+                # The files of the page are asked for again each time, so that an upgrade is never half seen.
+                is_api = scope["path"].startswith("/api/")
+                given.setdefault("Cache-Control", "no-store" if is_api else "no-cache")
             await send(message)
 
         refusal = self._refusal(headers)

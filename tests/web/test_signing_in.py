@@ -36,3 +36,11 @@ def test_everything_comes_from_this_server(page: Page) -> None:
     assert len(addresses) > 10
     own = page.evaluate("location.origin")
     assert [address for address in addresses if not address.startswith(own)] == []
+
+
+def test_an_upgrade_is_never_half_seen(page: Page) -> None:
+    caching: list[str] = page.evaluate(
+        """async () => Promise.all(["/", "/js/app.js", "/i18n/en.json"].map(
+          async (path) => (await fetch(path)).headers.get("cache-control")))"""
+    )
+    assert caching == ["no-cache"] * 3

@@ -37,6 +37,7 @@ export class MarketData {
   profit = new Line();
   fills = [];
   #live = new Line();
+  #position = null;
   #spans = [];
   #open = new Map();
 
@@ -53,13 +54,15 @@ export class MarketData {
     const live_from_ms = this.#live.times[0] ?? Infinity;
     const before = past.filter(([at_ms]) => at_ms < live_from_ms);
     this.mid.take([...before, ...this.#live.times.map((at_ms, index) => [at_ms, this.#live.values[index]])]);
-    this.position.take(upToNow(series.position));
+    this.position.take(upToNow(series.position.length || this.#position === null ? series.position : [[this.window()[0], this.#position]]));
     this.profit.take(upToNow(series.profit));
     this.fills = series.fills.map((fill) => ({ ...fill, price: Number(fill.price) }));
   }
 
   /** Take in what the book and the own quotes are now. */
-  takeTick({ mid, quotes, at_ms }) {
+  takeTick({ mid, quotes, position, at_ms }) {
+    // Known also where no fill is in the time shown.
+    if (position !== null && position !== undefined) this.#position = position;
     if (mid !== null && mid !== undefined) {
       this.#live.add(at_ms, Number(mid));
       this.mid.add(at_ms, Number(mid));

@@ -90,12 +90,12 @@ class MarketView {
   }
 
   #tick(tick) {
-    if (tick.instance_id === this.#id) this.#show(tick.market, tick.quotes);
+    if (tick.instance_id === this.#id) this.#show(tick.market, tick.quotes, tick.position);
   }
 
-  #show(market, quotes) {
+  #show(market, quotes, position) {
     const at_ms = serverNow();
-    this.#data.takeTick({ mid: market.mid, quotes, at_ms });
+    this.#data.takeTick({ mid: market.mid, quotes, position, at_ms });
     this.#ladder.show(market, quotes);
     setText(this.#age, market.at_ms ? clock(market.at_ms) : t("ladder.no_feed"));
     this.#charts.draw();
