@@ -130,7 +130,7 @@ def take_all(browser: Browser, desk: Desk) -> None:
 def instance(page: Page, desk: Desk, name: str, tab: str = "") -> None:
     """Go to an instance, and wait until there is something to see."""
     page.goto(f"{desk.web.url}#/instances/{name}{tab and '/' + tab}")
-    page.locator("[role=tabpanel] .panel, [role=tabpanel] .empty").first.wait_for()
+    page.locator("[role=tabpanel] :is(.panel, .empty, .receipt)").first.wait_for()
     # Enough ticks for own quotes in the chart.
     page.wait_for_timeout(20_000 if not tab else 1500)
 

@@ -27,7 +27,7 @@ def test_no_page_has_an_accessibility_problem(page: Page, desk: Desk, scheme: st
     problems = {"list": accessibility_problems(page)}
     for tab in TABS:
         page.goto(f"{desk.web.url}#/instances/bp_sol_01/{tab}")
-        page.locator("[role=tabpanel] .panel, [role=tabpanel] .empty").first.wait_for()
+        page.locator("[role=tabpanel] :is(.panel, .empty, .receipt)").first.wait_for()
         problems[tab] = accessibility_problems(page)
     page.get_by_role("button", name="Stop …").click()
     problems["question"] = accessibility_problems(page)
@@ -86,7 +86,7 @@ def test_nothing_is_cut_off_on_a_phone(browser: Browser, desk: Desk) -> None:
     wide = {"list": overflow_px(page)}
     for tab in TABS:
         page.goto(f"{desk.web.url}#/instances/bp_sol_01/{tab}")
-        page.locator("[role=tabpanel] .panel, [role=tabpanel] .empty").first.wait_for()
+        page.locator("[role=tabpanel] :is(.panel, .empty, .receipt)").first.wait_for()
         wide[tab] = overflow_px(page)
     page.get_by_role("button", name="Stop …").tap()
     page.get_by_role("dialog").get_by_role("button", name="Stop", exact=True).tap()

@@ -56,7 +56,7 @@ def test_start_watch_and_stop_with_a_receipt(page: Page, desk: Desk) -> None:
     panel = page.get_by_role("region", name="Stop, phase by phase")
     receipt = page.get_by_role("article", name=re.compile("Receipt of run"))
     expect(receipt).to_be_visible(timeout=20_000)
-    phases = panel.locator(":scope > .phases .name").all_inner_texts()
+    phases = panel.locator(":scope > .log .name").all_inner_texts()
     assert phases[0] == "stop requested", phases
     assert phases[-1] == "stopped", phases
     assert {"cleanup claimed", "cancels sent", "fence passed", "verified"} <= set(phases)

@@ -42,7 +42,7 @@ def test_a_stop_that_ended_meanwhile_shows_all_its_phases(page: Page, desk: Desk
         desk.web.start()
     panel = page.get_by_role("region", name="Stop, phase by phase")
     expect(panel.get_by_role("article")).to_contain_text("Stopped clean", timeout=20_000)
-    phases = panel.locator(":scope > .phases .name").all_inner_texts()
+    phases = panel.locator(":scope > .log .name").all_inner_texts()
     assert phases[0] == "stop requested"
     assert phases[-1] == "stopped"
     assert len(phases) == len(set(phases)), "a phase was shown twice"

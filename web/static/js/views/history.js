@@ -27,7 +27,7 @@ function shown(panel, read) {
       if (current && error.status !== 0) fill(panel, h("p", { class: "problem", role: "alert" }, error.message));
     }
   };
-  fill(panel, h("p", { class: "empty" }, t("history.reading")));
+  fill(panel, h("p", { class: "reading" }, t("history.reading")));
   refresh();
   return { refresh, end: () => (current = false) };
 }

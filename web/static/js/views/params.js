@@ -31,7 +31,7 @@ class ParamsForm {
   }
 
   async open() {
-    fill(this.#panel, h("p", { class: "empty" }, t("history.reading")));
+    fill(this.#panel, h("p", { class: "reading" }, t("history.reading")));
     try {
       this.#answer = await get(instancePath(this.#id, "/config"));
       const { strategy, market_type } = this.#answer.config.metadata;

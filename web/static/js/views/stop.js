@@ -35,7 +35,7 @@ function configuredPolicy(config) {
 /** Shows one stop, phase by phase, and its receipt at the end. */
 export class StopPanel {
   #progress;
-  #list = h("ol", { class: "phases", role: "log", "aria-live": "polite", "aria-label": t("stop.phases") });
+  #list = h("ol", { class: "phases" });
   #clock = h("span", { class: "elapsed" });
   #title = h("h2", {}, "");
   #receipt = h("div", {});
@@ -49,7 +49,7 @@ export class StopPanel {
     setText(this.#title, t("stop.stopping", { id: instanceId }));
     this.element = h("section", { class: "stopping panel", tabindex: -1, data: { ending: "open" }, "aria-label": t("stop.phases") },
       h("div", { class: "head" }, h("i", { class: "mark", "aria-hidden": "true" }), this.#title, h("span", { class: "spring" }), this.#clock),
-      this.#list, this.#receipt);
+      h("div", { class: "log", role: "log", "aria-live": "polite", "aria-label": t("stop.phases") }, this.#list), this.#receipt);
     this.#timer = setInterval(() => this.#elapsed(), 100);
     this.#catchUp();
   }
