@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 
 import pytest
@@ -93,19 +92,6 @@ def test_a_stop_by_somebody_else_is_shown_to_whoever_comes_later(page: Page, des
     expect(page.get_by_role("article", name=run, exact=True)).to_contain_text("Stopped clean")
 
 
-def test_pause_takes_the_quotes_away_and_resume_brings_them_back(page: Page, desk: Desk) -> None:
-    desk.run(NAME)
-    open_instance(page, desk)
-    page.get_by_role("button", name="Pause").click()
-    expect(page.locator(".head .state")).to_have_text("Paused", timeout=15_000)
-    slot = desk.world.slot(NAME)
-    eventually(lambda: not desk.world.exchange.open_order_ids(slot=slot), what="withdrawn quotes")
-    expect(page.locator(".ladder tr[data-own='true']")).to_have_count(0)
-    page.get_by_role("button", name="Resume").click()
-    expect(page.locator(".head .state")).to_have_text("Running")
-    eventually(lambda: desk.world.exchange.open_order_ids(slot=slot), what="quotes")
-
-
 def test_restart_ends_one_run_and_begins_the_next(page: Page, desk: Desk) -> None:
     desk.run(NAME)
     epoch = desk.world.record(NAME).epoch
@@ -124,53 +110,3 @@ def test_fills_and_events_are_listed(page: Page, desk: Desk) -> None:
     assert re.search(r"(buy|sell)\s+1[45]\d\.", fills.locator("tbody tr").first.inner_text())
     page.get_by_role("tab", name="Events").click()
     expect(page.get_by_role("region", name="Events")).to_contain_text("started")
-
-
-class TestParameters:
-    """The form."""
-
-    def test_validate_changes_nothing_and_apply_does(self, page: Page, desk: Desk) -> None:
-        desk.run(NAME)
-        file = desk.world.config_dir / f"{NAME}.json"
-        before = file.read_text()
-        open_instance(page, desk, "parameters")
-        quantity = page.get_by_label("quantity", exact=True)
-        expect(quantity).to_have_value("0.5")
-        apply = page.get_by_role("button", name=re.compile("^Apply"))
-        expect(apply).to_be_disabled()
-
-        quantity.fill("0.25")
-        page.get_by_role("button", name="Validate").click()
-        expect(page.locator(".verdict")).to_have_text("Valid. Nothing has been changed yet.")
-        expect(page.locator(".result")).to_contain_text("0.5 → 0.25")
-        assert file.read_text() == before
-
-        apply.click()
-        expect(page.locator(".verdict")).to_contain_text("the next iteration uses it")
-        assert json.loads(file.read_text())["strategy_config"]["quantity"] == "0.25"
-        page.get_by_role("tab", name="Market").click()
-        expect(page.locator(".ladder tr[data-own='true'] .own").first).to_contain_text("0.25", timeout=20_000)
-
-    def test_a_value_out_of_range_is_told_at_its_field(self, page: Page, desk: Desk) -> None:
-        desk.configure(NAME)
-        before = (desk.world.config_dir / f"{NAME}.json").read_text()
-        open_instance(page, desk, "parameters")
-        spread = page.get_by_label("spread", exact=True)
-        spread.fill("-3")
-        page.get_by_role("button", name=re.compile("^Apply")).click()
-        expect(spread).to_be_focused()
-        expect(spread).to_have_attribute("aria-invalid", "true")
-        expect(page.locator("#param-spread-problem")).not_to_be_empty()
-        assert (desk.world.config_dir / f"{NAME}.json").read_text() == before
-
-    def test_a_file_that_was_changed_meanwhile_is_not_overwritten(self, page: Page, desk: Desk) -> None:
-        desk.configure(NAME)
-        open_instance(page, desk, "parameters")
-        page.get_by_label("quantity", exact=True).fill("0.3")
-        file = desk.world.config_dir / f"{NAME}.json"
-        content = json.loads(file.read_text())
-        content["strategy_config"]["quantity"] = "0.7"
-        file.write_text(json.dumps(content))
-        page.get_by_role("button", name=re.compile("^Apply")).click()
-        expect(page.locator(".sticky .problem")).not_to_be_empty()
-        assert json.loads(file.read_text())["strategy_config"]["quantity"] == "0.7"

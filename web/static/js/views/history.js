@@ -108,7 +108,7 @@ export function showReceipts(panel, id) {
   const view = shown(panel, async () => {
     const { receipts } = await get(instancePath(id, "/receipts"));
     if (!receipts.length) return h("p", { class: "empty" }, t("receipts.none"));
-    return h("div", { class: "receipts" }, receipts.map(receiptView));
+    return [h("h2", {}, t("tab.receipts")), h("div", { class: "receipts" }, receipts.map(receiptView))];
   });
   const refresh = (event) => event.detail?.instance_id === id && event.detail.event === "finished" && view.refresh();
   addEventListener("stream:lifecycle", refresh);
