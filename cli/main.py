@@ -56,6 +56,11 @@ COMMANDS: Mapping[str, LazyCommand] = {
     "resume": LazyCommand(
         section="Instances", path="cli.pause:resume", summary="Let paused instances quote again."
     ),
+    "apply": LazyCommand(
+        section="Instances",
+        path="cli.apply:apply",
+        summary="Have just the files of a folder run.",
+    ),
     "cleanup": LazyCommand(
         section="Instances",
         path="cli.cleanup:cleanup",

@@ -110,12 +110,17 @@ def edit_config(
 
 
 def write_file(path: Path, layout: Mapping[str, Any]) -> None:
-    """Write an instance's file in one step: a reader sees the old or the new one. Raises `OSError`."""
+    """Write an instance's file. Raises `OSError`."""
+    write_text(path, json.dumps(layout, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file in one step: a reader sees the old or the new one. Raises `OSError`."""
     path = path.resolve()
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=".tmp")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(json.dumps(layout, indent=2, ensure_ascii=False) + "\n")
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
         # mkstemp makes it the owner's alone; a file that is replaced keeps its rights.
