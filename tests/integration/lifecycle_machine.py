@@ -437,6 +437,17 @@ class Lifecycle(RuleBasedStateMachine):
     def kill_cleanup(self, data: st.DataObject) -> None:
         self.cleaners.remove(data.draw(st.sampled_from(self.cleaners)))
 
+    @precondition(lambda self: self.cleaners)
+    @rule(data=st.data())
+    def hand_over_cleanup(self, data: st.DataObject) -> None:
+        """A worker that shuts down gives its cleanup back, for the next sweep to publish."""
+        cleaner = data.draw(st.sampled_from(self.cleaners))
+        self.cleaners.remove(cleaner)
+        if self.cleanup_leases.release(cleaner.lease, receipt_json="{}"):
+            before = len(self.cleanups)
+            self.sweep()
+            assert len(self.cleanups) > before, "a cleanup that was given back went to nobody"
+
     @rule(data=st.data(), down_ms=st.sampled_from([1, 300, 1_500]))
     def lose_power(self, data: st.DataObject, down_ms: int) -> None:
         """The server's machine dies and comes back with what was on its disk."""

@@ -104,6 +104,9 @@ BROKEN_RULES = {
         "claim": ("skipped + 64", "skipped"),
         "claim_cleanup": ("skipped + 64", "skipped"),
     },
+    "release_cleanup leaves the instance off the list": {
+        "release_cleanup": ("redis.call('ZADD', KEYS[2], now, ARGV[1])", "")
+    },
     "sweep forgets running instances": {"sweep": ("if r[1] == 'running' then", "if false then")},
     "sweep forgets stopping instances": {
         "sweep": ("if r[1] == 'stopping' or r[1] == 'failed' then", "if false then")

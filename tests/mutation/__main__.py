@@ -19,11 +19,17 @@ from tests.mutation.targets import TARGETS
 def main() -> int:
     """Run; return 1 when a mutant survived, 2 when the tests fail without any."""
     options = _options()
-    survivors: list[Mutant] = []
+    groups: dict[Tests, list[Mutant]] = {}
     for file in options.files:
-        left = _survivors(file, options)
+        groups.setdefault(_tests_of(file), []).extend(mutants_of(file, options.lines))
+    if options.list:
+        print("\n".join(mutant.name for mutants in groups.values() for mutant in mutants))
+        return 0
+    survivors: list[Mutant] = []
+    for tests, mutants in groups.items():
+        left = _survivors(mutants, tests, options)
         if left is None:
-            print(f"{file}: its tests fail without any mutant", file=sys.stderr)
+            print("these tests fail without any mutant", file=sys.stderr)
             return 2
         survivors += left
     return 1 if survivors else 0
@@ -39,7 +45,11 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _tests_of(file: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+#: Those that are tried first, and those for what they do not notice.
+Tests = tuple[tuple[str, ...], tuple[str, ...]]
+
+
+def _tests_of(file: str) -> Tests:
     for pattern, tests in TARGETS.items():
         if fnmatch.fnmatch(file, pattern):
             return tests
@@ -56,15 +66,11 @@ def mutants_of(file: str, lines: str = "") -> Iterator[Mutant]:
             yield mutant
 
 
-def _survivors(file: str, options: argparse.Namespace) -> list[Mutant] | None:
-    """Return the mutants of a file that no test noticed, None when the tests fail without any."""
+def _survivors(mutants: list[Mutant], kinds: Tests, options: argparse.Namespace) -> list[Mutant] | None:
+    """Return the mutants that no test noticed, None when the tests fail without any."""
     started_s = time.monotonic()
-    left = list(mutants_of(file, options.lines))
-    if options.list:
-        print("\n".join(mutant.name for mutant in left))
-        return []
-    count, timed_out = len(left), 0
-    for tests in _tests_of(file)[: 1 if options.skip_later else None]:
+    left, timed_out = mutants, 0
+    for tests in kinds[: 1 if options.skip_later else None]:
         if not left or not tests:
             continue
         verdicts: dict[str, Verdict] = {}
@@ -78,14 +84,17 @@ def _survivors(file: str, options: argparse.Namespace) -> list[Mutant] | None:
             return None
         timed_out += sum(verdict is Verdict.TIMED_OUT for verdict in verdicts.values())
         left = [mutant for mutant in left if verdicts[mutant.name + mutant.text] is Verdict.SURVIVED]
-    spent_s = time.monotonic() - started_s
     print(
-        f"\n{file}: {count} mutants, {count - len(left)} killed ({timed_out} of them by time), "
-        f"{len(left)} survived, {spent_s:.0f} s",
+        f"\n{len(mutants)} mutants, {len(mutants) - len(left)} killed ({timed_out} of them by time), "
+        f"{len(left)} survived, {time.monotonic() - started_s:.0f} s",
         flush=True,
     )
-    for mutant in left:
-        print(f"SURVIVED {mutant.name}", flush=True)
+    for file in dict.fromkeys(mutant.file for mutant in mutants):
+        of_file = [mutant for mutant in left if mutant.file == file]
+        count = sum(mutant.file == file for mutant in mutants)
+        print(f"{file}: {count} mutants, {len(of_file)} survived", flush=True)
+        for mutant in of_file:
+            print(f"SURVIVED {mutant.name}", flush=True)
     return left
 
 

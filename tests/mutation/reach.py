@@ -1,11 +1,11 @@
-"""Which tests run which part of the file that is changed: only those can notice a mutant there."""
+"""Which tests run which part of the files that are changed: only those can notice a mutant there."""
 
 from __future__ import annotations
 
 import ast
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -16,15 +16,16 @@ from state.scripts import INCLUDE, Scripts
 ROOT = Path(__file__).parents[2]
 LUA = "state/lua/"
 
-#: Names of scripts, or the first lines of functions.
+#: Names of scripts, and functions by their file and first line.
 Parts = set[str]
 
 
 @contextmanager
-def recording(file: str) -> Iterator[Parts]:
-    """Note in the set what of `file` is run; who reads it empties it for the next test."""
+def recording(files: Iterable[str]) -> Iterator[Parts]:
+    """Note in the set what of `files` is run; who reads it empties it for the next test."""
     seen: Parts = set()
-    with _calls_of_scripts(seen) if file.startswith(LUA) else _calls_of_functions(str(ROOT / file), seen):
+    modules = {str(ROOT / file): file for file in files if not file.startswith(LUA)}
+    with _calls_of_scripts(seen), _calls_of_functions(modules, seen):
         yield seen
 
 
@@ -44,7 +45,7 @@ def parts_of(file: str, text: str, line: int) -> Parts | None:
         for node in ast.walk(ast.parse(text))
         if isinstance(node, ast.FunctionDef) and _first_line(node) <= line <= (node.end_lineno or 0)
     ]
-    return {str(_first_line(max(around, key=_first_line)))} if around else None
+    return {f"{file}:{_first_line(max(around, key=_first_line))}"} if around else None
 
 
 def _first_line(node: ast.FunctionDef) -> int:
@@ -52,11 +53,15 @@ def _first_line(node: ast.FunctionDef) -> int:
 
 
 @contextmanager
-def _calls_of_functions(path: str, seen: Parts) -> Iterator[None]:
+def _calls_of_functions(modules: dict[str, str], seen: Parts) -> Iterator[None]:
     def note(frame: FrameType, _: str, __: object) -> None:
-        if frame.f_code.co_filename == path:
-            seen.add(str(frame.f_code.co_firstlineno))
+        file = modules.get(frame.f_code.co_filename)
+        if file is not None:
+            seen.add(f"{file}:{frame.f_code.co_firstlineno}")
 
+    if not modules:
+        yield
+        return
     threading.settrace(note)
     sys.settrace(note)
     try:

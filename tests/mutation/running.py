@@ -11,9 +11,10 @@ import json
 import os
 import shutil
 import signal
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -25,10 +26,13 @@ from _pytest.runner import runtestprotocol
 from tests.mutation.mutants import Mutant
 from tests.mutation.patching import put_in_place
 from tests.mutation.reach import parts_of, recording
+from tests.mutation.sharing import SharedServer
 
 ROOT = Path(__file__).parents[2]
 #: For the tests on the project as it is; on a mutant they may take so many times as long.
 BASE_TIMEOUT_S, TIMES = 900.0, 3
+#: The tests say nothing when more than one in so many fails without any mutant.
+MOST_FAILED = 20
 
 
 class Verdict(StrEnum):
@@ -78,17 +82,21 @@ class Judge:
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Judge every mutant."""
         began_s = time.monotonic()
-        file = self._mutants[0].file
-        verdict, said = _in_child(lambda tell: _measure(session, file, tell), BASE_TIMEOUT_S)
+        files = {mutant.file for mutant in self._mutants}
+        server = SharedServer(session)
+        verdict, said = _in_child(lambda tell: _measure(session, files, tell), BASE_TIMEOUT_S)
         if session.testsfailed or verdict is not Verdict.SURVIVED:
             return True
         self.is_sound = True
+        if said["failed"]:
+            sys.stdout.write(f"\nleft out, they fail without any mutant: {', '.join(said['failed'])}\n")
         known = Known(reached=_by_place(said["reached"]), took_s=_by_place(said["took_s"]))
         # However busy this machine is.
         timeout_s = max(self._timeout_s, TIMES * (time.monotonic() - began_s))
-        text = (ROOT / file).read_text(encoding="utf-8")
+        texts = {file: (ROOT / file).read_text(encoding="utf-8") for file in files}
         for mutant in self._mutants:
-            order = known.choose(parts_of(file, text, mutant.line))
+            server.see_that_it_runs()
+            order = known.choose(parts_of(mutant.file, texts[mutant.file], mutant.line))
             verdict, said = _in_child(lambda tell, m=mutant, o=order: _try(session, m, o, tell), timeout_s)  # type: ignore[misc]
             if "killer" in said:
                 known.note_killer(said["killer"])
@@ -103,7 +111,7 @@ def judge_all(
     *,
     timeout_s: float,
 ) -> bool:
-    """Run `tests` on each of `mutants` (of one file), and tell each verdict; False: they fail without any."""
+    """Run `tests` on each of `mutants`, and tell each verdict; False: they fail without any."""
     judge = Judge(mutants, told, timeout_s=timeout_s)
     pytest.main(["-q", "-p", "no:cacheprovider", "--tb=no", "--no-summary", *tests], plugins=[judge])
     return judge.is_sound
@@ -156,20 +164,23 @@ def _by_place(of: dict[str, Any]) -> dict[int, Any]:
     return {int(place): value for place, value in of.items()}
 
 
-def _measure(session: pytest.Session, file: str, tell: Tell) -> int:
+def _measure(session: pytest.Session, files: Collection[str], tell: Tell) -> int:
     """Run all tests on the project as it is, and say what each reaches and how long it takes."""
     reached: dict[int, list[str]] = {}
     took_s: dict[int, float] = {}
-    with recording(file) as seen:
+    failed: list[str] = []
+    with recording(files) as seen:
         for place, item in enumerate(session.items):
             began_s = time.monotonic()
             following = session.items[place + 1] if place + 1 < len(session.items) else None
-            if not _passes(session, item, following):
-                return 1
-            took_s[place], reached[place] = time.monotonic() - began_s, sorted(seen)
+            if _passes(session, item, following):
+                took_s[place], reached[place] = time.monotonic() - began_s, sorted(seen)
+            else:
+                failed.append(item.nodeid)
             seen.clear()
-    tell({"reached": reached, "took_s": took_s})
-    return 0
+    tell({"reached": reached, "took_s": took_s, "failed": failed})
+    # One or two may fail for themselves where the machine is busy.
+    return 0 if len(reached) > MOST_FAILED * len(failed) else 1
 
 
 def _try(session: pytest.Session, mutant: Mutant, order: Sequence[int], tell: Tell) -> int:
