@@ -11,6 +11,7 @@ from runner.config import InstanceConfig, load_instance, version_of
 from runner.context import Context
 from runner.loaded import LoadedInstance, from_config
 from runner.lost_state import Last, Loss, last_run, look_before_start, told_order_ids
+from runner.neighbours import shared_hedge
 from runner.place import own_slot, reach_ms, takeover_ms
 from runner.preflight import first_snapshot
 from state.durability import Keeps
@@ -69,7 +70,7 @@ def start_instance(
     if record is not None:
         _require_same_place(context, record, loaded, account)
     listed, more_warnings = _preflight(context, loaded)
-    warnings += more_warnings
+    warnings += (*more_warnings, *shared_hedge(context, loaded, account))
     slot = own_slot(context, account, instance_id)
     reach_ms = loaded.window_ms + settings.fence_margin_ms + takeover_ms(context, report)
     least_epoch = 0
