@@ -17,6 +17,8 @@ LATER = (
     *("tests/integration/test_receipts.py", "tests/integration/test_damaged_state.py"),
     "tests/integration/test_forgetful_server.py",
 )
+#: State that is lost or damaged.
+DAMAGE = ("tests/integration/test_damaged_state.py", "tests/integration/test_verdicts.py")
 CLEANUP = ("tests/integration/test_cleanup_waits.py", "tests/integration/test_cleanup.py")
 CLEANUP_LATER = (
     *("tests/integration/test_cleanup_exclusive.py", "tests/integration/test_cleanup_position.py"),
@@ -31,6 +33,8 @@ TARGETS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "state/lua/put_book.lua": (("tests/unit/state/test_market_data.py",), ()),
     "state/lua/*_feed.lua": (("tests/unit/state/test_feeds.py",), ()),
     "state/lua/complete_books.lua": (("tests/integration/test_late_news.py",), LATER),
+    "state/lua/fail.lua": (DAMAGE, SCRIPTS),
+    "state/lua/parts/damage.lua": (DAMAGE, SCRIPTS),
     "state/lua/parts/restart.lua": (("tests/integration/test_forgetful_server.py",), LATER),
     "state/lua/saved.lua": (("tests/integration/test_forgetful_server.py",), LATER),
     "state/lua/*.lua": (SCRIPTS, LATER),
