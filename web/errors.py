@@ -14,8 +14,10 @@ from starlette.exceptions import HTTPException
 
 from exchanges.errors import ExchangeError, RateLimited, Unavailable
 from ledger.errors import LedgerError, LedgerUnavailable
+from runner.config_change import ChangeRefused, ConfigConflict
 from runner.config_errors import ConfigError
 from runner.lifecycle import StartRefused
+from runner.pausing import PauseRefused
 from state.connection import StateError, StateUnavailable
 from web.models import ErrorBody, ErrorDetail, FieldError
 
@@ -81,15 +83,9 @@ def install(app: FastAPI) -> None:
         log.error("request failed", path=request.url.path, error=type(error).__name__)
         return answer(ApiError(500, "unexpected error; the server's log has more", code="internal"))
 
-    for kind in (
-        ApiError,
-        redis.RedisError,
-        StateError,
-        LedgerError,
-        ConfigError,
-        StartRefused,
-        ExchangeError,
-    ):
+    ours = (ApiError, StateError, LedgerError, ConfigError, ExchangeError)
+    refusals = (StartRefused, PauseRefused, ChangeRefused)
+    for kind in (*ours, *refusals, redis.RedisError):
         app.add_exception_handler(kind, known)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http)
@@ -108,7 +104,9 @@ def translated(error: Exception) -> ApiError:
             for problem in error.problems
         ]
         return ApiError(422, str(error), code="invalid_config", errors=errors)
-    if isinstance(error, StartRefused):
+    if isinstance(error, ConfigConflict):
+        return ApiError(409, str(error), code="conflict")
+    if isinstance(error, StartRefused | PauseRefused | ChangeRefused):
         return ApiError(409, str(error))
     if isinstance(error, redis.ConnectionError | redis.TimeoutError | StateUnavailable):
         log.warning("state server away", error=str(error))

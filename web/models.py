@@ -150,6 +150,11 @@ class InstanceDetail(Row):
     stop_by: str = ""
     stop_reason: str = ""
     stopped_at_ms: Ms | None = None
+    paused_at_ms: Ms | None = None
+    paused_by: str = ""
+    pause_reason: str = ""
+    #: Of a paused run: when it was known that no own order is left or can still arrive.
+    withdrawn_at_ms: Ms | None = None
     errors_in_a_row: int = 0
     cleanup_attempts: int = 0
     #: Ids of own orders that a failed stop left; null: nobody knows which.
@@ -389,12 +394,20 @@ class Series(Answer):
     quote_asset: str | None
 
 
+class PauseRequest(Asked):
+    """Why to pause; shown until it is resumed."""
+
+    reason: Annotated[str, Field(max_length=500)] = ""
+
+
 class ConfigAnswer(Answer):
     """The file of an instance."""
 
     config: dict[str, Any]
     version: str
     file: str
+    #: Of the run; another one than `version`: the file waits for a restart. Empty: nothing runs.
+    running_version: str
 
 
 class ConfigRequest(Asked):
@@ -404,7 +417,7 @@ class ConfigRequest(Asked):
     base_version: str
 
 
-class ConfigChange(Answer):
+class ConfigChanged(Answer):
     """One field that becomes another."""
 
     field: str
@@ -417,8 +430,9 @@ class ConfigResult(Answer):
     """What a new configuration does."""
 
     version: str
-    takes_effect: Literal["next_iteration", "restart"]
-    changed: list[ConfigChange]
+    takes_effect: Literal["next_iteration", "restart", "nothing"]
+    changed: list[ConfigChanged]
+    warnings: list[str]
 
 
 class Health(Answer):

@@ -132,6 +132,7 @@ class RowReader:
         is_running = record.phase is Phase.RUNNING
         return Row(
             phase=_phase(record),
+            paused=record.is_paused,
             epoch=record.epoch,
             seq=record.seq,
             account=record.account,
@@ -238,6 +239,7 @@ def _stamp(record: Record) -> tuple[object, ...]:
         record.seq,
         record.committed_at_ms,
         record.attempts,
+        record.withdrawn_at_ms,
         record.stopped_at_ms,
     )
 

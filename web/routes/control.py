@@ -11,6 +11,7 @@ from runner.left_orders import ids_shown
 from runner.lifecycle import stop_policy
 from runner.lost_runs import advice, lost_runs
 from runner.own_policy import own_policy
+from runner.pausing import pause_instance, resume_instance
 from runner.receipt_reports import accept_left
 from runner.starting import StartOutcome, start_one
 from state.instances import Phase, StopPolicy, StopResult
@@ -22,6 +23,7 @@ from web.models import (
     Accepted,
     AcceptedAll,
     FieldError,
+    PauseRequest,
     RestartRequest,
     StartRequest,
     StopAllRequest,
@@ -93,6 +95,45 @@ def restart(instance_id: InstanceId, body: RestartRequest, who: Who, services: W
         record.epoch, record.result = result.epoch, result.result
         services.restarts.begin(instance_id, epoch=result.epoch, by=who.by)
     return _stop_accepted(services, instance_id, result, saved=True)
+
+
+@router.post("/instances/{instance_id}/pause", status_code=202)
+def pause(instance_id: InstanceId, body: PauseRequest, who: Who, services: With) -> Accepted:
+    """Withdraw the quotes and keep the state: when this answers, no new order of the run is permitted.
+
+    What it holds stays as it is, and nothing hedges it. `withdrawn_at_ms` of the instance tells when no order
+    is left.
+    """
+    require_row(services, instance_id)
+    context = services.context
+    with audited(services, who, "pause", instance_id) as record:
+        paused = pause_instance(
+            context.instances, context.changes, instance_id, by=who.by, reason=body.reason
+        )
+        record.epoch, record.result = paused.epoch, "paused" if paused.is_new else "joined"
+    return Accepted(
+        instance_id=instance_id,
+        epoch=paused.epoch,
+        phase="running",
+        result=record.result,
+        warnings=[*([] if paused.is_saved else [NOT_SAVED]), *_unserved(services, ("iterate",))],
+    )
+
+
+@router.post("/instances/{instance_id}/resume", status_code=202)
+def resume(instance_id: InstanceId, who: Who, services: With) -> Accepted:
+    """Let a paused instance quote again, beginning now."""
+    require_row(services, instance_id)
+    with audited(services, who, "resume", instance_id) as record:
+        result = resume_instance(services.context.changes, instance_id, by=who.by)
+        record.epoch, record.result = result.epoch, result.result
+    return Accepted(
+        instance_id=instance_id,
+        epoch=result.epoch,
+        phase="running",
+        result=result.result,
+        warnings=_unserved(services, ("iterate",)),
+    )
 
 
 @router.post("/stop-all", status_code=202)

@@ -1,0 +1,104 @@
+"""Pausing, and editing a run's configuration over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+import requests
+
+from cli.stack.valkey import ValkeyServer
+from tests.integration.web_bench import TIMEOUT_S, WebBench
+
+pytestmark = pytest.mark.services
+NAME = "bp_sol_01"
+
+
+@pytest.fixture
+def web(redis_client: redis.Redis, valkey_server: ValkeyServer, tmp_path: Path) -> Iterator[WebBench]:
+    bench = WebBench(valkey_server.url, tmp_path)
+    yield bench
+    bench.end()
+
+
+def code_of(answer: requests.Response) -> str:
+    code: str = answer.json()["error"]["code"]
+    return code
+
+
+def test_a_pause_closes_the_gate_and_a_resume_opens_it(web: WebBench) -> None:
+    epoch = web.start(NAME)
+    web.log_in()
+    answer = web.post(f"/instances/{NAME}/pause", {"reason": "lunch"})
+    assert (answer.status_code, answer.json()["result"], answer.json()["epoch"]) == (202, "paused", epoch)
+    detail = web.get(f"/instances/{NAME}").json()
+    assert (detail["pause_reason"], detail["paused_by"]) == ("lunch", "owner (web session, 127.0.0.1)")
+    assert [row["paused"] for row in web.services.rows.read(fresh=True).model_dump()["instances"]] == [True]
+    assert web.post(f"/instances/{NAME}/resume").json()["result"] == "resumed"
+    assert web.get(f"/instances/{NAME}").json()["paused_at_ms"] is None
+    assert [event.fields["action"] for event in web.events(NAME, "audit")] == ["pause", "resume"]
+    web.post(f"/instances/{NAME}/stop")
+    answer = web.post(f"/instances/{NAME}/pause")
+    assert (answer.status_code, code_of(answer)) == (409, "refused")
+
+
+def edited(web: WebBench, change: Any, *, base: str = "", query: str = "") -> requests.Response:
+    """Read a configuration, change it, and send it back."""
+    found = web.get(f"/instances/{NAME}/config").json()
+    change(found["config"])
+    body = {"config": found["config"], "base_version": base or found["version"]}
+    headers = {"X-CSRF-Token": web.csrf}
+    url = f"{web.base}/instances/{NAME}/config{query}"
+    return web.browser.put(url, json=body, headers=headers, timeout=TIMEOUT_S)
+
+
+def test_an_edit_goes_into_the_run_and_the_file_and_says_what_it_changes(web: WebBench) -> None:
+    web.start(NAME)
+    web.log_in()
+
+    def wider(config: dict[str, Any]) -> None:
+        config["strategy_config"]["spread"] = "2"
+
+    dry = edited(web, wider, query="?dry_run=1")
+    assert dry.status_code == 200
+    assert [each["field"] for each in dry.json()["changed"]] == ["strategy_config.spread"]
+    assert web.get(f"/instances/{NAME}/config").json()["config"]["strategy_config"]["spread"] == "1"
+    old = edited(web, wider, base="0123456789ab")
+    assert (old.status_code, code_of(old)) == (409, "conflict")
+    done = edited(web, wider)
+    assert (done.status_code, done.json()["takes_effect"]) == (200, "next_iteration")
+    after = web.get(f"/instances/{NAME}/config").json()
+    assert after["config"]["strategy_config"]["spread"] == "2"
+    assert after["version"] == after["running_version"] == done.json()["version"]
+    refused = edited(web, lambda config: config["strategy_config"].update(spread="-1"))
+    assert (refused.status_code, code_of(refused)) == (422, "invalid_config")
+    assert refused.json()["error"]["errors"][0]["field"] == "strategy_config.spread"
+    results = [event.fields["result"] for event in web.events(NAME, "audit")]
+    assert results == ["refused", "next_iteration", "refused"]
+
+
+@pytest.mark.parametrize(
+    ("section", "value"),
+    [
+        ("exchange_config", {"base_url": "http://evil.example", "api_key": "${BACKPACK_SECRET}"}),
+        ("metadata", {"description": "${BACKPACK_SECRET}"}),
+        ("daemon_config", {"python_path": "${BACKPACK_SECRET}"}),
+        ("live", True),
+        ("exclusive_symbol", True),
+    ],
+)
+def test_no_edit_reaches_keys_addresses_or_real_money(web: WebBench, section: str, value: Any) -> None:
+    web.start(NAME)
+    web.log_in()
+    before = web.get(f"/instances/{NAME}/config").json()
+
+    def change(config: dict[str, Any]) -> None:
+        config[section] = {**config.get(section, {}), **value} if isinstance(value, dict) else value
+
+    for query in ("", "?dry_run=1"):
+        answer = edited(web, change, query=query)
+        assert (answer.status_code, answer.json()["error"]["field"]) == (422, section)
+    assert web.get(f"/instances/{NAME}/config").json() == before
