@@ -92,6 +92,19 @@ def test_a_stop_by_somebody_else_is_shown_to_whoever_comes_later(page: Page, des
     expect(page.get_by_role("article", name=run, exact=True)).to_contain_text("Stopped clean")
 
 
+def test_pause_takes_the_quotes_away_and_resume_brings_them_back(page: Page, desk: Desk) -> None:
+    desk.run(NAME)
+    open_instance(page, desk)
+    page.get_by_role("button", name="Pause").click()
+    expect(page.locator(".head .state")).to_have_text("Paused", timeout=15_000)
+    slot = desk.world.slot(NAME)
+    eventually(lambda: not desk.world.exchange.open_order_ids(slot=slot), what="withdrawn quotes")
+    expect(page.locator(".ladder tr[data-own='true']")).to_have_count(0)
+    page.get_by_role("button", name="Resume").click()
+    expect(page.locator(".head .state")).to_have_text("Running")
+    eventually(lambda: desk.world.exchange.open_order_ids(slot=slot), what="quotes")
+
+
 def test_restart_ends_one_run_and_begins_the_next(page: Page, desk: Desk) -> None:
     desk.run(NAME)
     epoch = desk.world.record(NAME).epoch

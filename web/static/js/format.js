@@ -86,6 +86,12 @@ export function dateTime(ms) {
   return `${day} ${clock(ms)}`;
 }
 
+/** Return when something was: the time of day, with the date where that was another day. */
+export function moment(ms, { millis = false } = {}) {
+  const isToday = ms && new Date(ms).toDateString() === new Date().toDateString();
+  return isToday ? clock(ms, { millis }) : dateTime(ms);
+}
+
 /** Return the time until something is due, for a row of the list. */
 export function until(due_ms, now_ms) {
   if (!due_ms) return "–";

@@ -44,13 +44,15 @@ export class MarketData {
   /** Return the time shown, `[from, to]` in ms: as long as asked for, or as far back as anything is known. */
   window() {
     const now_ms = serverNow();
-    const first_ms = Math.min(...[this.mid, this.position, this.profit].map((line) => line.times[0] ?? now_ms));
+    const first_ms = Math.min(this.mid.times[0] ?? now_ms, this.fills[0]?.at_ms ?? now_ms);
     return [Math.max(now_ms - this.minutes * 60_000, Math.min(first_ms, now_ms - LEAST_MS)), now_ms];
   }
 
   /** Take in the answer of `/series`. */
   takeSeries(series) {
-    const past = series.mid;
+    // The ledger also tells prices of fills: those have marks of their own, and lie beside the mid.
+    const filled = new Set(series.fills.map((fill) => fill.at_ms));
+    const past = series.mid.filter(([at_ms]) => !filled.has(at_ms));
     const live_from_ms = this.#live.times[0] ?? Infinity;
     const before = past.filter(([at_ms]) => at_ms < live_from_ms);
     this.mid.take([...before, ...this.#live.times.map((at_ms, index) => [at_ms, this.#live.values[index]])]);

@@ -11,7 +11,8 @@ export function fieldsOf(schema) {
     const field = fieldOf(property, schema);
     if (field && !property.deprecated) fields.push({ name, needed: needed.has(name), fallback: property.default ?? null, description: property.description ?? "", ...field });
   }
-  return fields;
+  // What has no default comes first.
+  return fields.sort((one, other) => Number(other.needed) - Number(one.needed));
 }
 
 function resolve(property, schema) {

@@ -2,7 +2,7 @@
 
 import { get, instancePath } from "../api.js";
 import { fill, h } from "../dom.js";
-import { clock, dateTime, plain } from "../format.js";
+import { dateTime, decimalsOf, fixed, moment, plain } from "../format.js";
 import { hasText, t } from "../i18n.js";
 import { receiptView } from "./receipt.js";
 
@@ -32,6 +32,12 @@ function shown(panel, read) {
   return { refresh, end: () => (current = false) };
 }
 
+/** Return what writes an amount of a row, with as many decimals as any row of its column needs. */
+function column(rows, name) {
+  const decimals = decimalsOf(rows.map((each) => each[name] ?? "0"));
+  return (each) => (each[name] === null ? "–" : fixed(each[name], decimals));
+}
+
 const side = (each) => h("span", { class: "side", data: { side: each.side } }, t(`side.${each.side}`));
 
 /** Show fills, newest first, with orders below. */
@@ -44,10 +50,10 @@ export function showFills(panel, id) {
     return [
       h("h2", {}, t("fills.title")),
       table(t("fills.title"), [
-        ["fills.at", "", (each) => clock(each.filled_at_ms, { millis: true })],
+        ["fills.at", "", (each) => moment(each.filled_at_ms, { millis: true })],
         ["fills.side", "", side],
-        ["fills.price", "right", (each) => plain(each.price)],
-        ["fills.quantity", "right", (each) => plain(each.quantity)],
+        ["fills.price", "right", column(fills, "price")],
+        ["fills.quantity", "right", column(fills, "quantity")],
         ["fills.fee", "right", (each) => `${plain(each.fee)} ${each.fee_asset}`],
         ["fills.maker", "", (each) => t(each.is_maker ? "fills.is_maker" : "fills.is_taker")],
         ["fills.level", "right", (each) => (each.level === null ? "–" : String(each.level + 1))],
@@ -56,11 +62,11 @@ export function showFills(panel, id) {
       ], fills),
       h("h2", {}, t("orders.title")),
       table(t("orders.title"), [
-        ["orders.at", "", (each) => clock(each.updated_at_ms, { millis: true })],
+        ["orders.at", "", (each) => moment(each.updated_at_ms, { millis: true })],
         ["fills.side", "", side],
-        ["fills.price", "right", (each) => plain(each.price)],
-        ["fills.quantity", "right", (each) => plain(each.quantity)],
-        ["orders.executed", "right", (each) => plain(each.executed)],
+        ["fills.price", "right", column(orders, "price")],
+        ["fills.quantity", "right", column(orders, "quantity")],
+        ["orders.executed", "right", column(orders, "executed")],
         ["orders.status", "", (each) => each.status],
         ["fills.level", "right", (each) => (each.level === null ? "–" : String(each.level + 1))],
         ["fills.run", "right", (each) => String(each.epoch)],

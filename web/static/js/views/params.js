@@ -55,10 +55,17 @@ class ParamsForm {
     fill(this.#panel,
       h("form", { class: "params", novalidate: true, on: { submit, input: () => this.#edited() } },
         h("p", { class: "hint" }, t("params.intro", { file: this.#answer.file, version: this.#answer.version })),
+        this.#runningNote(),
         h("div", { class: "fields panel" }, rows),
         h("div", { class: "sticky" }, this.#problem, this.#result,
           h("div", { class: "buttons" }, h("button", { type: "button", on: { click: () => this.open() } }, t("params.reset")), this.#validate, this.#apply))));
     this.#edited();
+  }
+
+  #runningNote() {
+    const { version, running_version } = this.#answer;
+    if (!running_version || running_version === version) return null;
+    return h("p", { class: "warning" }, t("params.running_version", { version: running_version }));
   }
 
   #row(field, value) {
@@ -68,7 +75,7 @@ class ParamsForm {
     const input = inputFor(field, id, shown);
     const problem = h("p", { class: "problem", id: `${id}-problem` });
     const was = h("span", { class: "was" });
-    const facts = [field.limits, field.needed ? t("params.needed") : t("params.fallback", { value: textOf(field.fallback) })].filter(Boolean).join(" · ");
+    const facts = [field.limits, field.needed ? t("params.needed") : t("params.fallback", { value: field.fallback === null ? t("params.not_set") : textOf(field.fallback) })].filter(Boolean).join(" · ");
     input.setAttribute("aria-describedby", `${id}-help ${id}-problem`);
     const element = h("div", { class: "field" },
       h("label", { for: id }, field.name), h("div", { class: "entry" }, input, was),
@@ -117,9 +124,12 @@ class ParamsForm {
   #show(result, dry) {
     const restart = result.takes_effect === "restart";
     const running = row(this.#id)?.phase === "running";
-    const text = t(dry ? "params.valid" : !running ? "params.applied_stopped" : restart ? "params.applied_restart" : "params.applied_next", { version: result.version });
+    const nothing = result.takes_effect === "nothing";
+    const applied = !running ? "params.applied_stopped" : restart ? "params.applied_restart" : "params.applied_next";
+    const text = t(nothing ? "params.nothing" : dry ? "params.valid" : applied, { version: result.version });
     fill(this.#result,
       h("p", { class: "verdict", data: { kind: restart && running ? "warn" : "good" } }, text),
+      result.warnings?.map((warning) => h("p", { class: "warning" }, warning)),
       h("ul", {}, result.changed.map((change) => h("li", {},
         h("code", {}, change.field), ` ${textOf(change.old)} → ${textOf(change.new)} `,
         h("span", { class: "tag", data: { restart: String(change.needs_restart) } }, t(change.needs_restart ? "params.needs_restart" : "params.next_iteration"))))),
@@ -140,7 +150,7 @@ class ParamsForm {
     let first = null;
     const rest = [];
     for (const told of error.errors) {
-      const held = this.#fields.get(told.field.replace(`${SECTION}.`, ""));
+      const held = this.#fields.get(told.field.replace(/^\$?\.?strategy_config\./, ""));
       const text = told.allowed ? `${told.message} (${told.allowed})` : told.message;
       if (!held) {
         rest.push(`${told.field}: ${text}`);
