@@ -82,7 +82,7 @@ def test_an_interrupt_at_any_line_forgets_no_order(
     def decide(_: Snapshot, state: State) -> Decision[State]:
         return Decision(quotes=(quote(Side.BUY, "99"), quote(Side.SELL, "101")), state=state)
 
-    instance = loaded_instance(decide=decide, interval_ms=1_000, window_ms=5_000)
+    instance = loaded_instance(decide=decide, interval_ms=1_000, window_ms=60_000)
     places: list[str] = []
     for number in range(1, 2_000):
         redis_client.flushdb()
