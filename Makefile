@@ -34,7 +34,7 @@ PYTEST_ARGS ?=
 TEST_PROCESSES ?= 4
 PARALLEL = -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help env env-dev demo test test-slow test-chaos test-web test-deploy screenshots browser chaos fuzz mutants model soak lint types imports check audit lock clean
+.PHONY: help env env-dev demo test test-slow test-chaos test-web test-deploy screenshots browser chaos fuzz mutants model soak lint types imports docs check audit lock clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -98,6 +98,10 @@ types: $(VENV)/.stamp-dev ## mypy --strict
 
 imports: $(VENV)/.stamp-dev ## the import rules between the folders
 	@$(BIN)/lint-imports
+
+docs: $(VENV)/.stamp-dev ## build the documentation site, strictly, into build/site
+	@$(BIN)/python -m website.assemble build/site-pages
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 check: lint types imports test ## everything that CI runs
 
