@@ -32,6 +32,8 @@ from tests.chaos.run import CrashTest, Plan
 from tests.chaos.schedule import MAKERS
 
 STARTED_S = time.monotonic()
+#: Instances that trade unless fewer are asked for.
+ALL = Plan.instances
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command += "".join(f' --fault "{name}"' for name in options.fault) + (" --mixed" if options.mixed else "")
     command += f" --fsync {options.fsync}" if options.fsync != "always" else ""
     command += " --sentinels" if options.sentinels else ""
+    command += f" --instances {options.instances}" if options.instances != ALL else ""
     _tell(f"{command}: in {folder}")
     plan = Plan(
         seconds=options.seconds,
@@ -54,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         faults=options.fault,
         mixed=options.mixed,
         fsync=options.fsync,
+        instances=options.instances,
         sentinels=options.sentinels or any(name in FAILOVERS for name in options.fault),
     )
     try:
@@ -91,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--sentinels", action="store_true", help="three servers and Sentinels; faults: the leader is lost"
     )
+    parser.add_argument("--instances", type=int, default=ALL, help="how many trade, at least 10 (20)")
     parser.add_argument("--mixed", action="store_true", help="several faults at once from the beginning")
     parser.add_argument(
         "--folder", type=Path, help="where everything is kept (default: gone when all is well)"

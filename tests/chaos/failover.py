@@ -23,6 +23,9 @@ BLINK_S = (0.3, DOWN_AFTER_MS / 1000 * 0.6)
 class SentinelPlant(Plant):
     """The same processes, but for the two servers: in their place three, and three Sentinels."""
 
+    #: After a takeover every stop waits for the same fence.
+    cleanups: int = 4
+
     def make_servers(self) -> None:
         """Choose ports."""
         self.house = SentinelHouse(self.folder / "servers", environ=plain_environ(), log_dir=self.log_dir)

@@ -60,6 +60,8 @@ class Plant:
     _restart_at_s: dict[str, float] = field(default_factory=dict)
     simulator_url: str = ""
     servers: dict[str, ValkeyServer] = field(default_factory=dict)
+    #: Cleanups at a time.
+    cleanups: int = 2
 
     def __post_init__(self) -> None:
         """Choose ports; nothing runs yet."""
@@ -113,7 +115,7 @@ class Plant:
             self._start_simulator()
             for name in ITERATE:
                 self._start(name, *_worker(name, "iterate"))
-            self._start(CLEANUP, *_worker(CLEANUP, "cleanup"))
+            self._start(CLEANUP, *_worker(CLEANUP, "cleanup", self.cleanups))
             self._start(FEED, str(ROOT / "manage.py"), "feed")
             self._start(GUARD, str(ROOT / "manage.py"), "guard", "--after", str(GUARD_AFTER_S))
         except BaseException:
@@ -203,9 +205,9 @@ class Plant:
         self.processes[name].start()
 
 
-def _worker(name: str, queue: str) -> tuple[str, ...]:
+def _worker(name: str, queue: str, processes: int = 2) -> tuple[str, ...]:
     return (
-        *("-m", "celery", "-A", "tasks", "worker", "-Q", queue, "-c", "2", "-n", f"{name}@%h"),
+        *("-m", "celery", "-A", "tasks", "worker", "-Q", queue, "-c", str(processes), "-n", f"{name}@%h"),
         *("--without-gossip", "--without-mingle"),
     )
 

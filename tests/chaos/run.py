@@ -68,6 +68,8 @@ class Plan:
     fsync: str = "always"
     #: Three servers and three Sentinels in place of one server for the state and one for messages.
     sentinels: bool = False
+    #: Of twenty, the first so many trade.
+    instances: int = 20
 
     @property
     def is_long(self) -> bool:
@@ -101,7 +103,7 @@ class CrashTest:
     def _run(self) -> None:
         kind = SentinelPlant if self.plan.sentinels else Plant
         plant = kind(folder=self.folder, seed=self.plan.seed, fsync=self.plan.fsync)
-        members = everybody()
+        members = everybody()[: self.plan.instances]
         configure(members, plant.config_dir, random.Random(f"{self.plan.seed}:members"))
         plant.start()
         try:
