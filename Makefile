@@ -83,7 +83,7 @@ model: $(VENV)/.stamp-dev ## check the model of the protocol with spin, and each
 mutants: $(VENV)/.stamp-dev ## change one thing of the code at a time, list what no test notices (FILES, MUTANTS_ARGS)
 	@$(BIN)/python -m tests.mutation $(MUTANTS_ARGS) $(FILES)
 
-test-deploy: $(VENV)/.stamp-dev ## check what is in deploy/ with the programs that read it (promtool, prometheus)
+test-deploy: $(VENV)/.stamp-dev ## check what is in deploy/ with the programs that read it (promtool, systemd-analyze, hadolint)
 	@$(BIN)/python -m pytest -m deploy tests/deploy $(PYTEST_ARGS)
 
 soak: $(VENV)/.stamp-dev ## long runs: failing requests, streams, databases; killed workers (SOAK_EVENTS, SOAK_FILLS, SOAK_SEED)
