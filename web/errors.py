@@ -18,7 +18,7 @@ from runner.config_change import ChangeRefused, ConfigConflict
 from runner.config_errors import ConfigError
 from runner.lifecycle import StartRefused
 from runner.pausing import PauseRefused
-from state.connection import StateError, StateUnavailable
+from state.connection import AWAY, StateError, StateUnavailable
 from web.models import ErrorBody, ErrorDetail, FieldError
 
 log = structlog.get_logger(__name__)
@@ -108,7 +108,7 @@ def translated(error: Exception) -> ApiError:
         return ApiError(409, str(error), code="conflict")
     if isinstance(error, StartRefused | PauseRefused | ChangeRefused):
         return ApiError(409, str(error))
-    if isinstance(error, redis.ConnectionError | redis.TimeoutError | StateUnavailable):
+    if isinstance(error, (*AWAY, StateUnavailable)):
         log.warning("state server away", error=str(error))
         message = "the state server does not answer; is it running? manage.py doctor says more"
         return ApiError(503, message, code="state_unavailable")

@@ -11,7 +11,7 @@ from ledger.queries import EventRecord
 from runner.kept_receipts import receipt_in
 from runner.stop_progress import told
 from state.events import Event
-from web.models import EventItem
+from web.history_models import EventItem
 
 #: Of the receipt in an event: the whole one has a path of its own.
 TOLD_OF_RECEIPT = ("result", "problem")

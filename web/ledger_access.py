@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 
-import redis
 import structlog
 
 from feed.bookkeeper import catch_up, require_its_ledger
@@ -13,6 +12,7 @@ from ledger.database import Ledger, open_ledger
 from runner.context import Context
 from settings import Settings
 from state.bookings import BookingQueue
+from state.connection import AWAY
 
 log = structlog.get_logger(__name__)
 
@@ -58,6 +58,6 @@ class LedgerAccess:
             require_its_ledger(queue, ledger)
             catch_up(queue, self._context.events, ledger)
             self.up_to_date = True
-        except (redis.ConnectionError, redis.TimeoutError) as error:
+        except AWAY as error:
             log.warning("state server away, the ledger may lack what waits there", error=str(error))
             self.up_to_date = False

@@ -12,6 +12,7 @@ import structlog
 
 from runner.context import Context
 from runner.starting import start_one
+from state.connection import AWAY
 from state.instances import Phase
 from state.record import RecordUnreadable
 
@@ -71,7 +72,7 @@ class Restarts:
         while time.monotonic() < deadline_s:
             try:
                 record = self._context.instances.read(instance_id)
-            except (redis.ConnectionError, redis.TimeoutError, RecordUnreadable):
+            except (*AWAY, RecordUnreadable):
                 record = None  # it comes back, or the time is over
             if record is not None and record.epoch != epoch:
                 return f"run {record.epoch} has begun meanwhile"

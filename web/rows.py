@@ -12,35 +12,19 @@ from typing import Any, Literal
 
 from pydantic_core import from_json
 
-from runner.access import market_venue
-from runner.config import ConfigError, InstanceConfig, instance_ids, load_instance, version_of
+from runner.config import ConfigError, InstanceConfig, instance_ids, load_instance
 from runner.kept_receipts import receipt_in
 from settings import Settings
+from state.connection import AWAY
 from state.fleet import Fleet, RunDetails
 from state.instances import Phase, Record
 from web.amounts import exact
 from web.models import Row, Rows
 from web.profits import Profits, Today
+from web.traits import Traits, shown, traits_of
 
 #: A reading is good for this long.
 FRESH_S = 0.5
-
-
-@dataclass(frozen=True, kw_only=True)
-class Traits:
-    """What a configuration says of an instance."""
-
-    strategy: str = ""
-    symbol: str = ""
-    exchange: str = ""
-    live: bool | None = None
-    version: str = ""
-    #: Name under which a feed keeps its market.
-    venue: str = ""
-    #: Canonical, names of variables in place of secrets; empty: none that can be used.
-    config_json: str = ""
-    #: What is wrong with the file, empty when nothing is.
-    problem: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +46,8 @@ class RowReader:
         self._lock = threading.Lock()
         self._read_s = 0.0
         self._rows: Rows | None = None
+        self._failed_s = 0.0
+        self._failure: Exception | None = None
         #: Of files, by name: what the file was like, and what it says.
         self._files: dict[str, tuple[tuple[int, int], Traits]] = {}
         #: Of runs, by name and version.
@@ -74,9 +60,21 @@ class RowReader:
         """Return all rows, at most `FRESH_S` old. Raises `redis.RedisError`."""
         with self._lock:
             if self._rows is None or fresh or time.monotonic() - self._read_s > FRESH_S:
-                self._rows = self._read()
+                self._rows = self._try_to_read()
                 self._read_s = time.monotonic()
             return self._rows
+
+    def _try_to_read(self) -> Rows:
+        """Read. Of a server that hangs, who has waited behind another gets the same answer at once."""
+        if self._failure is not None and time.monotonic() - self._failed_s < FRESH_S:
+            raise self._failure
+        try:
+            rows = self._read()
+        except AWAY as error:
+            self._failure, self._failed_s = error, time.monotonic()
+            raise
+        self._failure = None
+        return rows
 
     def one(self, instance_id: str) -> Row | None:
         """Return one row, None for an instance that nobody knows."""
@@ -105,7 +103,7 @@ class RowReader:
                 instance_id=name,
                 phase="unknown",
                 last_error=glance.damaged[name],
-                **_shown(self._traits(name, is_active=True)),
+                **shown(self._traits(name, is_active=True)),
             )
             if name in glance.damaged
             else self._row(name, glance.records.get(name), glance.now_ms, profits)
@@ -121,7 +119,7 @@ class RowReader:
         # Averages are quotients without an end; the list shows no more than anybody reads.
         amount = None if profits is None else exact(round(today.amount if today else Decimal(0), 8))
         common = {
-            **_shown(traits),
+            **shown(traits),
             "instance_id": name,
             "profit_today": amount,
             "profit_asset": today.asset if today else None,
@@ -164,7 +162,7 @@ class RowReader:
         known = self._files.get(name)
         if known is None or known[0] != stamp:
             try:
-                traits = _traits_of(
+                traits = traits_of(
                     load_instance(name, self._settings.config_dir, self._settings.environ).config
                 )
             except ConfigError as error:
@@ -180,7 +178,7 @@ class RowReader:
         ]
         for name, text in self.fleet.configs(unknown).items():
             try:
-                traits = _traits_of(InstanceConfig.from_json(text))
+                traits = traits_of(InstanceConfig.from_json(text))
             except (ConfigError, ValueError):
                 continue  # another version's: the file has to do
             self._runs[name] = (records[name].config_version, traits)
@@ -248,29 +246,6 @@ def _lateness_ms(record: Record, now_ms: int) -> int:
     if record.phase is not Phase.RUNNING or record.due_at_ms is None or record.lease_until_ms > now_ms:
         return 0
     return max(0, now_ms - record.due_at_ms)
-
-
-def _traits_of(config: InstanceConfig) -> Traits:
-    metadata = config.metadata
-    return Traits(
-        strategy=metadata.strategy,
-        symbol=metadata.symbol,
-        exchange=metadata.exchange,
-        live=config.live,
-        version=version_of(config),
-        venue=market_venue(config),
-        config_json=config.to_json(),
-    )
-
-
-def _shown(traits: Traits) -> dict[str, Any]:
-    return {
-        "strategy": traits.strategy,
-        "symbol": traits.symbol,
-        "exchange": traits.exchange,
-        "live": traits.live,
-        "config_version": traits.version,
-    }
 
 
 def _book(stamp: tuple[object, ...], record: Record, details: RunDetails) -> _Book:

@@ -10,9 +10,9 @@ from runner.context import Context, open_context
 from settings import Settings
 from state.fleet import Fleet
 from web.cache import Cache
+from web.history_models import ProfitLine, Series
 from web.ledger_access import LedgerAccess
 from web.login_limit import LoginLimit
-from web.models import ProfitLine, Series
 from web.profits import Profits
 from web.restarts import Restarts
 from web.rows import RowReader

@@ -17,7 +17,8 @@ from runner.context import Context
 from state.connection import StateError
 from state.events import Event
 from web.event_items import event_item, sent
-from web.models import Hello, Row, Rows, RowsEvent, Tick
+from web.history_models import Tick
+from web.models import Hello, Row, Rows, RowsEvent
 from web.rows import RowReader, changes
 from web.ticks import read_ticks
 

@@ -11,7 +11,7 @@ from runner.books import Books
 from runner.context import Context
 from runner.loaded import StateUnreadable, parse_books
 from web.amounts import exact
-from web.models import Market, Quote, Tick
+from web.history_models import Market, Quote, Tick
 from web.rows import RowReader
 
 #: Levels of a book that are told.

@@ -14,6 +14,7 @@ import requests
 from cli.stack.valkey import ValkeyServer
 from state import keys
 from state.instances import Phase
+from tests.acceptance.world import eventually
 from tests.integration.web_bench import PASSWORD, TIMEOUT_S, WebBench
 from web.login_limit import MOST_FAILURES
 
@@ -354,3 +355,24 @@ def test_a_long_list_takes_no_more_round_trips_than_a_short_one(web: WebBench) -
     for name in names:
         client.hset(keys.record(name), "seq", 5)
     assert trips() < 20
+
+
+def test_without_the_state_server_it_says_so_at_once_and_still_reads_the_ledger(
+    web: WebBench, valkey_server: ValkeyServer
+) -> None:
+    web.start(NAME)
+    web.log_in()
+    web.get("/instances")
+    valkey_server.kill()
+    try:
+        answer = web.post(f"/instances/{NAME}/stop")
+        assert (answer.status_code, code_of(answer)) == (503, "state_unavailable")
+        assert requests.get(f"{web.base}/ready", timeout=TIMEOUT_S).status_code == 503
+        assert requests.get(f"{web.base}/health", timeout=TIMEOUT_S).status_code == 200
+        fills = web.get(f"/instances/{NAME}/fills")
+        assert (fills.status_code, fills.json()["up_to_date"]) == (200, False)
+        assert valkey_server.url.split("@")[1] not in answer.text
+    finally:
+        valkey_server.start()
+        valkey_server.wait_ready()
+    eventually(lambda: web.get("/instances").status_code == 200, what="the list")

@@ -15,7 +15,13 @@ from strategies.registry import UnknownStrategy
 from web.audit import audited
 from web.auth import Who, With
 from web.errors import ApiError
-from web.models import ConfigAnswer, ConfigChanged, ConfigRequest, ConfigResult, FieldError
+from web.models import (
+    ConfigAnswer,
+    ConfigChanged,
+    ConfigRequest,
+    ConfigResult,
+    FieldError,
+)
 from web.routes.instances import InstanceId, require_row
 
 router = APIRouter(tags=["configuration"])

@@ -21,11 +21,13 @@ from runner.marks import marks_of, valued
 from runner.receipt import Receipt
 from runner.receipt_found import found_in_record
 from runner.receipt_json import receipt_json
+from state.connection import AWAY
+from state.record import Record
 from web.amounts import exact
 from web.auth import Who, With
 from web.errors import ApiError
 from web.event_items import event_item_of_ledger
-from web.models import (
+from web.history_models import (
     Events,
     Fill,
     Fills,
@@ -38,6 +40,7 @@ from web.models import (
     Series,
     SeriesFill,
 )
+from web.models import Row
 from web.routes.instances import InstanceId, read_record, require_row
 from web.services import Services
 
@@ -53,8 +56,8 @@ MOST_POINTS = 2000
 @router.get("/instances/{instance_id}/receipt")
 def receipt(instance_id: InstanceId, _: Who, services: With, epoch: Epoch = None) -> ReceiptAnswer:
     """Return the receipt of a stop: of one run, or of the last that was stopped."""
-    require_row(services, instance_id)
-    found = found_in_record(read_record(services, instance_id), epoch)
+    _require_known(services, instance_id)
+    found = found_in_record(_record(services, instance_id), epoch)
     if found is not None:
         told = receipt_json(found.receipt)
         return ReceiptAnswer(receipt=told, epoch=found.epoch, phase=found.phase, message=found.message)
@@ -69,10 +72,10 @@ def receipt(instance_id: InstanceId, _: Who, services: With, epoch: Epoch = None
 @router.get("/instances/{instance_id}/receipts")
 def receipts(instance_id: InstanceId, _: Who, services: With, limit: Limit = 50) -> Receipts:
     """Return the receipts of all stops, newest first."""
-    require_row(services, instance_id)
+    _require_known(services, instance_id)
     kept = kept_receipts(services.ledger.open(), instance_id=instance_id, limit=limit)
     found: dict[tuple[int, int], Receipt] = {}
-    record = read_record(services, instance_id)
+    record = _record(services, instance_id)
     # The newest is in the record before it is in the ledger.
     for text in (record.outcome if record else "", *(each.receipt for each in kept)):
         read = receipt_in(text)
@@ -92,7 +95,7 @@ def orders(
     limit: Limit = 100,
 ) -> Orders:
     """Return orders with their last known state."""
-    require_row(services, instance_id)
+    _require_known(services, instance_id)
     ledger = services.ledger.open()
     found = queries.orders(ledger, instance_id, limit=limit + 1, since_ms=since_ms, open_only=open)
     return Orders(
@@ -107,7 +110,7 @@ def fills(
     instance_id: InstanceId, _: Who, services: With, since_ms: SinceMs = None, limit: Limit = 100
 ) -> Fills:
     """Return fills."""
-    require_row(services, instance_id)
+    _require_known(services, instance_id)
     found = queries.fills(services.ledger.open(), instance_id, limit=limit + 1, since_ms=since_ms)
     return Fills(
         fills=[_fill(each) for each in found[:limit]],
@@ -125,7 +128,7 @@ def pnl(
     by: Annotated[Literal["day", "instance"], Query(description="One line per UTC day, or in all.")] = "day",
 ) -> Pnl:
     """Return profit, from fills and fundings alone; some seconds old at most."""
-    require_row(services, instance_id)
+    _require_known(services, instance_id)
     found = services.pnl.get((instance_id, by), lambda: _profit_lines(services, instance_id, Grouping(by)))
     lines = [line for line, last_ms in found if since_ms is None or last_ms >= since_ms]
     return Pnl(lines=lines, up_to_date=services.ledger.up_to_date)
@@ -134,7 +137,7 @@ def pnl(
 @router.get("/instances/{instance_id}/events")
 def events(instance_id: InstanceId, _: Who, services: With, limit: Limit = 100) -> Events:
     """Return what happened, oldest first."""
-    require_row(services, instance_id)
+    _require_known(services, instance_id)
     found = queries.events(services.ledger.open(fresh=True), instance_id, limit=limit + 1)
     return Events(events=[event_item_of_ledger(each) for each in found[-limit:]], has_more=len(found) > limit)
 
@@ -147,8 +150,26 @@ def series(
     minutes: Annotated[int, Query(ge=1, le=43_200, description="So far back.")] = 60,
 ) -> Series:
     """Return lines for a chart, from snapshots and fills; thinned out where there are very many points."""
-    require_row(services, instance_id)
+    _require_known(services, instance_id)
     return services.series.get((instance_id, minutes), lambda: _series(services, instance_id, minutes))
+
+
+def _require_known(services: Services, instance_id: str) -> Row | None:
+    """Return the row; None where the state server is away, which keeps nobody from reading the ledger.
+
+    Raises `ApiError` for an instance that nobody knows.
+    """
+    try:
+        return require_row(services, instance_id)
+    except AWAY:
+        return None
+
+
+def _record(services: Services, instance_id: str) -> Record | None:
+    try:
+        return read_record(services, instance_id)
+    except AWAY:
+        return None
 
 
 def _order(order: OrderRecord) -> Order:
@@ -221,7 +242,7 @@ def _series(services: Services, instance_id: str, minutes: int) -> Series:
     since_ms = time.time_ns() // 1_000_000 - minutes * 60_000
     newest_first = queries.fills(ledger, instance_id, limit=MOST_POINTS, since_ms=since_ms)
     chosen = _chosen(progress(ledger, instance_id, since_ms=since_ms), newest_first)
-    row = services.rows.one(instance_id)
+    row = _require_known(services, instance_id)
     account = row.account if row else ""
     symbol = chosen.symbol if chosen else row.symbol if row else ""
     seen = marks_since(ledger, account, symbol, since_ms=since_ms)

@@ -15,7 +15,14 @@ from state.instances import UNKNOWN_LEFT, Phase, Record, RecordUnreadable
 from web.amounts import exact
 from web.auth import Who, With
 from web.errors import ApiError
-from web.models import BookSummary, InstanceDetail, Market, Quotes, Row, Rows, ShortReceipt
+from web.history_models import Market, Quotes
+from web.models import (
+    BookSummary,
+    InstanceDetail,
+    Row,
+    Rows,
+    ShortReceipt,
+)
 from web.services import Services
 from web.ticks import books_in, quotes_of, read_market
 
