@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import redis
 
+from exchanges.backpack.config import BASE_URL
 from state import keys
 from state.events import UNREADABLE, Events
 from state.feeds import FeedProcess, Feeds
@@ -39,6 +40,8 @@ class InstanceReading:
     strategy: str = ""
     symbol: str = ""
     exchange: str = ""
+    #: The name under which feeds keep its market's book.
+    market_venue: str = ""
     is_live: bool = False
     epoch: int = 0
     #: Iterations of this run so far.
@@ -106,7 +109,7 @@ class Fleet:
             feeds=self._feeds.processes(now_ms=now_ms),
             guards=self._guards.processes(now_ms=now_ms),
             budgets=self._budgets(sorted({i.account for i in instances if i.account}), now_ms),
-            book_ages_s=self._book_ages_s(now_ms),
+            book_ages_s=self._book_ages_s(instances, now_ms),
             bookings_waiting=self._client.xlen(keys.BOOKINGS),
             refused_messages=read_refusals(self._client),
             used_memory_bytes=memory.get("used_memory"),
@@ -144,16 +147,15 @@ class Fleet:
             found[account] = min(self._burst, self._burst if tokens is None else float(tokens) + grown)
         return found
 
-    def _book_ages_s(self, now_ms: int) -> dict[tuple[str, str], float]:
-        names = sorted(str(key) for key in self._client.scan_iter(keys.market("*", "*"), count=1000))
+    def _book_ages_s(self, instances: Iterable[InstanceReading], now_ms: int) -> dict[tuple[str, str], float]:
+        markets = sorted({(i.market_venue, i.symbol) for i in instances if i.phase == Phase.RUNNING})
         pipeline = self._client.pipeline(transaction=False)
-        for name in names:
-            pipeline.hget(name, "received_at")
+        for venue, symbol in markets:
+            pipeline.hget(keys.market(venue, symbol), "received_at")
         found = {}
-        for name, at in zip(names, pipeline.execute(raise_on_error=False), strict=True):
-            venue, symbol = name.removeprefix(keys.market("", "")[:-1]).rsplit(":", 1)
+        for market, at in zip(markets, pipeline.execute(raise_on_error=False), strict=True):
             if isinstance(at, str) and at.isdigit():
-                found[venue, symbol] = max(0.0, (now_ms - int(at)) / 1000)
+                found[market] = max(0.0, (now_ms - int(at)) / 1000)
         return found
 
     def _memory(self) -> dict[str, int]:
@@ -175,7 +177,12 @@ def _instance(name: str, values: Any, config: Any, now_ms: int) -> InstanceReadi
 def _metadata(config: Any) -> dict[str, Any]:
     try:
         told = json.loads(config)
-        return {**told["metadata"], "live": told.get("live") is True}
+        metadata, is_live = told["metadata"], told.get("live") is True
+        # As runner.access.market_venue has it, of a configuration that need not be whole.
+        address = told.get("exchange_config", {}).get("base_url")
+        venue = metadata["exchange"] if is_live else f"{metadata['exchange']}-simulated"
+        is_usual = not is_live or address in (None, BASE_URL)
+        return {**metadata, "live": is_live, "venue": venue if is_usual else f"{venue}@{address}"}
     except _UNREADABLE:
         return {}
 
@@ -194,6 +201,7 @@ def _of_row(name: str, row: Mapping[str, str], told: Mapping[str, Any], now_ms: 
         strategy=str(told.get("strategy", "")),
         symbol=str(told.get("symbol", "")),
         exchange=str(told.get("exchange", "")),
+        market_venue=str(told.get("venue", "")),
         is_live=told.get("live") is True,
         epoch=int(row.get("epoch", 0)),
         seq=int(row.get("seq", 0)),

@@ -12,7 +12,7 @@ from fastapi.staticfiles import StaticFiles
 from web import docs, errors
 from web.guarding import Guarding
 from web.models import ErrorBody
-from web.routes import config, control, health, history, instances, session, streaming
+from web.routes import config, control, health, history, instances, metrics, session, streaming
 from web.services import Services
 
 API = "/api/v1"
@@ -52,6 +52,7 @@ def create_app(services: Services) -> FastAPI:
     for module in (session, instances, config, control, history, streaming, health):
         api.include_router(module.router)
     app.include_router(api)
+    app.include_router(metrics.router)
     docs.install(app)
     app.mount("/", StaticFiles(directory=STATIC, html=True), name="page")
     app.add_middleware(Guarding, settings=services.settings)

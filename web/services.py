@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from api_tokens import TOKENS_FILE, TokenFile
+from monitoring.exposition import Exposition
+from monitoring.opening import open_exposition
 from passwords import kept_password
 from runner.context import Context, open_context
 from settings import Settings
@@ -35,6 +37,7 @@ class Services:
     rows: RowReader
     hub: Hub
     restarts: Restarts
+    exposition: Exposition
     #: By instance and grouping; each line with the time of what it counted last, ms.
     pnl: Cache[tuple[tuple[ProfitLine, int], ...]]
     #: By instance and minutes.
@@ -72,6 +75,7 @@ def open_services(settings: Settings) -> Services:
         rows=rows,
         hub=Hub(context, rows),
         restarts=Restarts(context, report_restart),
+        exposition=open_exposition(settings),
         pnl=Cache(),
         series=Cache(),
     )

@@ -108,6 +108,15 @@ def test_a_run_under_each_roles_rights(secured: World, server: SecuredServer) ->
         telling.terminate()
         assert telling.wait(10) == 0
     assert alerts.holder() == ""
+    numbers = Command(environ=environ_of(secured, server, "metrics"))("metrics", "--once")
+    assert numbers.code == 0, numbers.err
+    for told in (
+        "cleanbook_state_up 1.0",
+        f'phase{{instance_id="{name}",phase="running"}} 1.0',
+        "used_bytes ",
+    ):
+        assert told in numbers.out
+    assert "cleanbook_book_age_seconds{" in numbers.out
     auth = (FLOWER_USER, secured.stack.flower_password)
 
     def workers() -> bool:
@@ -139,11 +148,13 @@ DENIED = (
     ("alerts", "LPUSH iterate x"),
     ("monitor", "LPUSH cleanup x"),
     ("monitor", "HGETALL cleanbook:{secured_01}:record"),
+    ("metrics", "HSET cleanbook:{secured_01}:record phase stopped"),
+    ("metrics", "LPUSH iterate x"),
     ("worker", "SET elsewhere x"),
-    *((user, "SCAN 0") for user in ("feed", "cli", "guard", "alerts", "monitor")),
+    *((user, "SCAN 0") for user in ("feed", "cli", "guard", "alerts", "monitor", "metrics")),
     *(
         (user, command)
-        for user in ("worker", "feed", "cli", "guard", "alerts", "monitor")
+        for user in ("worker", "feed", "cli", "guard", "alerts", "monitor", "metrics")
         for command in (
             "FLUSHALL",
             "CONFIG SET maxmemory 1mb",
@@ -205,8 +216,8 @@ def test_the_commands_of_the_page_fill_the_file_in(tmp_path: Path) -> None:
     )
     assert "SHA256" not in (tmp_path / "users.acl").read_text()
     passwords = dict(line.split() for line in (tmp_path / "passwords.txt").read_text().splitlines())
-    roles = {"ADMIN", "WORKER", "FEED", "CLI", "GUARD", "ALERTS", "MONITOR", "REPLICA", "WATCHER"}
-    assert set(passwords) == roles
+    roles = ("ADMIN", "WORKER", "FEED", "CLI", "GUARD", "ALERTS", "MONITOR", "METRICS", "REPLICA", "WATCHER")
+    assert set(passwords) == set(roles)
     assert (tmp_path / "passwords.txt").stat().st_mode & 0o777 == 0o600
 
 

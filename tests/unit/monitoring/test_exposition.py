@@ -194,14 +194,15 @@ def test_workers_feeds_queues_and_books_are_told(bench: FleetBench) -> None:
     feed = {"accounts": {"x": "streaming", "y": "<script>"}, "cannot_open": [], "at_ms": now_ms}
     bench.client.hset(keys.FEEDS, "f", json.dumps(feed))
     bench.client.lpush("cleanup", "one", "two")
-    bench.client.hset(keys.market("http://127.0.0.1:8900", "SOL_USDC"), "received_at", now_ms - 3_000)
+    bench.instance("bp_sol_01")
+    bench.client.hset(keys.market("backpack", "SOL_USDC"), "received_at", now_ms - 3_000)
     series = bench.series()
     assert value(series, "cleanbook_workers", queue="iterate") == 2
     assert value(series, "cleanbook_workers", queue="cleanup") == 0
     assert value(series, "cleanbook_queue_messages", queue="cleanup") == 2
     assert value(series, "cleanbook_feed_accounts", standing="streaming") == 1
     assert value(series, "cleanbook_feed_accounts", standing="other") == 1
-    age = value(series, "cleanbook_book_age_seconds", venue="http://127.0.0.1:8900", symbol="SOL_USDC")
+    age = value(series, "cleanbook_book_age_seconds", venue="backpack", symbol="SOL_USDC")
     assert age == pytest.approx(3, abs=1)
 
 
