@@ -251,7 +251,9 @@ def test_a_cleanup_that_is_given_back_is_published_at_once_and_does_not_count(be
     bench.stop()
     bench.sweep()
     first = bench.claim_cleanup()
+    bench.client.delete(keys.WAKE)
     assert bench.cleanup_leases.release(first, receipt_json="{}", left="41,42")
+    assert bench.client.lrange(keys.WAKE, 0, -1) == [NAME]
     assert (bench.record.outcome, bench.record.left) == ("{}", "41,42")
     work = bench.sweep()
     assert isinstance(work, CleanUp)

@@ -241,13 +241,17 @@ def test_a_fence_never_moves_back_by_a_later_permission(bench: StateBench) -> No
     assert bench.record.fence_ms == far_ms + 1 == bench.clock.now_ms + WINDOW_MS + MARGIN_MS
 
 
-@pytest.mark.parametrize("call", ["start", "stop", "stop for more", "wake", "stop by the strategy"])
+@pytest.mark.parametrize(
+    "call",
+    ["start", "stop", "stop for more", "wake", "stop by the strategy", "strategy for more", "handed over"],
+)
 def test_calls_for_a_sweep_that_nobody_answers_do_not_pile_up(
     bench: StateBench, call: str, redis_client: redis.Redis
 ) -> None:
-    lease = bench.claim() if call == "stop by the strategy" else None
-    if call == "stop for more":
+    lease = bench.claim() if "strategy" in call else None
+    if call in {"stop for more", "strategy for more", "handed over"}:
         bench.stop(StopPolicy(cancel_orders=False))
+    cleanup = bench.claim_cleanup() if call == "handed over" else None
     redis_client.delete(keys.WAKE)
     redis_client.rpush(keys.WAKE, *["x"] * 1_000)
     match call:
@@ -255,7 +259,9 @@ def test_calls_for_a_sweep_that_nobody_answers_do_not_pile_up(
             bench.start("another")
         case "wake":
             wake(bench)
-        case "stop by the strategy" if lease is not None:
+        case "handed over" if cleanup is not None:
+            assert bench.cleanup_leases.release(cleanup, receipt_json="{}")
+        case _ if lease is not None:
             bench.leases.commit(
                 lease, resolved=True, state_json="", interval_ms=1, next_task_id="n", stop_reason="enough"
             )

@@ -7,12 +7,15 @@ from itertools import product
 from typing import Any
 
 import pytest
+import redis
 
 from state import keys
 from state.cleanup_leases import CleanupLease
+from state.due import RESEND_MS, CleanUp
+from state.durability import Keeps
 from state.instances import StopPolicy
 from state.leases import Lease, LeaseLost
-from tests.integration.state_bench import StateBench
+from tests.integration.state_bench import NAME, StateBench
 
 POLICIES = [
     StopPolicy(cancel_orders=cancel, close_position=close, unwind=unwind)
@@ -165,3 +168,56 @@ def test_a_stop_of_another_run_changes_nothing(bench: StateBench, epoch: int, re
     found = bench.instances.request_stop("run", by="x", reason="y", policy=StopPolicy(), epoch=epoch)
     assert (found.result, found.epoch, found.at_ms) == (result, 1, bench.clock.now_ms)
     assert run.field("phase") == ("running" if result == "stale" else "stopping")
+
+
+def commit_with_stop(bench: StateBench, lease: Lease, policy: StopPolicy) -> None:
+    """Let an iteration end that decides to stop."""
+    bench.leases.commit(
+        lease,
+        resolved=True,
+        state_json="",
+        interval_ms=1,
+        next_task_id="next",
+        stop_reason="enough",
+        stop_policy=policy,
+    )
+
+
+def test_every_request_that_counts_is_told(bench: StateBench) -> None:
+    run = Run(bench, "run")
+    iteration = run.claim()
+    run.stop(StopPolicy(cancel_orders=False))
+    bench.clock.advance(5)
+    commit_with_stop(bench, iteration, StopPolicy())
+    first, second = run.claim_cleanup().asked
+    assert (first.by, first.reason, first.policy) == ("test", "tested", StopPolicy(cancel_orders=False))
+    assert (second.by, second.reason, second.policy) == ("strategy", "enough", StopPolicy())
+    assert second.at_ms == first.at_ms + 5 == bench.clock.now_ms
+
+
+@pytest.mark.parametrize("meets_another", [False, True])
+@pytest.mark.parametrize("keeps", [Keeps.ALWAYS, Keeps.EVERYSEC])
+def test_a_stop_that_an_iteration_decides_waits_for_the_disk_where_that_may_forget(
+    redis_client: redis.Redis, keeps: Keeps, meets_another: bool
+) -> None:
+    bench = StateBench(redis_client, keeps)
+    run = Run(bench, "run")
+    iteration = run.claim()
+    if meets_another:
+        run.stop(StopPolicy(cancel_orders=False))
+    bench.client.hdel(keys.record("run"), "unsaved")
+    bench.clock.advance(5)
+    commit_with_stop(bench, iteration, StopPolicy())
+    assert run.field("unsaved") == (f"stop {bench.clock.now_ms}" if keeps is Keeps.EVERYSEC else None)
+
+
+def test_a_stop_that_an_iteration_decides_is_published_as_soon_as_any_other(bench: StateBench) -> None:
+    iteration = bench.claim()
+    bench.client.hset(keys.record(NAME), mapping={"resends": 4, "attempts": 4})
+    commit_with_stop(bench, iteration, StopPolicy())
+    assert isinstance(bench.sweep(), CleanUp)
+    bench.clock.advance(RESEND_MS - 1)
+    assert bench.sweep() is None
+    bench.clock.advance(1)
+    assert isinstance(bench.sweep(), CleanUp)
+    assert bench.claim_cleanup().attempt == 1

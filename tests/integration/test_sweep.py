@@ -45,10 +45,13 @@ def test_an_iteration_nobody_claims_is_sent_again_ever_more_rarely(bench: StateB
 
 
 @pytest.mark.parametrize("stops", [False, True])
-def test_what_could_not_be_sent_is_tried_again_soon_however_often(bench: StateBench, stops: bool) -> None:
+@pytest.mark.parametrize("times", [1, 10])
+def test_what_could_not_be_sent_is_tried_again_soon_however_often(
+    bench: StateBench, stops: bool, times: int
+) -> None:
     if stops:
         bench.stop()
-    for _ in range(10):
+    for _ in range(times):
         assert bench.sweep() is not None
         bench.due.not_sent(NAME)
         assert bench.sweep() is None
@@ -58,6 +61,13 @@ def test_what_could_not_be_sent_is_tried_again_soon_however_often(bench: StateBe
     assert bench.sweep() is None
     bench.clock.advance(1)
     assert bench.sweep() is not None
+
+
+def test_what_nobody_gave_out_and_nobody_could_send_makes_no_repeat_quicker(bench: StateBench) -> None:
+    bench.due.not_sent(NAME)
+    assert bench.sweep() is not None
+    bench.clock.advance(RESEND_MS - 1)
+    assert bench.sweep() is None
 
 
 def test_what_could_not_be_sent_disturbs_nobody_who_has_the_instance(bench: StateBench) -> None:
