@@ -15,7 +15,18 @@ SCRIPTS = (
 #: What is tried on mutants that those did not notice: slower, and closer to the whole.
 LATER = (
     *("tests/integration/test_receipts.py", "tests/integration/test_damaged_state.py"),
-    "tests/integration/test_forgetful_server.py",
+    *("tests/integration/test_forgetful_server.py", "tests/integration/test_pauses.py"),
+)
+#: What is about one script above all.
+CLEANUP_LEASE = (
+    *("tests/integration/test_claim_of_a_cleanup.py", "tests/integration/test_cleanup_lease.py"),
+    *("tests/integration/test_moments.py", "tests/integration/test_forgetful_server.py"),
+)
+END_OF_CLEANUP = ("tests/integration/test_end_of_a_cleanup.py", *CLEANUP_LEASE[1:])
+COMMIT = (
+    *("tests/integration/test_stops_that_meet.py", "tests/integration/test_leases.py"),
+    *("tests/integration/test_moments.py", "tests/integration/test_wake_ups.py"),
+    *("tests/integration/test_zombie_commit.py", "tests/integration/test_pauses.py"),
 )
 #: State that is lost or damaged.
 DAMAGE = ("tests/integration/test_damaged_state.py", "tests/integration/test_verdicts.py")
@@ -37,6 +48,11 @@ TARGETS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "state/lua/parts/damage.lua": (DAMAGE, SCRIPTS),
     "state/lua/parts/restart.lua": (("tests/integration/test_forgetful_server.py",), LATER),
     "state/lua/saved.lua": (("tests/integration/test_forgetful_server.py",), LATER),
+    "state/lua/start.lua": (("tests/integration/test_start_of_a_run.py",), (*SCRIPTS, *LATER)),
+    "state/lua/commit.lua": (COMMIT, (*SCRIPTS, *LATER)),
+    "state/lua/finish.lua": (END_OF_CLEANUP, (*SCRIPTS, *LATER)),
+    "state/lua/*_cleanup.lua": (CLEANUP_LEASE, (*SCRIPTS, *LATER)),
+    "state/lua/unsent.lua": (("tests/integration/test_sweep.py",), (*SCRIPTS, *LATER)),
     "state/lua/*.lua": (SCRIPTS, LATER),
     "state/client_ids.py": (("tests/unit/state/test_client_ids.py",), ("tests/fuzz/test_fuzz_state.py",)),
     "state/bookings.py": (("tests/unit/state/test_bookings_queue.py",), ("tests/fuzz/test_fuzz_state.py",)),
