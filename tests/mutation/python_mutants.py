@@ -96,6 +96,8 @@ def _dropped(text: str) -> Iterator[tuple[str, str]]:
             continue
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             continue  # a docstring
+        if isinstance(node, ast.Expr) and ast.unparse(node).startswith("log."):
+            continue  # nothing depends on it
         if node.col_offset == 0 or node.end_lineno is None:
             continue  # a module without one of its names does not even load
         line = lines[node.lineno - 1]

@@ -29,7 +29,11 @@ COMMIT = (
     *("tests/integration/test_zombie_commit.py", "tests/integration/test_pauses.py"),
 )
 #: State that is lost or damaged.
-DAMAGE = ("tests/integration/test_damaged_state.py", "tests/integration/test_verdicts.py")
+DAMAGE = ("tests/integration/test_failed_by_its_state.py",)
+DAMAGE_LATER = (
+    *("tests/integration/test_damaged_state.py", "tests/integration/test_verdicts.py"),
+    "tests/unit/state/test_phases.py",
+)
 CLEANUP = ("tests/integration/test_cleanup_waits.py", "tests/integration/test_cleanup.py")
 CLEANUP_LATER = (
     *("tests/integration/test_cleanup_exclusive.py", "tests/integration/test_cleanup_position.py"),
@@ -44,8 +48,8 @@ TARGETS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "state/lua/put_book.lua": (("tests/unit/state/test_market_data.py",), ()),
     "state/lua/*_feed.lua": (("tests/unit/state/test_feeds.py",), ()),
     "state/lua/complete_books.lua": (("tests/integration/test_late_news.py",), LATER),
-    "state/lua/fail.lua": (DAMAGE, SCRIPTS),
-    "state/lua/parts/damage.lua": (DAMAGE, SCRIPTS),
+    "state/lua/fail.lua": (DAMAGE, DAMAGE_LATER),
+    "state/lua/parts/damage.lua": (DAMAGE, DAMAGE_LATER),
     "state/lua/parts/restart.lua": (("tests/integration/test_forgetful_server.py",), LATER),
     "state/lua/saved.lua": (("tests/integration/test_forgetful_server.py",), LATER),
     "state/lua/start.lua": (("tests/integration/test_start_of_a_run.py",), (*SCRIPTS, *LATER)),
