@@ -17,7 +17,6 @@ from typing import Any
 from runner.config import InstanceConfig, load_instance, read_layout, version_of
 from runner.config_change import ChangeRefused, ConfigChange, ConfigConflict, change_config, differences
 from runner.config_errors import ConfigError
-from runner.config_text import parse_json
 from runner.context import Context
 from state.instances import Phase
 
@@ -138,7 +137,7 @@ def _for_file(
     """Return the file's own layout with the edit in it: what was not edited stays as its owner wrote it."""
     whole: dict[str, Any] = json.loads(config.to_json())
     try:
-        own = dict(parse_json(path.read_text(encoding="utf-8-sig"), str(path)))
+        own = dict(json.loads(path.read_text(encoding="utf-8-sig")))
         for change in differences(InstanceConfig.from_json(json.dumps(before)), config):
             section, _, key = change.field.rpartition(".")
             if section:

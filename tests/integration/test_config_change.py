@@ -282,6 +282,7 @@ def test_every_field_says_when_it_takes_effect() -> None:
 def test_an_edit_changes_the_run_and_of_the_file_only_what_was_edited(editing: Editing) -> None:
     own = editing.layout | {"$schema": "s.json", "daemon_config": {"log_dir": "x"}}
     own["metadata"]["name"] = "${NAME_OF_IT:-mine}"
+    own["limits"] = {"max_position": 2.5}
     editing.path.write_text(json.dumps(own))
     editing.change(editing.config(metadata={"name": "mine"}))
     found = read_config(editing.context, INSTANCE_ID)
