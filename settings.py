@@ -33,6 +33,8 @@ MESSAGE_KEY_FILE, MESSAGE_CERTIFICATE_FILE, TRUSTED_DIR = "key.pem", "cert.pem",
 BROKER_SCHEMES = ("redis", "rediss", "sentinel")
 STATE_SCHEMES = ("redis", "rediss", "unix", "sentinel")
 LOG_FORMATS = ("json", "console")
+#: The catalogues of `cli/messages`, and English.
+LANGUAGES = ("en", "zh-tw")
 GUARD_ACTIONS = ("cancel", "stop")
 SHORTEST_PASSWORD = 12
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -114,6 +116,8 @@ class Settings:
     #: `json` (one object per line) or `console` (for people).
     log_format: str = "json"
     log_level: str = "INFO"
+    #: What people are spoken to in; the command line looks for it by itself, since errors happen before.
+    language: str = "en"
     #: Where the processes of this host leave their counts; `metrics` in `run_dir`.
     metrics_dir: Path = Path(".run/metrics")
     #: Instances that have series of their own in `/metrics`; 0: none has.
@@ -195,6 +199,9 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         web_url=read.web_url("CLEANBOOK_WEB_URL"),
         web_proxies=read.addresses("CLEANBOOK_WEB_PROXIES"),
         web_session_hours=read.number("CLEANBOOK_WEB_SESSION_HOURS", Settings.web_session_hours, 0.1, 720),
+        language=read.one_of(
+            "CLEANBOOK_LANG", Settings.language, LANGUAGES, fold=lambda name: name.replace("_", "-").lower()
+        ),
         log_format=read.one_of("CLEANBOOK_LOG_FORMAT", Settings.log_format, LOG_FORMATS),
         metrics_dir=read.path("CLEANBOOK_METRICS_DIR", run_dir / "metrics"),
         metrics_instances=read.whole("CLEANBOOK_METRICS_INSTANCES", Settings.metrics_instances, 0, 100_000),
@@ -391,6 +398,7 @@ VARIABLES = (
     "CLEANBOOK_WEB_URL",
     "CLEANBOOK_WEB_PROXIES",
     "CLEANBOOK_WEB_SESSION_HOURS",
+    "CLEANBOOK_LANG",
     "CLEANBOOK_LOG_FORMAT",
     "CLEANBOOK_LOG_LEVEL",
     "CLEANBOOK_METRICS_DIR",

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from decimal import Context, Decimal, localcontext
 
+from cli.language import tr, width
 from cli.output import Cell, Output
 
 #: Decimal places that people ever see, and how many digits of a sum of money.
@@ -49,14 +50,14 @@ def print_table(
 ) -> None:
     """Print a table in which the columns named in `numbers` are aligned at their decimal points."""
     cells = [[cell if isinstance(cell, Cell) else Cell(text=cell) for cell in row] for row in rows]
-    titles = list(columns)
+    titles = [tr(title) for title in columns]
     for index, title in enumerate(columns):
         if title in numbers:
             texts = _at_the_point([row[index].text for row in cells])
-            width = max([len(title), *map(len, texts)])
-            titles[index] = title.rjust(width)
+            columns_wide = max([width(titles[index]), *map(len, texts)])
+            titles[index] = " " * (columns_wide - width(titles[index])) + titles[index]
             for row, text in zip(cells, texts, strict=True):
-                row[index] = replace(row[index], text=text.rjust(width))
+                row[index] = replace(row[index], text=text.rjust(columns_wide))
     output.table(titles, cells)
 
 

@@ -9,6 +9,7 @@ from enum import StrEnum
 
 import redis
 
+from cli.language import tr
 from cli.names import configured
 from cli.session import QUEUES, Session
 from exchanges.backpack.client import BackpackClient, Request
@@ -60,7 +61,7 @@ def server(name: str, url: str, *, vouched: str = "") -> Iterator[Finding]:
         try:
             report = server_report(client, vouched=vouched)
         except StateUnavailable as error:
-            advice = "start it (manage.py up brings its own) or correct BROKER_URL, STATE_URL"
+            advice = tr("start it (manage.py up brings its own) or correct BROKER_URL, STATE_URL")
             yield Finding(
                 check=name, level=Level.FAIL, text=f"{where}: {error}", advice=advice, is_unreachable=True
             )
@@ -68,19 +69,22 @@ def server(name: str, url: str, *, vouched: str = "") -> Iterator[Finding]:
         except UnsafeServer as error:
             yield Finding(check=name, level=Level.FAIL, text=f"{where}: {error}")
             return
-    yield Finding(check=name, level=Level.OK, text=f"{where} answers, version {report.version}")
+    text = tr("{where} answers, version {version}", where=where, version=report.version)
+    yield Finding(check=name, level=Level.OK, text=text)
     if report.keeps_everything:
-        yield Finding(check=f"{name} eviction", level=Level.OK, text="maxmemory-policy noeviction")
+        yield Finding(
+            check=tr("{name} eviction", name=name), level=Level.OK, text="maxmemory-policy noeviction"
+        )
     for fault in report.faults():
-        check = f"{name} eviction" if "maxmemory" in fault.text else name
+        check = tr("{name} eviction", name=name) if "maxmemory" in fault.text else name
         yield Finding(check=check, level=Level.FAIL, text=fault.text, advice=fault.advice)
-    yield _keeping(f"{name} persistence", report)
+    yield _keeping(tr("{name} persistence", name=name), report)
 
 
 def _keeping(check: str, report: ServerReport) -> Finding:
     if report.keeps is Keeps.ALWAYS:
-        how = "vouched for" if report.vouched else "append-only file, appendfsync always"
-        return Finding(check=check, level=Level.OK, text=f"{how}: nothing confirmed is lost")
+        how = tr("vouched for") if report.vouched else tr("append-only file, appendfsync always")
+        return Finding(check=check, level=Level.OK, text=tr("{how}: nothing confirmed is lost", how=how))
     if report.keeps is Keeps.EVERYSEC:
         fsync = f"appendfsync {report.fsync}" if report.fsync else "it does not tell its appendfsync"
         text = (
@@ -115,7 +119,7 @@ def clock(session: Session) -> Finding:
     before_ms = time.time_ns() // 1_000_000
     server_ms = session.instances.now_ms()
     after_ms = time.time_ns() // 1_000_000
-    return _offset("clock", server_ms - (before_ms + after_ms) // 2, "the state server")
+    return _offset(tr("clock"), server_ms - (before_ms + after_ms) // 2, tr("the state server"))
 
 
 def workers(session: Session) -> Iterator[Finding]:
@@ -123,19 +127,19 @@ def workers(session: Session) -> Iterator[Finding]:
     alive = session.events.workers(now_ms=session.instances.now_ms())
     for queue in QUEUES:
         names = [worker.name for worker in alive if queue in worker.queues]
-        check = f"queue {queue}"
+        check = tr("queue {name}", name=queue)
         if names:
             yield Finding(
                 check=check,
                 level=Level.OK,
-                text=f"{len(names)} worker{'s' if len(names) > 1 else ''}: {', '.join(names)}",
+                text=tr("workers: {names}", names=", ".join(names)),
             )
         else:
             yield Finding(
                 check=check,
                 level=Level.FAIL,
-                text="no worker serves it",
-                advice=f"celery -A tasks worker -Q {queue}, or manage.py up",
+                text=tr("no worker serves it"),
+                advice=tr("celery -A tasks worker -Q {queue}, or manage.py up", queue=queue),
             )
 
 
@@ -143,13 +147,15 @@ def refused_messages(session: Session) -> Finding:
     """Look at what workers refused: only something that is no worker of ours sends such messages."""
     refused = read_refusals(session.client)
     if not refused:
-        return Finding(check="refused messages", level=Level.OK, text="none")
+        return Finding(check=tr("refused messages"), level=Level.OK, text=tr("none"))
     return Finding(
-        check="refused messages",
+        check=tr("refused messages"),
         level=Level.WARN,
         text=", ".join(f"{count} for {reason}" for reason, count in refused.items()),
-        advice="somebody else writes to the broker, or workers differ in version or keys: see their logs, "
-        "and SECURITY.md",
+        advice=tr(
+            "somebody else writes to the broker, or workers differ in version or keys: see their logs, "
+            "and SECURITY.md"
+        ),
     )
 
 
@@ -158,18 +164,23 @@ def configs(session: Session) -> Iterator[Finding | InstanceConfig]:
     settings = session.settings
     names = configured(settings.config_dir)
     if not names:
-        yield Finding(check="configs", level=Level.WARN, text=f"no instance file in {settings.config_dir}")
+        text = tr("no instance file in {folder}", folder=settings.config_dir)
+        yield Finding(check=tr("configs"), level=Level.WARN, text=text)
     for name in names:
         try:
             config = load_instance(name, settings.config_dir, settings.environ).config
         except ConfigError as error:
             text = "; ".join(str(problem) for problem in error.problems)
             yield Finding(
-                check=f"config {name}", level=Level.FAIL, text=text, advice=f"manage.py validate {name}"
+                check=tr("config {name}", name=name),
+                level=Level.FAIL,
+                text=text,
+                advice=f"manage.py validate {name}",
             )
             continue
-        text = "valid, live, its keys are set" if config.live else "valid, on the simulated exchange"
-        yield Finding(check=f"config {name}", level=Level.OK, text=text)
+        live = config.live
+        text = tr("valid, live, its keys are set") if live else tr("valid, on the simulated exchange")
+        yield Finding(check=tr("config {name}", name=name), level=Level.OK, text=text)
         yield config
 
 
@@ -186,25 +197,28 @@ def exchange(address: str) -> Iterator[Finding]:
     nobody = Credentials(api_key=DEMO_API_KEY, secret_key=DEMO_SECRET_KEY)
     client = BackpackClient(config, nobody, UnlimitedBudget())
     venue = open_backpack(config, nobody, UnlimitedBudget())
-    check = f"exchange {address}"
+    check = tr("exchange {address}", address=address)
     try:
         answer = client.send(Request(method="GET", path="/api/v1/status", kind=RequestKind.READ, payload={}))
         before_ms = time.time_ns() // 1_000_000
         server_ms = venue.server_time_ms()
         after_ms = time.time_ns() // 1_000_000
     except ExchangeError as error:
-        advice = "is the simulator running (manage.py up)? CLEANBOOK_SIMULATOR_URL and base_url say where"
+        advice = tr("is the simulator running (manage.py up)? CLEANBOOK_SIMULATOR_URL and base_url say where")
         yield Finding(check=check, level=Level.FAIL, text=str(error), advice=advice, is_unreachable=True)
         return
     finally:
         client.close()
         venue.close()
     if answer.status == 200 and b'"Ok"' in answer.body:
-        yield Finding(check=check, level=Level.OK, text=f"answers in {after_ms - before_ms} ms")
+        text = tr("answers in {time} ms", time=after_ms - before_ms)
+        yield Finding(check=check, level=Level.OK, text=text)
     else:
         text = f"HTTP {answer.status}: {answer.body[:100].decode(errors='replace')}"
-        yield Finding(check=check, level=Level.WARN, text=text, advice="wait until its maintenance is over")
-    yield _offset("exchange clock", server_ms - (before_ms + after_ms) // 2, "the exchange")
+        yield Finding(
+            check=check, level=Level.WARN, text=text, advice=tr("wait until its maintenance is over")
+        )
+    yield _offset(tr("exchange clock"), server_ms - (before_ms + after_ms) // 2, tr("the exchange"))
 
 
 def state_checks(session: Session) -> Iterator[Finding]:
@@ -214,12 +228,16 @@ def state_checks(session: Session) -> Iterator[Finding]:
         yield from workers(session)
         yield refused_messages(session)
     except redis.RedisError as error:
-        yield Finding(check="state server", level=Level.FAIL, text=str(error), is_unreachable=True)
+        yield Finding(check=tr("state server"), level=Level.FAIL, text=str(error), is_unreachable=True)
 
 
 def _offset(check: str, offset_ms: int, whose: str) -> Finding:
-    text = f"{whose} is {abs(offset_ms)} ms {'ahead of' if offset_ms >= 0 else 'behind'} this machine"
+    text = (
+        tr("{whose} is {offset} ms ahead of this machine", whose=whose, offset=offset_ms)
+        if offset_ms >= 0
+        else tr("{whose} is {offset} ms behind this machine", whose=whose, offset=-offset_ms)
+    )
     if abs(offset_ms) < CLOCK_WARN_MS:
         return Finding(check=check, level=Level.OK, text=text)
     level = Level.WARN if abs(offset_ms) < CLOCK_FAIL_MS else Level.FAIL
-    return Finding(check=check, level=level, text=text, advice="synchronise the clocks (chrony, NTP)")
+    return Finding(check=check, level=level, text=text, advice=tr("synchronise the clocks (chrony, NTP)"))

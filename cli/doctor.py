@@ -12,6 +12,7 @@ from cli.checks import Finding, Level
 from cli.exit_codes import EPILOG, ExitCode
 from cli.feed_checks import feed_checks
 from cli.guard_checks import guard_checks
+from cli.language import padded, tr
 from cli.lost_runs import records
 from cli.message_keys import message_key_checks
 from cli.options import debug_option, json_option, output_for
@@ -58,11 +59,11 @@ def doctor(as_json: bool, debug: bool) -> ExitCode:
 def _findings(session: Session) -> Iterator[Finding]:
     settings = session.settings
     reachable = True
-    for finding in checks.server("state server", settings.state_url, vouched=settings.state_durability):
+    for finding in checks.server(tr("state server"), settings.state_url, vouched=settings.state_durability):
         reachable = reachable and not finding.is_unreachable
         yield finding
     if settings.broker_url != settings.state_url:
-        yield from checks.server("broker", settings.broker_url)
+        yield from checks.server(tr("broker"), settings.broker_url)
     if reachable:
         yield from checks.state_checks(session)
         yield from records(session)
@@ -87,6 +88,7 @@ def _exit_code(findings: list[Finding]) -> ExitCode:
 
 
 def _show(output: Output, finding: Finding) -> None:
-    output.line(f"{finding.level:<4}  {finding.check}: {finding.text}", STYLES[finding.level])
+    level = padded(tr(finding.level), 4)
+    output.line(f"{level}  {finding.check}: {finding.text}", STYLES[finding.level])
     if finding.advice:
         output.line(f"      -> {finding.advice}")

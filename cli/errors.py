@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass
 
 from cli.exit_codes import ExitCode
+from cli.language import tr
 
 
 class CliError(Exception):
@@ -33,7 +34,9 @@ def explain(error: Exception) -> Failure:
         if failure is not None:
             return failure
     return Failure(
-        message=f"unexpected error, {type(error).__name__}: {error}; --debug shows where",
+        message=tr(
+            "unexpected error, {kind}: {error}; --debug shows where", kind=type(error).__name__, error=error
+        ),
         code=ExitCode.FAILED,
         expected=False,
     )
@@ -64,17 +67,22 @@ def _of_the_state(error: Exception) -> Failure | None:
     from state.connection import StateError, StateUnavailable
 
     if isinstance(error, redis.AuthenticationError):
-        return _unreachable("refuses the password", error)
+        return _unreachable(tr("refuses the password"), error)
     if isinstance(error, redis.exceptions.NoPermissionError):
         return Failure(
-            message=f"the state server's user may not do this: {error}; compare its rights with those of "
-            "user `cli` in deploy/redis/users.acl",
+            message=tr(
+                "the state server's user may not do this: {error}; compare its rights with those of "
+                "user `cli` in deploy/redis/users.acl",
+                error=error,
+            ),
             code=ExitCode.FAILED,
         )
     if isinstance(error, redis.ConnectionError | redis.TimeoutError):
-        return _unreachable("cannot be reached", error)
+        return _unreachable(tr("cannot be reached"), error)
     if isinstance(error, redis.RedisError):
-        return Failure(message=f"the state server refuses a command: {error}", code=ExitCode.FAILED)
+        return Failure(
+            message=tr("the state server refuses a command: {error}", error=error), code=ExitCode.FAILED
+        )
     if isinstance(error, StateUnavailable):
         return _from_cause(error)
     if isinstance(error, StateError):
@@ -96,7 +104,9 @@ def _of_the_ledger(error: Exception) -> Failure | None:
 
     if isinstance(error, LedgerUnavailable):
         return Failure(
-            message=f"{error}. Bookings wait in the state server until it is back, nothing is lost",
+            message=tr(
+                "{error}. Bookings wait in the state server until it is back, nothing is lost", error=error
+            ),
             code=ExitCode.UNREACHABLE,
         )
     if isinstance(error, AnotherLedger):
@@ -111,12 +121,12 @@ def _of_the_exchange(error: Exception) -> Failure | None:
 
     if isinstance(error, Refused):
         return Failure(
-            message=f"the exchange refuses: {error}; check symbol, keys and base_url",
+            message=tr("the exchange refuses: {error}; check symbol, keys and base_url", error=error),
             code=ExitCode.BAD_USAGE,
         )
     if isinstance(error, Unavailable | RateLimited):
         return Failure(
-            message=f"the exchange cannot be used now: {error}; manage.py doctor shows more",
+            message=tr("the exchange cannot be used now: {error}; manage.py doctor shows more", error=error),
             code=ExitCode.UNREACHABLE,
         )
     if isinstance(error, ExchangeError):
@@ -141,9 +151,14 @@ def _unreachable(what: str, error: Exception) -> Failure:
     try:
         where = redacted(load().state_url)
     except SettingsError:
-        where = "the address that is set"
+        where = tr("the address that is set")
     return Failure(
-        message=f"the state server at {where} {what}: {error}. Is it running (manage.py up)? "
-        "BROKER_URL or STATE_URL says where it is",
+        message=tr(
+            "the state server at {where} {what}: {error}. Is it running (manage.py up)? "
+            "BROKER_URL or STATE_URL says where it is",
+            where=where,
+            what=what,
+            error=error,
+        ),
         code=ExitCode.UNREACHABLE,
     )

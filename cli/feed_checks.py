@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import redis
 
 from cli.checks import Finding, Level
+from cli.language import tr
 from cli.session import Session
 from state.bookings import BookingQueue
 from state.feeds import Feeds
@@ -30,31 +31,35 @@ def _feeds(session: Session) -> Finding:
     now_ms = session.instances.now_ms()
     found = Feeds(session.client, Scripts(session.client)).processes(now_ms=now_ms)
     if not found:
-        text = (
+        text = tr(
             "none: iterations ask the exchange themselves, and a fill is seen when the next one comes round"
         )
-        return Finding(check="feed", level=Level.WARN, text=text, advice="manage.py feed, or manage.py up")
+        advice = tr("manage.py feed, or manage.py up")
+        return Finding(check="feed", level=Level.WARN, text=text, advice=advice)
     standings = [f"{account} {standing}" for each in found for account, standing in each.accounts.items()]
     names = ", ".join(each.name for each in found)
-    text = f"{len(found)} process{'es' if len(found) > 1 else ''} ({names}): {', '.join(standings) or 'idle'}"
+    text = tr("{names}: {standings}", names=names, standings=", ".join(standings) or tr("idle"))
     lost = [standing for standing in standings if not standing.endswith(" streaming")]
     if lost:
         return Finding(
-            check="feed", level=Level.WARN, text=text, advice="the feed's log says why; it tries on by itself"
+            check="feed",
+            level=Level.WARN,
+            text=text,
+            advice=tr("the feed's log says why; it tries on by itself"),
         )
     return Finding(check="feed", level=Level.OK, text=text)
 
 
 def _waiting(session: Session) -> Finding:
     waiting = BookingQueue(session.client).length()
-    text = f"{waiting} bookings wait for the ledger"
+    text = tr("{count} bookings wait for the ledger", count=waiting)
     if waiting <= USUAL_WAITING:
-        return Finding(check="ledger queue", level=Level.OK, text=text)
+        return Finding(check=tr("ledger queue"), level=Level.OK, text=text)
     return Finding(
-        check="ledger queue",
+        check=tr("ledger queue"),
         level=Level.WARN,
         text=text,
-        advice="manage.py feed carries them over; manage.py ledger shows what stands in the way",
+        advice=tr("manage.py feed carries them over; manage.py ledger shows what stands in the way"),
     )
 
 
@@ -66,21 +71,21 @@ def _ledger(session: Session) -> Finding:
     registered = BookingQueue(session.client).registered_ledger()
     if not registered:
         # Opening it would make it, and a look changes nothing.
-        text = f"{redacted(url)}, not used here yet: the first feed makes it"
-        return Finding(check="ledger", level=Level.OK, text=text)
+        text = tr("{where}, not used here yet: the first feed makes it", where=redacted(url))
+        return Finding(check=tr("ledger"), level=Level.OK, text=text)
     try:
         with open_ledger(url, busy_timeout_ms=2_000) as ledger:
             found = ledger.ledger_id
     except LedgerUnavailable as error:
-        text = f"{error}; trading goes on, bookings wait in the state server"
-        advice = "start the database, or correct CLEANBOOK_LEDGER_URL"
-        return Finding(check="ledger", level=Level.FAIL, text=text, advice=advice, is_unreachable=True)
+        text = tr("{error}; trading goes on, bookings wait in the state server", error=error)
+        advice = tr("start the database, or correct CLEANBOOK_LEDGER_URL")
+        return Finding(check=tr("ledger"), level=Level.FAIL, text=text, advice=advice, is_unreachable=True)
     except LedgerError as error:
-        return Finding(check="ledger", level=Level.FAIL, text=str(error), advice="CLEANBOOK_LEDGER_URL")
+        return Finding(check=tr("ledger"), level=Level.FAIL, text=str(error), advice="CLEANBOOK_LEDGER_URL")
     if found != registered:
         text = f"{redacted(url)} is ledger {found}, and bookings here go to ledger {registered}"
         advice = (
             "set CLEANBOOK_LEDGER_URL to that one; where it is gone for good: manage.py feed --new-ledger"
         )
-        return Finding(check="ledger", level=Level.FAIL, text=text, advice=advice)
-    return Finding(check="ledger", level=Level.OK, text=f"{redacted(url)}, id {found}")
+        return Finding(check=tr("ledger"), level=Level.FAIL, text=text, advice=advice)
+    return Finding(check=tr("ledger"), level=Level.OK, text=f"{redacted(url)}, id {found}")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import redis
 
 from cli.direct_cleanup import DirectCleanups
+from cli.language import tr
 from cli.progress_display import Display
 from cli.session import Session
 from runner.stop_progress import Ending, StopProgress
@@ -104,13 +105,14 @@ class Follower:
     def _compare(self, stop: StopProgress, record: Record | None) -> None:
         """Correct what the stream did not tell, as after a crash of the state server."""
         if record is None or record.epoch < stop.epoch:
-            self._tell_once(f"{stop.instance_id}: the state server has lost its record")
+            self._tell_once(f"{stop.instance_id}: {tr('the state server has lost its record')}")
         elif record.epoch > stop.epoch:
             stop.ending = Ending.SUPERSEDED
         elif record.phase is Phase.STOPPED:
             stop.stopped(outcome_json=record.outcome, at_ms=record.stopped_at_ms)
         elif record.phase is Phase.RUNNING:
-            self._display.say(f"{stop.instance_id}: the state server has lost the request; it is repeated")
+            text = tr("the state server has lost the request; it is repeated")
+            self._display.say(f"{stop.instance_id}: {text}")
             self._request_again(stop)
         else:
             stop.outcome_json = record.outcome or stop.outcome_json
@@ -124,14 +126,22 @@ class Follower:
             return
         self._moved_at_s[name] = time.monotonic()
         if self._direct is None:
-            self._tell_once(
-                f"{name}: nobody takes the cleanup, and --no-direct forbids it here; "
+            text = tr(
+                "nobody takes the cleanup, and --no-direct forbids it here; "
                 "start a worker: celery -A tasks worker"
             )
+            self._tell_once(f"{name}: {text}")
         elif not self._direct.is_running(name):
             if not stop.is_claimed:  # else its holder may well live; whoever gets the lease is shown
-                waited = f"nobody has taken the cleanup for {patience_s:g} s; " if patience_s else ""
-                self._tell_once(f"{name}: {waited}running it in this process")
+                text = (
+                    tr(
+                        "nobody has taken the cleanup for {time} s; running it in this process",
+                        time=f"{patience_s:g}",
+                    )
+                    if patience_s
+                    else tr("running it in this process")
+                )
+                self._tell_once(f"{name}: {text}")
             self._ran_here.add(name)
             self._direct.start(name, stop.epoch)
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import redis
 
 from cli.checks import Finding, Level
+from cli.language import tr
 from cli.session import Session
 from state.guards import READY, GuardProcess, Guards
 from state.instances import Phase
@@ -47,14 +48,19 @@ def _accounts(session: Session) -> dict[str, bool]:
 
 
 def _none(*, live: bool) -> Finding:
-    text = "none: if every process here dies, orders stay on the book until one is back"
+    text = tr("none: if every process here dies, orders stay on the book until one is back")
     # Simulated money needs none.
     level = Level.WARN if live else Level.OK
     return Finding(check="guard", level=level, text=text, advice=ADVICE if live else "")
 
 
 def _one(guard: GuardProcess) -> Finding:
-    text = f"{guard.name} watches {guard.watched} instances, acts after {guard.after_s:g} s of silence"
+    text = tr(
+        "{name} watches {count} instances, acts after {time} s of silence",
+        name=guard.name,
+        count=guard.watched,
+        time=f"{guard.after_s:g}",
+    )
     if guard.silent:
         text = f"{text}; silent now: {', '.join(guard.silent)}"
         advice = "start workers, or stop these instances: their orders are cancelled"

@@ -6,6 +6,7 @@ import click
 
 from cli.exit_codes import EPILOG, ExitCode
 from cli.inventory import Entry, entries
+from cli.language import tr
 from cli.lost_runs import tell_lost_runs
 from cli.options import debug_option, json_option, output_for
 from cli.output import Cell, Output, seconds
@@ -49,7 +50,7 @@ def list_instances(as_json: bool, debug: bool) -> ExitCode:
         show_table(output, found, missing)
     tell_lost_runs(output, session, found)
     if not found:
-        output.say(f"no instance yet: put a file into {session.settings.config_dir}")
+        output.say(tr("no instance yet: put a file into {folder}", folder=session.settings.config_dir))
     return ExitCode.DONE
 
 
@@ -58,22 +59,23 @@ def show_table(output: Output, found: tuple[Entry, ...], missing: tuple[str, ...
     if found:
         output.table(COLUMNS, [_row(entry) for entry in found])
     if missing and any(entry.state in STATE_STYLES for entry in found):
-        output.warn(f"no worker serves queue {' and '.join(missing)}; start one: celery -A tasks worker")
+        queues = tr(" and ").join(missing)
+        output.warn(tr("no worker serves queue {queues}; start one: celery -A tasks worker", queues=queues))
 
 
 def _row(entry: Entry) -> list[str | Cell]:
     record = entry.record
     return [
         Cell(text=entry.instance_id, style="name"),
-        Cell(text=entry.shown_state, style=STATE_STYLES.get(entry.shown_state, "dim")),
+        Cell(text=tr(entry.shown_state), style=STATE_STYLES.get(entry.shown_state, "dim")),
         entry.strategy or "?",
         entry.symbol or "?",
-        {True: "live", False: "simulated", None: "?"}[entry.live],
+        tr({True: "live", False: "simulated", None: "?"}[entry.live]),
         str(record.epoch) if record else "-",
         str(record.seq) if record else "-",
         next_iteration(entry),
         Cell(text=str(record.errors), style="bad" if record.errors else "") if record else "-",
-        Cell(text=entry.config, style="" if entry.config == "ok" else "warn"),
+        Cell(text=tr(entry.config), style="" if entry.config == "ok" else "warn"),
         _trouble(entry),
     ]
 
@@ -93,8 +95,10 @@ def _trouble(entry: Entry) -> str | Cell:
 def next_iteration(entry: Entry) -> str:
     """Return in words when the next iteration runs."""
     if entry.is_iterating and entry.state == "running":
-        return "now"
+        return tr("now")
     due_in_ms = entry.due_in_ms
     if due_in_ms is None:
         return "-"
-    return f"in {seconds(due_in_ms)}" if due_in_ms >= 0 else f"late {seconds(-due_in_ms)}"
+    if due_in_ms >= 0:
+        return tr("in {time}", time=seconds(due_in_ms))
+    return tr("late {time}", time=seconds(-due_in_ms))

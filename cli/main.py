@@ -17,8 +17,10 @@ from click.shell_completion import CompletionItem
 
 from cli.errors import explain
 from cli.exit_codes import EPILOG, ExitCode
+from cli.language import ENGLISH, LANGUAGES, language_in, tr, use
 from cli.options import output_for
 from cores import forbid_core_dumps
+from settings import environment
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,8 +213,12 @@ class LazyGroup(click.Group):
         """Find the command, or say which one was meant."""
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             near = difflib.get_close_matches(args[0], COMMANDS, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there is: {', '.join(COMMANDS)}"
-            ctx.fail(f"no command {args[0]!r}; {hint}")
+            hint = (
+                tr("did you mean {name}?", name=repr(near[0]))
+                if near
+                else tr("there is: {names}", names=", ".join(COMMANDS))
+            )
+            ctx.fail(tr("no command {name}; {hint}", name=repr(args[0]), hint=hint))
         return super().resolve_command(ctx, args)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
@@ -227,12 +233,19 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands by section without importing them."""
         for section in dict.fromkeys(command.section for command in COMMANDS.values()):
-            rows = [(name, c.summary) for name, c in COMMANDS.items() if c.section == section]
-            with formatter.section(section):
+            rows = [(name, tr(c.summary)) for name, c in COMMANDS.items() if c.section == section]
+            with formatter.section(tr(section)):
                 formatter.write_dl(rows)
 
 
 @click.group(cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+# Taken out of the arguments before they are parsed, so that it may stand anywhere.
+@click.option(
+    "--lang",
+    type=click.Choice(LANGUAGES),
+    expose_value=False,
+    help="Language of what people read, anywhere in the line; scripts read English.  [CLEANBOOK_LANG]",
+)
 def group() -> None:
     """Market making as short tasks, with a stop that proves that no order is left.
 
@@ -259,6 +272,7 @@ def run(arguments: Sequence[str]) -> int:
     program = Path(sys.argv[0]).name or "manage.py"
     _print_anything()
     try:
+        arguments = _speak(arguments)
         code = group.main(args=list(arguments), prog_name=program, standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
@@ -266,7 +280,7 @@ def run(arguments: Sequence[str]) -> int:
     except click.ClickException as error:
         return _tell(arguments, error, error.format_message(), ExitCode.BAD_USAGE)
     except (KeyboardInterrupt, click.Abort) as error:
-        return _tell(arguments, error, "interrupted", ExitCode.FAILED)
+        return _tell(arguments, error, tr("interrupted"), ExitCode.FAILED)
     except BrokenPipeError:
         # The reader of our output has gone, for example `head`; say nothing at the exit either.
         sys.stdout = None
@@ -275,6 +289,18 @@ def run(arguments: Sequence[str]) -> int:
         failure = explain(error)
         return _tell(arguments, error, failure.message, failure.code)
     return code if isinstance(code, int) else ExitCode.DONE
+
+
+def _speak(arguments: Sequence[str]) -> list[str]:
+    """Choose the language, and return the arguments without it; scripts are always told the same words."""
+    use(ENGLISH)
+    try:
+        left, language = language_in(arguments, environment().get("CLEANBOOK_LANG", "").strip() or ENGLISH)
+    except ValueError as error:
+        raise click.UsageError(f"--lang, CLEANBOOK_LANG: {error}") from None
+    if not {"--json", "--csv"} & set(left):
+        use(language)
+    return left
 
 
 def _print_anything() -> None:
@@ -289,8 +315,8 @@ def _tell(arguments: Sequence[str], error: BaseException, message: str, code: Ex
     if "--debug" in arguments:
         traceback.print_exception(error)
     if isinstance(error, click.UsageError) and error.ctx is not None:
-        message = f"{message}\nTry: {error.ctx.command_path} --help"
-    output.say(f"error: {message}", "bad")
+        message = f"{message}\n{tr('Try')}: {error.ctx.command_path} --help"
+    output.say(f"{tr('error')}: {message}", "bad")
     if output.as_json:
         output.data({"exit_code": int(code), "error": message})
     return code

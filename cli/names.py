@@ -11,6 +11,7 @@ from click.shell_completion import CompletionItem
 
 from cli.errors import CliError
 from cli.exit_codes import ExitCode
+from cli.language import tr
 from cli.session import Session
 from settings import SettingsError, load
 from state import keys
@@ -41,9 +42,9 @@ def require_known(session: Session, names: Sequence[str]) -> tuple[str, ...]:
 def unknown_name(name: str, known: set[str]) -> str:
     near = difflib.get_close_matches(name, sorted(known), n=1)
     if near:
-        return f"there is no instance {name!r}; did you mean {near[0]!r}?"
-    there = ", ".join(sorted(known)[:20]) if known else "none yet"
-    return f"there is no instance {name!r}; there is: {there}"
+        return tr("there is no instance {name}; did you mean {near}?", name=repr(name), near=repr(near[0]))
+    there = ", ".join(sorted(known)[:20]) if known else tr("none yet")
+    return tr("there is no instance {name}; there is: {names}", name=repr(name), names=there)
 
 
 def complete_instance(

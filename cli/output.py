@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
+from cli.language import padded, tr, width
+
 # Under this name here, too: whatever a command prints it takes from this module.
 from runner.times import iso as iso
 
@@ -57,7 +59,7 @@ class Output:
 
     def warn(self, text: str) -> None:
         """Print a warning, to standard error."""
-        self.say(f"warning: {text}", "warn")
+        self.say(f"{tr('warning')}: {text}", "warn")
 
     def painted(self, text: str, style: str, stream: TextIO) -> str:
         """Return `text` as `stream` should get it."""
@@ -70,15 +72,16 @@ class Output:
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str | Cell]]) -> None:
         """Print a table of data: aligned on a terminal, untruncated elsewhere."""
         cells = [[cell if isinstance(cell, Cell) else Cell(text=cell) for cell in row] for row in rows]
+        titles = [tr(title) for title in columns]
         widths = [
-            max(len(text) for text in (title, *(row[index].text for row in cells)))
-            for index, title in enumerate(columns)
+            max(width(text) for text in (title, *(row[index].text for row in cells)))
+            for index, title in enumerate(titles)
         ]
-        self.line(_aligned(columns, widths), "dim")
+        self.line(_aligned(titles, widths), "dim")
         for row in cells:
             painted = [
-                self.painted(_padded(cell.text, width), cell.style, sys.stdout)
-                for cell, width in zip(row, widths, strict=True)
+                self.painted(padded(cell.text, columns), cell.style, sys.stdout)
+                for cell, columns in zip(row, widths, strict=True)
             ]
             self.line("  ".join(painted).rstrip())
 
@@ -102,8 +105,4 @@ def seconds(length_ms: int) -> str:
 
 
 def _aligned(texts: Sequence[str], widths: Sequence[int]) -> str:
-    return "  ".join(_padded(text, width) for text, width in zip(texts, widths, strict=True)).rstrip()
-
-
-def _padded(text: str, width: int) -> str:
-    return text + " " * (width - len(text))
+    return "  ".join(padded(text, columns) for text, columns in zip(texts, widths, strict=True)).rstrip()

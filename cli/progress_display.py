@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
+from cli.language import padded, tr
 from cli.output import Output
 from runner.stop_progress import PhaseSeen, StopProgress
 
@@ -59,7 +60,7 @@ class LineDisplay:
         """Print instance, time since the request, phase and detail."""
         text = (
             f"{stop.instance_id:<{self._width}}  {phase.after_ms / 1000:+9.3f} s  "
-            f"{phase.phase:<{PHASE_WIDTH}}  {phase.detail}"
+            f"{padded(tr(phase.phase), PHASE_WIDTH)}  {phase.detail}"
         )
         self._output.say(text.rstrip())
 
@@ -111,7 +112,7 @@ class LiveDisplay:
                 table.add_row(
                     Text(stop.instance_id, "bold"),
                     Text(f"{phase.after_ms / 1000:+.3f} s", "dim", justify="right"),
-                    Text(phase.phase, style),
+                    Text(tr(phase.phase), style),
                     Text(phase.detail, "dim"),
                 )
             if not stop.is_over and (detailed or not shown):

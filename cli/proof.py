@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from cli.language import padded, tr
 from cli.output import Output, iso, seconds
 from cli.receipt_view import flight_text, left_line, position_line, unresolved_line
 from runner.kept_receipts import receipt_in
@@ -31,10 +32,11 @@ def show_stop(output: Output, stop: StopProgress) -> None:
     receipt = receipt_in(stop.outcome_json)
     if receipt is None:
         if stop.ending is Ending.NOT_CLEAN:
-            output.line(f"  {'own orders left':<22}unknown: no cleanup has reported yet", "bad")
+            label = padded(tr("own orders left"), 22)
+            output.line(f"  {label}{tr('unknown: no cleanup has reported yet')}", "bad")
         return
     for name, text, line_style in proof_lines(receipt, cancelled=len(stop.cancelled_order_ids)):
-        output.line(f"  {name:<22}{text}", line_style)
+        output.line(f"  {padded(name, 22)}{text}", line_style)
 
 
 def proof_lines(receipt: Receipt, *, cancelled: int | None = None) -> Iterator[tuple[str, str, str]]:
@@ -43,15 +45,16 @@ def proof_lines(receipt: Receipt, *, cancelled: int | None = None) -> Iterator[t
     `cancelled` counts the orders cancelled as the event stream told it, which may be more.
     """
     count = max(len(receipt.cancelled_order_ids), cancelled or 0)
-    yield "own orders cancelled", str(count), ""
+    yield tr("own orders cancelled"), str(count), ""
     yield left_line(receipt)
     if receipt.in_flight is None or receipt.in_flight.ended != "none":
-        yield "iteration in flight", flight_text(receipt.in_flight, receipt.requested_at_ms), ""
+        yield tr("iteration in flight"), flight_text(receipt.in_flight, receipt.requested_at_ms), ""
     yield unresolved_line(receipt)
     yield position_line(receipt)
-    yield "cleaned up by", f"{receipt.by}, attempt {receipt.attempt_count}", "dim"
+    attempt = tr("{by}, attempt {number}", by=receipt.by, number=receipt.attempt_count)
+    yield tr("cleaned up by"), attempt, "dim"
     if receipt.problem:
-        yield "problem", receipt.problem, "bad"
+        yield tr("problem"), receipt.problem, "bad"
 
 
 def stop_json(stop: StopProgress) -> dict[str, Any]:
@@ -85,24 +88,40 @@ def _headline(stop: StopProgress) -> tuple[str, str]:
     took = duration_ms(stop)
     match stop.ending:
         case Ending.CLEAN:
-            return f"stopped clean{'' if took is None else f' in {seconds(took)}'} (run {stop.epoch})", "good"
+            if took is None:
+                return tr("stopped clean (run {epoch})", epoch=stop.epoch), "good"
+            time = seconds(took)
+            return tr("stopped clean in {time} (run {epoch})", time=time, epoch=stop.epoch), "good"
         case Ending.ALREADY_STOPPED:
-            when = f" at {iso(stop.finished_at_ms)}" if stop.finished_at_ms else ""
-            return f"was stopped already{when} (run {stop.epoch}); nothing to do", ""
+            if not stop.finished_at_ms:
+                return tr("was stopped already (run {epoch}); nothing to do", epoch=stop.epoch), ""
+            at = iso(stop.finished_at_ms)
+            text = tr("was stopped already at {at} (run {epoch}); nothing to do", at=at, epoch=stop.epoch)
+            return text, ""
         case Ending.NEVER_STARTED:
-            return "was never started; nothing to do", ""
+            return tr("was never started; nothing to do"), ""
         case Ending.LOST:
             return (
-                f"the ledger knows run {stop.epoch}, which did not end clean, and the state server knows "
-                f"nothing of it: its orders may rest, manage.py cleanup {stop.instance_id} finds them",
+                tr(
+                    "the ledger knows run {epoch}, which did not end clean, and the state server knows "
+                    "nothing of it: its orders may rest, manage.py cleanup {name} finds them",
+                    epoch=stop.epoch,
+                    name=stop.instance_id,
+                ),
                 "bad",
             )
         case Ending.UNKNOWN:
-            return NOBODY_KNOWS, "bad"
+            return tr(NOBODY_KNOWS), "bad"
         case Ending.REQUESTED:
-            return f"stop requested (run {stop.epoch}); no new order is allowed from now on", ""
+            text = tr("stop requested (run {epoch}); no new order is allowed from now on", epoch=stop.epoch)
+            return text, ""
         case Ending.SUPERSEDED:
-            return f"run {stop.epoch} was not clean when somebody forced a new one", "bad"
+            text = tr("run {epoch} was not clean when somebody forced a new one", epoch=stop.epoch)
+            return text, "bad"
         case _:
-            rest = "no new order is allowed; cleanups go on while a worker runs, stop follows them again"
-            return f"NOT clean yet (run {stop.epoch}); {rest}", "bad"
+            text = tr(
+                "NOT clean yet (run {epoch}); no new order is allowed; cleanups go on while a worker runs, "
+                "stop follows them again",
+                epoch=stop.epoch,
+            )
+            return text, "bad"

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from cli.exit_codes import EPILOG, ExitCode
+from cli.language import padded, tr
 from cli.names import complete_instance
 from cli.options import debug_option, json_option, output_for
 from cli.output import Output, iso
@@ -38,7 +39,7 @@ def receipt(name: str, epoch: int | None, every: bool, as_json: bool, debug: boo
       manage.py receipt bp_sol_01 --all
     """
     if every and epoch is not None:
-        raise click.UsageError("--all and --epoch exclude each other")
+        raise click.UsageError(tr("--all and --epoch exclude each other"))
     output = output_for(as_json)
     if every:
         return _tell_all(output, name, find_all(output, name, debug=debug))
@@ -71,20 +72,23 @@ def _code(found: Found) -> ExitCode:
 
 def _show(output: Output, found: Found, receipt: Receipt) -> None:
     words, style = headline(receipt, found.phase)
-    output.line(f"{receipt.instance_id}, run {receipt.epoch}: {words}", style)
+    run = tr("{name}, run {epoch}", name=receipt.instance_id, epoch=receipt.epoch)
+    output.line(f"{run}: {words}", style)
     if found.message:
         output.line(f"  {found.message}", "warn")
     for name, text, line_style in receipt_lines(receipt):
-        output.line(f"  {name:<22}{text}", line_style)
+        output.line(f"  {padded(name, 22)}{text}", line_style)
     shown = 0
     for attempt in receipt.attempts:
-        output.line(f"  attempt {attempt.number} by {attempt.by}", "name")
+        heading = tr("attempt {number} by {by}", number=attempt.number, by=attempt.by)
+        output.line(f"  {heading}", "name")
         for name, text, line_style in attempt_lines(receipt, attempt):
-            output.line(f"    {name:<20}{text}", line_style)
+            output.line(f"    {padded(name, 20)}{text}", line_style)
         shown += 1
     missing = receipt.attempt_count - receipt.lost_attempts - shown
     if missing > 0:
-        output.line(f"  {missing} attempts between the first and the latest are not kept in full", "dim")
+        text = tr("{count} attempts between the first and the latest are not kept in full", count=missing)
+        output.line(f"  {text}", "dim")
 
 
 def _tell_all(output: Output, name: str, found: tuple[Receipt, ...]) -> ExitCode:
@@ -96,7 +100,7 @@ def _tell_all(output: Output, name: str, found: tuple[Receipt, ...]) -> ExitCode
     elif found:
         output.table(COLUMNS, [_row(each) for each in found])
     else:
-        output.line(f"{name}: no run of it was ever stopped, as far as anybody knows", "bad")
+        output.line(f"{name}: {tr('no run of it was ever stopped, as far as anybody knows')}", "bad")
     return code
 
 

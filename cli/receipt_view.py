@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from cli.language import tr
 from cli.output import clock, iso, seconds
 from runner.stop_progress import STEPS
 
@@ -31,117 +32,156 @@ FATES = {
 def headline(receipt: Receipt, phase: str) -> tuple[str, str]:
     """Return what a receipt comes to, and its style; `phase` is the run's, empty where it is not known."""
     if receipt.is_clean:
-        kept = " (its orders were kept as asked for)" if receipt.orders_kept else ""
-        return f"stopped clean{kept}", "good"
+        kept = bool(receipt.orders_kept)
+        text = tr("stopped clean (its orders were kept as asked for)") if kept else tr("stopped clean")
+        return text, "good"
     if receipt.accepted is not None:
-        return f"NOT clean ({receipt.result}) when {receipt.accepted.by} forced a new run over it", "bad"
-    goes_on = {"stopping": "; the stop goes on", "failed": "; it has failed, cleanups go on"}.get(phase, "")
-    return f"NOT clean yet ({receipt.result}){goes_on}", "bad"
+        text = tr(
+            "NOT clean ({result}) when {by} forced a new run over it",
+            result=tr(receipt.result),
+            by=receipt.accepted.by,
+        )
+        return text, "bad"
+    result = tr(receipt.result)
+    if phase == "stopping":
+        return tr("NOT clean yet ({result}); the stop goes on", result=result), "bad"
+    if phase == "failed":
+        return tr("NOT clean yet ({result}); it has failed, cleanups go on", result=result), "bad"
+    return tr("NOT clean yet ({result})", result=result), "bad"
 
 
 def receipt_lines(receipt: Receipt) -> Iterator[Line]:
     """Yield the whole story."""
     for asked in receipt.asked:
         reason = f": {asked.reason}" if asked.reason else ""
-        yield "asked for", f"{iso(asked.at_ms)} by {asked.by or 'somebody'}{reason}", ""
-    yield "policy", policy_text(receipt.policy), ""
+        by = asked.by or tr("somebody")
+        yield tr("asked for"), tr("{at} by {by}{reason}", at=iso(asked.at_ms), by=by, reason=reason), ""
+    yield tr("policy"), policy_text(receipt.policy), ""
     if receipt.account:
-        yield "where", f"{receipt.symbol or '?'} of account {receipt.account}, slot {receipt.slot}", ""
-        yield "run", f"started {iso(receipt.started_at_ms)}, configuration {receipt.config_version}", ""
+        where = tr(
+            "{symbol} of account {account}, slot {slot}",
+            symbol=receipt.symbol or "?",
+            account=receipt.account,
+            slot=receipt.slot,
+        )
+        yield tr("where"), where, ""
+        run = tr(
+            "started {at}, configuration {version}",
+            at=iso(receipt.started_at_ms),
+            version=receipt.config_version,
+        )
+        yield tr("run"), run, ""
     if receipt.paused_at_ms is not None:
-        yield "paused", f"since {iso(receipt.paused_at_ms)}", ""
-    yield "iteration in flight", flight_text(receipt.in_flight, receipt.requested_at_ms), ""
+        yield tr("paused"), tr("since {at}", at=iso(receipt.paused_at_ms)), ""
+    yield tr("iteration in flight"), flight_text(receipt.in_flight, receipt.requested_at_ms), ""
     yield unresolved_line(receipt)
     for unanswered in receipt.unanswered:
         yield "", _unanswered_text(unanswered), ""
-    yield "own orders cancelled", _counted(receipt.cancelled_order_ids), ""
+    yield tr("own orders cancelled"), _counted(receipt.cancelled_order_ids), ""
     if receipt.gone_order_ids:
-        yield "gone when cancelled", _counted(receipt.gone_order_ids), ""
+        yield tr("gone when cancelled"), _counted(receipt.gone_order_ids), ""
     yield left_line(receipt)
     for seen in receipt.last_lists:
         names = _ids(seen.own_orders)
-        yield "list of open orders", f"{iso(seen.at_ms)}: {names or 'no own order'}", ""
+        yield tr("list of open orders"), f"{iso(seen.at_ms)}: {names or tr('no own order')}", ""
     yield position_line(receipt)
     if receipt.accepted is not None:
         accepted = receipt.accepted.order_ids
-        what = "without knowing which" if accepted is None else _counted(accepted)
-        yield "accepted as left", f"{what}, by {receipt.accepted.by}", "bad"
-    lost = f", {receipt.lost_attempts} without a report" if receipt.lost_attempts else ""
-    yield "cleanup attempts", f"{receipt.attempt_count}{lost}", ""
+        what = tr("without knowing which") if accepted is None else _counted(accepted)
+        yield tr("accepted as left"), tr("{what}, by {by}", what=what, by=receipt.accepted.by), "bad"
+    lost = tr(", {count} without a report", count=receipt.lost_attempts) if receipt.lost_attempts else ""
+    yield tr("cleanup attempts"), f"{receipt.attempt_count}{lost}", ""
     if receipt.problem:
-        yield "problem", receipt.problem, "bad"
+        yield tr("problem"), receipt.problem, "bad"
 
 
 def attempt_lines(receipt: Receipt, attempt: Attempt) -> Iterator[Line]:
     """Yield the phases of one attempt with their times since the stop was asked for."""
     asked_at_ms = receipt.requested_at_ms or attempt.claimed_at_ms
-    yield _after(attempt.claimed_at_ms, asked_at_ms), "claimed", ""
+    yield _after(attempt.claimed_at_ms, asked_at_ms), tr("claimed"), ""
     for step in attempt.steps:
         detail = f"  {step.detail}" if step.detail else ""
-        yield _after(step.at_ms, asked_at_ms), f"{STEPS.get(step.step, step.step)}{detail}", ""
-    ended = f"ended {attempt.result}" + (f": {attempt.problem}" if attempt.problem else "")
+        yield _after(step.at_ms, asked_at_ms), f"{tr(STEPS.get(step.step, step.step))}{detail}", ""
+    ended = tr("ended {result}", result=tr(attempt.result))
+    ended += f": {attempt.problem}" if attempt.problem else ""
     yield _after(attempt.ended_at_ms, asked_at_ms), ended, "good" if attempt.result == "clean" else "bad"
 
 
 def policy_text(policy: StopPolicy) -> str:
     """Return in words what a stop does with what is on the exchange."""
-    orders = "cancel own orders" if policy.cancel_orders else "keep own orders"
+    orders = tr("cancel own orders") if policy.cancel_orders else tr("keep own orders")
     if policy.close_position:
-        return f"{orders}, close the position of the account"
-    return f"{orders}, {'unwind what the run opened' if policy.unwind else 'leave the position'}"
+        return f"{orders}{tr(', ')}{tr('close the position of the account')}"
+    position = tr("unwind what the run opened") if policy.unwind else tr("leave the position")
+    return f"{orders}{tr(', ')}{position}"
 
 
 def flight_text(flight: Flight | None, asked_at_ms: int | None) -> str:
     """Return in words which iteration was in flight, and how it ended."""
     if flight is None:
-        return "not known: an older version was asked for this stop"
+        return tr("not known: an older version was asked for this stop")
     if flight.ended == "none":
-        return "none"
-    which = "wake-up" if flight.tick is None else f"tick {flight.tick}"
+        return tr("none")
+    which = tr("wake-up") if flight.tick is None else f"tick {flight.tick}"
     when = ""
     if flight.ended_at_ms and asked_at_ms:
         late_ms = flight.ended_at_ms - asked_at_ms
-        when = f" {seconds(abs(late_ms))} {'after' if late_ms >= 0 else 'before'} the stop was asked for"
-    return f"seq {flight.seq} ({which}, task {flight.task_id}): {FLIGHT_ENDS[str(flight.ended)]}{when}"
+        time = seconds(abs(late_ms))
+        after = late_ms >= 0
+        when = (
+            tr(" {time} after the stop was asked for", time=time)
+            if after
+            else tr(" {time} before the stop was asked for", time=time)
+        )
+    ended = tr(FLIGHT_ENDS[str(flight.ended)])
+    return f"seq {flight.seq} ({which}, task {flight.task_id}): {ended}{when}"
 
 
 def unresolved_line(receipt: Receipt) -> Line:
     """Return whether requests of the run never got an answer, and until when they could have arrived."""
     if not receipt.had_unresolved:
         old = len(receipt.unanswered)
-        return "requests unresolved", f"{old}, expired before the stop" if old else "none", ""
-    return "requests unresolved", f"there were; none can arrive after {clock(receipt.fence_ms)}", ""
+        text = tr("{count}, expired before the stop", count=old) if old else tr("none")
+        return tr("requests unresolved"), text, ""
+    text = tr("there were; none can arrive after {at}", at=clock(receipt.fence_ms))
+    return tr("requests unresolved"), text, ""
 
 
 def left_line(receipt: Receipt) -> Line:
     """Return what is left on the book, by the last list."""
-    name = "own orders left"
+    name = tr("own orders left")
     if receipt.orders_kept:
-        return name, f"{len(receipt.orders_kept)}, kept as asked for: {_ids(receipt.orders_kept)}", "warn"
+        kept = receipt.orders_kept
+        text = tr("{count}, kept as asked for: {names}", count=len(kept), names=_ids(kept))
+        return name, text, "warn"
     if receipt.orders_left is None:
         if receipt.is_clean:
-            return name, "0 were there to be kept", "good"
-        return name, "unknown: the exchange did not answer", "bad"
+            return name, tr("0 were there to be kept"), "good"
+        return name, tr("unknown: the exchange did not answer"), "bad"
     if receipt.orders_left:
         return name, f"{len(receipt.orders_left)}: {_ids(receipt.orders_left)}", "bad"
-    lists = " and ".join(clock(seen.at_ms) for seen in receipt.last_lists)
-    return name, f"0, by the exchange's own word at {lists}", "good" if receipt.is_clean else ""
+    lists = tr(" and ").join(clock(seen.at_ms) for seen in receipt.last_lists)
+    text = tr("0, by the exchange's own word at {times}", times=lists)
+    return name, text, "good" if receipt.is_clean else ""
 
 
 def position_line(receipt: Receipt) -> Line:
     """Return what became of the position."""
     if not receipt.position_of:
-        return "position", "left as it is", ""
+        return tr("position"), tr("left as it is"), ""
+    after = receipt.position_after
     if receipt.position_of == "left":
-        after = receipt.position_after or "not every fill could be counted"
-        return "position", f"of this run, left as it is: {receipt.position_before} -> {after}", ""
-    done = "of this run, unwound" if receipt.position_of == "run" else "closed"
-    return "position", f"{done}: {receipt.position_before} -> {receipt.position_after}", ""
+        done, after = tr("of this run, left as it is"), after or tr("not every fill could be counted")
+    else:
+        done = tr("of this run, unwound") if receipt.position_of == "run" else tr("closed")
+    return tr("position"), f"{done}: {receipt.position_before} -> {after}", ""
 
 
 def _unanswered_text(each: Unanswered) -> str:
     order = f" as order {each.order_id}" if each.order_id else ""
-    return f"client id {each.client_order_id}, {iso(each.authorised_at_ms)}: {FATES[str(each.fate)]}{order}"
+    return (
+        f"client id {each.client_order_id}, {iso(each.authorised_at_ms)}: {tr(FATES[str(each.fate)])}{order}"
+    )
 
 
 def _counted(order_ids: tuple[str, ...]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
+from cli.language import tr
 from cli.session import Session
 from market.snapshot import LevelTotals
 from runner.books import Books
@@ -26,13 +27,14 @@ def summary_lines(books: Books) -> Iterator[tuple[str, str, str]]:
     """Yield name, text and style of what people want to know."""
     bought, sold = _traded(books)
     profit = books.profit
-    yield "traded", f"bought {_plain(bought)}, sold {_plain(sold)}", ""
+    traded = tr("bought {bought}, sold {sold}", bought=_plain(bought), sold=_plain(sold))
+    yield tr("traded"), traded, ""
     held = f"{_plain(profit.net)} @ {_plain(profit.average_price)}" if profit.net else "0"
-    yield "net of this run", held, ""
-    made = f"{_plain(profit.realized)} realised, {_plain(profit.fees)} fees"
-    yield "made by this run", made, "bad" if profit.realized < profit.fees else ""
+    yield tr("net of this run"), held, ""
+    made = tr("{realized} realised, {fees} fees", realized=_plain(profit.realized), fees=_plain(profit.fees))
+    yield tr("made by this run"), made, "bad" if profit.realized < profit.fees else ""
     if books.cuts:
-        yield "limits cutting now", "; ".join(books.cuts), "warn"
+        yield tr("limits cutting now"), "; ".join(books.cuts), "warn"
 
 
 def summary_json(books: Books) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from cli.exit_codes import EPILOG, ExitCode
+from cli.language import tr
 from cli.options import debug_option, json_option, names_argument, output_for
 from cli.session import open_full_context, open_session, unserved, who
 from settings import load
@@ -48,14 +49,17 @@ def start(
     from cli.starting import show_starts, start_instances
 
     if accepted is not None and not force:
-        raise click.UsageError("--accept-orders goes with --force")
+        raise click.UsageError(tr("--accept-orders goes with --force"))
     output = output_for(as_json)
     settings = load()
     missing = unserved(open_session(settings))
     if missing:
         output.warn(
-            f"no worker serves queue {' and '.join(missing)}: nothing runs until one does; "
-            "start one: celery -A tasks worker"
+            tr(
+                "no worker serves queue {queues}: nothing runs until one does; "
+                "start one: celery -A tasks worker",
+                queues=tr(" and ").join(missing),
+            )
         )
     context = open_full_context(settings, debug=debug)
     accept = accept_what_is_left(context, names, output, by=who(), accepted=accepted) if force else {}

@@ -13,6 +13,7 @@ import redis
 from cli.errors import explain
 from cli.exit_codes import ExitCode
 from cli.inventory import committed_at_ms
+from cli.language import tr
 from cli.output import Output
 from cli.session import who
 from exchanges.errors import ExchangeError
@@ -88,10 +89,18 @@ def _start(context: Context, name: str, *, by: str, accept: AcceptedLeft | None)
         result=outcome.result,
         code=_code(outcome),
         epoch=outcome.epoch,
-        message=outcome.message,
+        message=_message(outcome),
         warnings=outcome.warnings,
         order_ids_left=outcome.order_ids_left,
     )
+
+
+def _message(outcome: StartOutcome) -> str:
+    if outcome.result == "started":
+        return tr("started (run {epoch})", epoch=outcome.epoch)
+    if outcome.result == "already_running":
+        return tr("is running already (run {epoch}); nothing was changed", epoch=outcome.epoch)
+    return outcome.message
 
 
 def _code(outcome: StartOutcome) -> ExitCode:
@@ -118,16 +127,20 @@ def _looked_at(context: Context, report: StartReport) -> StartReport:
     if record is None or record.epoch != report.epoch or committed_at_ms(record) is None or record.errors:
         return report
     return replace(
-        report, result="running", message=f"running (run {report.epoch}): the first iteration is done"
+        report,
+        result="running",
+        message=tr("running (run {epoch}): the first iteration is done", epoch=report.epoch),
     )
 
 
 def _still_waiting(context: Context, report: StartReport) -> StartReport:
     record = context.instances.read(report.instance_id)
     if record is not None and record.epoch == report.epoch and record.errors:
-        warning = f"its first iteration failed and is tried again: {record.last_error}"
+        warning = tr("its first iteration failed and is tried again: {error}", error=record.last_error)
     else:
-        warning = f"no iteration within {FIRST_ITERATION_S:g} s; manage.py doctor shows why"
+        warning = tr(
+            "no iteration within {time} s; manage.py doctor shows why", time=f"{FIRST_ITERATION_S:g}"
+        )
     return replace(report, warnings=(*report.warnings, warning))
 
 

@@ -9,6 +9,7 @@ import click
 
 from cli.exit_codes import EPILOG, ExitCode
 from cli.inventory import Entry, committed_at_ms, entries
+from cli.language import padded, tr
 from cli.list_instances import STATE_STYLES, next_iteration, show_table
 from cli.lost_runs import tell_lost_runs
 from cli.names import require_known
@@ -59,7 +60,10 @@ def status(names: tuple[str, ...], as_json: bool, debug: bool) -> ExitCode:
         refused = sum(read_refusals(session.client).values())
         if refused:
             output.warn(
-                f"workers refused {refused} messages that are none of ours; manage.py doctor tells why"
+                tr(
+                    "workers refused {count} messages that are none of ours; manage.py doctor tells why",
+                    count=refused,
+                )
             )
     tell_lost_runs(output, session, found)
     return ExitCode.DONE
@@ -82,63 +86,77 @@ def _guards(session: Session, entry: Entry) -> tuple[GuardProcess, ...]:
 
 
 def _show(output: Output, session: Session, entry: Entry) -> None:
-    output.line(f"{entry.instance_id}: {entry.shown_state}", STATE_STYLES.get(entry.shown_state, "name"))
+    output.line(f"{entry.instance_id}: {tr(entry.shown_state)}", STATE_STYLES.get(entry.shown_state, "name"))
     for name, text, style in _lines(entry):
-        output.line(f"  {name:<22}{text}", style)
+        output.line(f"  {padded(name, 22)}{text}", style)
     if entry.record is not None and entry.record.phase is not Phase.STOPPED:
-        names = (f"{each.name}, acts after {each.after_s:g} s" for each in _guards(session, entry))
-        output.line(f"  {'guard':<22}{'; '.join(names) or 'none'}")
+        names = (
+            tr("{name}, acts after {time} s", name=each.name, time=f"{each.after_s:g}")
+            for each in _guards(session, entry)
+        )
+        output.line(f"  {padded(tr('guard'), 22)}{'; '.join(names) or tr('none')}")
     books = read_books(session, entry.record) if entry.record else None
     for name, text, style in summary_lines(books) if books else ():
-        output.line(f"  {name:<22}{text}", style)
+        output.line(f"  {padded(name, 22)}{text}", style)
     receipt = receipt_in(entry.record.outcome) if entry.record else None
     if receipt is not None:
-        word = "clean" if receipt.is_clean else f"NOT clean ({receipt.result})"
-        output.line(f"  last stop: run {receipt.epoch}, {word}", "good" if receipt.is_clean else "bad")
+        word = tr("clean") if receipt.is_clean else tr("NOT clean ({result})", result=tr(receipt.result))
+        text = tr("last stop: run {epoch}, {how}", epoch=receipt.epoch, how=word)
+        output.line(f"  {text}", "good" if receipt.is_clean else "bad")
         for name, text, style in proof_lines(receipt):
-            output.line(f"    {name:<22}{text}", style)
+            output.line(f"    {padded(name, 22)}{text}", style)
 
 
 def _lines(entry: Entry) -> Iterator[tuple[str, str, str]]:
     if entry.symbol:
-        mode = "live: real orders" if entry.live else "simulated exchange"
-        yield "strategy", f"{entry.strategy} on {entry.symbol} ({entry.market_type})", ""
-        yield "exchange", f"{entry.exchange}, {mode}", ""
+        mode = tr("live: real orders") if entry.live else tr("simulated exchange")
+        what = tr(
+            "{strategy} on {symbol} ({market})",
+            strategy=entry.strategy,
+            symbol=entry.symbol,
+            market=entry.market_type,
+        )
+        yield tr("strategy"), what, ""
+        yield tr("exchange"), f"{entry.exchange}, {mode}", ""
     if entry.damage:
-        yield "record", entry.damage, "bad"
+        yield tr("record"), entry.damage, "bad"
     elif entry.problem:
-        yield "config", f"{entry.config}: {entry.problem}", "warn"
+        yield tr("config"), f"{tr(entry.config)}: {tr(entry.problem)}", "warn"
     else:
-        yield "config", entry.config, ""
+        yield tr("config"), tr(entry.config), ""
     if entry.record is not None:
         yield from _record_lines(entry, entry.record)
 
 
 def _record_lines(entry: Entry, record: Record) -> Iterator[tuple[str, str, str]]:
-    yield "run", f"{record.epoch}, started {iso(record.started_at_ms)}", ""
-    yield "iterations", f"{record.seq}, last commit {iso(committed_at_ms(record)) or 'none'}", ""
+    yield tr("run"), tr("{epoch}, started {at}", epoch=record.epoch, at=iso(record.started_at_ms)), ""
+    last = iso(committed_at_ms(record)) or tr("none")
+    yield tr("iterations"), tr("{count}, last commit {at}", count=record.seq, at=last), ""
     if record.is_paused:
         reason = f": {record.pause_reason}" if record.pause_reason else ""
-        yield "paused", f"{iso(record.paused_at_ms)} by {record.paused_by}{reason}", "warn"
-        withdrawn = f"none left since {iso(record.withdrawn_at_ms)}" if record.withdrawn_at_ms else ""
-        yield "own orders", withdrawn or "being withdrawn", "" if withdrawn else "warn"
+        at, by = iso(record.paused_at_ms), record.paused_by
+        yield tr("paused"), tr("{at} by {by}{reason}", at=at, by=by, reason=reason), "warn"
+        gone_at = iso(record.withdrawn_at_ms) if record.withdrawn_at_ms else None
+        orders = tr("none left since {at}", at=gone_at) if gone_at else tr("being withdrawn")
+        yield tr("own orders"), orders, "" if gone_at else "warn"
     if record.phase is Phase.RUNNING:
-        yield "next iteration", next_iteration(entry), ""
+        yield tr("next iteration"), next_iteration(entry), ""
     if record.errors or record.last_error:
         style = "bad" if record.errors else "dim"
-        yield "errors in a row", str(record.errors), style
-        yield "last error", record.last_error, style
+        yield tr("errors in a row"), str(record.errors), style
+        yield tr("last error"), record.last_error, style
     if record.stop_requested_at_ms is not None:
         reason = f": {record.stop_reason}" if record.stop_reason else ""
-        yield "stop requested", f"{iso(record.stop_requested_at_ms)} by {record.stop_by}{reason}", ""
+        at, by = iso(record.stop_requested_at_ms), record.stop_by
+        yield tr("stop requested"), tr("{at} by {by}{reason}", at=at, by=by, reason=reason), ""
     if record.phase in (Phase.STOPPING, Phase.FAILED):
-        yield "not clean", what_failed(record), "bad"
-        yield "cleanup attempts", str(record.attempts), "warn"
+        yield tr("not clean"), what_failed(record), "bad"
+        yield tr("cleanup attempts"), str(record.attempts), "warn"
         name = entry.instance_id
         yield (
-            "what to do",
-            f"manage.py stop {name} follows it, manage.py receipt {name} has its story",
+            tr("what to do"),
+            tr("manage.py stop {name} follows it, manage.py receipt {name} has its story", name=name),
             "warn",
         )
     if record.stopped_at_ms is not None and record.phase is Phase.STOPPED:
-        yield "stopped", str(iso(record.stopped_at_ms)), ""
+        yield tr("stopped"), str(iso(record.stopped_at_ms)), ""

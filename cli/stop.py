@@ -6,6 +6,7 @@ import click
 
 from cli.errors import CliError
 from cli.exit_codes import EPILOG, ExitCode
+from cli.language import tr
 from cli.names import configured, require_known
 from cli.options import debug_option, json_option, names_argument, output_for, timeout_option
 from cli.output import Output
@@ -61,7 +62,7 @@ def stop(
     """
     output = output_for(as_json)
     if bool(names) == every:
-        raise click.UsageError("name the instances to stop, or use --all")
+        raise click.UsageError(tr("name the instances to stop, or use --all"))
     if close_position and keep_orders:
         raise click.UsageError(
             "--close-position and --keep-orders contradict each other: a kept order may fill"
@@ -87,7 +88,7 @@ def stop(
         for one in stops:
             show_stop(output, one)
     if not chosen:
-        output.say("no instance runs; nothing to stop")
+        output.say(tr("no instance runs; nothing to stop"))
     return code
 
 
@@ -98,11 +99,13 @@ def _stop(
         stops = stop_instances(session, names, options, output)
     except KeyboardInterrupt:
         raise CliError(
-            "watching ended; what was requested goes on: run the same command again to follow it",
+            tr("watching ended; what was requested goes on: run the same command again to follow it"),
             ExitCode.NOT_CLEAN,
         ) from None
     if any(stop.ending is Ending.REQUESTED for stop in stops) and "cleanup" in unserved(session):
-        output.warn("no worker serves queue cleanup; start one: celery -A tasks worker")
+        output.warn(
+            tr("no worker serves queue {queues}; start one: celery -A tasks worker", queues="cleanup")
+        )
     return stops
 
 

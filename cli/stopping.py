@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from cli.direct_cleanup import DirectCleanups
 from cli.exit_codes import ExitCode
 from cli.follow import DIRECT_AFTER_S, Follower
+from cli.language import tr
 from cli.output import Output
 from cli.progress_display import Display, open_display
 from cli.session import Session, open_full_context, who
@@ -50,8 +51,10 @@ def stop_instances(
         # Who does not follow it will not ask again.
         if not session.instances.save_stops([stop.instance_id for stop in stops]):
             output.warn(
-                "the state server has not written this to its disk yet, and a crash of it could take it "
-                "back; the same command again makes sure"
+                tr(
+                    "the state server has not written this to its disk yet, and a crash of it could take it "
+                    "back; the same command again makes sure"
+                )
             )
         return stops
 
@@ -138,9 +141,9 @@ def _request(session: Session, name: str, policy: StopPolicy, by: str, options: 
 def _catch_up(session: Session, stop: StopProgress, position: str, display: Display) -> None:
     """Take in what had happened before this command joined."""
     if stop.was_failed:
-        display.say(f"{stop.instance_id}: its cleanups failed before; following the next ones")
+        display.say(f"{stop.instance_id}: {tr('its cleanups failed before; following the next ones')}")
     elif stop.joined:
-        display.say(f"{stop.instance_id}: a stop is under way already; following it")
+        display.say(f"{stop.instance_id}: {tr('a stop is under way already; following it')}")
     else:
         return
     for event in session.events.of_instance(stop.instance_id, limit=100):

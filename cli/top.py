@@ -11,6 +11,7 @@ import redis
 
 from cli.amounts import print_table
 from cli.exit_codes import EPILOG, ExitCode
+from cli.language import tr
 from cli.options import Seconds, debug_option, json_option, output_for
 from cli.output import Cell, Output
 from cli.session import open_session
@@ -59,9 +60,9 @@ def top(interval_s: float, once: bool, as_json: bool, debug: bool) -> ExitCode:
 
 
 def _print(output: Output, reading: TopReading) -> None:
-    from cli.top_view import COLUMNS, RIGHT, cells, totals
+    from cli.top_view import COLUMNS, RIGHT, cells, totals, unserved_text
 
-    styles = {"running": "good", "stopping": "warn", "failed": "bad", "damaged": "bad"}
+    styles = {"running": "good", "paused": "warn", "stopping": "warn", "failed": "bad", "damaged": "bad"}
     table: list[list[str | Cell]] = []
     for row in sorted_rows(reading.rows, "trouble"):
         name, state, *others = cells(row)
@@ -71,7 +72,7 @@ def _print(output: Output, reading: TopReading) -> None:
         print_table(output, COLUMNS, table, RIGHT)
     output.line(totals(reading))
     if reading.unserved:
-        output.warn(f"no worker serves queue {' and '.join(reading.unserved)}")
+        output.warn(unserved_text(reading))
 
 
 @dataclass(kw_only=True)
@@ -91,7 +92,7 @@ class _Background:
             try:
                 self.reading, self.problem = self.reader.read(), ""
             except redis.RedisError as error:
-                self.problem = f"the state server does not answer, trying on: {error}"
+                self.problem = tr("the state server does not answer, trying on: {error}", error=error)
 
 
 def _watch(output: Output, reader: TopReader, first: TopReading, interval_s: float) -> None:

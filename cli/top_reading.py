@@ -180,7 +180,7 @@ class TopReader:
             made = figures.made if figures.day == today else Decimal(0)
         return TopRow(
             instance_id=name,
-            state=str(record.phase),
+            state="paused" if record.is_paused else str(record.phase),
             strategy=traits.strategy,
             symbol=traits.symbol,
             profit_today=made,
@@ -195,7 +195,7 @@ class TopReader:
 
 def sorted_rows(rows: Sequence[TopRow], by: str) -> list[TopRow]:
     """Return rows by what is looked for, the most interesting first."""
-    states = {"damaged": 0, "failed": 0, "stopping": 1, "running": 2, "stopped": 3}
+    states = {"damaged": 0, "failed": 0, "stopping": 1, "paused": 2, "running": 2, "stopped": 3}
 
     def amount(value: Decimal | None) -> tuple[bool, Decimal]:
         return (value is None, -(value or Decimal(0)))

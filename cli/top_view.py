@@ -9,12 +9,19 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.amounts import as_told, money
+from cli.language import tr
 from cli.output import clock, seconds
 from cli.top_reading import ORDERS, TopReading, TopRow, sorted_rows
 
 COLUMNS = ("INSTANCE", "STATE", "STRATEGY", "SYMBOL", "TODAY", "POSITION", "ORDERS", "NEXT", "LAST ERROR")
 RIGHT = ("TODAY", "POSITION", "ORDERS", "NEXT")
-STATE_STYLES = {"running": "green", "stopping": "yellow", "failed": "bold red", "damaged": "bold red"}
+STATE_STYLES = {
+    "running": "green",
+    "paused": "yellow",
+    "stopping": "yellow",
+    "failed": "bold red",
+    "damaged": "bold red",
+}
 #: Lines besides those of instances: totals, keys, titles, what is below.
 OTHER_LINES = 4
 #: An iteration that is later than this is worth a colour.
@@ -74,7 +81,7 @@ def cells(row: TopRow) -> list[str]:
     """Return the texts of a row."""
     return [
         row.instance_id,
-        row.state,
+        tr(row.state),
         row.strategy or "-",
         row.symbol or "-",
         money(row.profit_today),
@@ -88,17 +95,23 @@ def cells(row: TopRow) -> list[str]:
 def next_text(row: TopRow) -> str:
     """Return in words when the next iteration runs."""
     if row.is_iterating:
-        return "now"
+        return tr("now")
     if row.due_in_ms is None:
         return "-"
-    return f"late {seconds(row.late_ms)}" if row.due_in_ms < 0 else seconds(row.due_in_ms)
+    late = row.due_in_ms < 0
+    return tr("late {time}", time=seconds(row.late_ms)) if late else seconds(row.due_in_ms)
 
 
 def totals(reading: TopReading) -> str:
     """Return how many instances stand how, and what they made."""
-    states = ", ".join(f"{count} {state}" for state, count in sorted(reading.states.items()))
+    states = ", ".join(f"{count} {tr(state)}" for state, count in sorted(reading.states.items()))
     made = "  ".join(f"{money(amount)} {asset}".rstrip() for asset, amount in sorted(reading.profits.items()))
-    return f"{len(reading.rows)} instances: {states or '-'}   today: {made or '-'}"
+    return tr(
+        "{count} instances: {states}   today: {made}",
+        count=len(reading.rows),
+        states=states or "-",
+        made=made or "-",
+    )
 
 
 def screen(reading: TopReading, view: View, *, height: int, problem: str = "") -> RenderableType:
@@ -111,7 +124,7 @@ def screen(reading: TopReading, view: View, *, height: int, problem: str = "") -
     table = Table(box=None, expand=True, pad_edge=False, header_style="dim")
     for title in COLUMNS:
         table.add_column(
-            title,
+            tr(title),
             justify="right" if title in RIGHT else "left",
             no_wrap=True,
             overflow="ellipsis",
@@ -120,8 +133,13 @@ def screen(reading: TopReading, view: View, *, height: int, problem: str = "") -
     for row in shown:
         table.add_row(*_painted(row))
     below = len(found) - offset - len(shown)
-    last = f"{offset} above, {below} below" if offset or below else ""
+    last = tr("{above} above, {below} below", above=offset, below=below) if offset or below else ""
     return Group(head, _second_line(reading, view, problem), table, Text(last, style="dim"))
+
+
+def unserved_text(reading: TopReading) -> str:
+    """Return that nobody serves some queues."""
+    return tr("no worker serves queue {queues}", queues=tr(" and ").join(reading.unserved))
 
 
 def rows_that_fit(height: int) -> int:
@@ -133,12 +151,13 @@ def _second_line(reading: TopReading, view: View, problem: str) -> Text:
     if problem:
         return Text(problem, style="bold red", no_wrap=True, overflow="ellipsis")
     if view.is_typing:
-        return Text(f"filter: {view.search}_   (Enter: done, Esc: none)", style="yellow")
-    chosen = f"   filter: {view.search}" if view.search else ""
-    keys = Text(f"sorted by {view.order}{chosen}   s sort  / filter  arrows move  q quit", style="dim")
+        return Text(tr("filter: {text}   (Enter: done, Esc: none)", text=f"{view.search}_"), style="yellow")
+    chosen = "   " + tr("filter: {text}", text=view.search) if view.search else ""
+    order = tr("sorted by {order}", order=tr(view.order))
+    keys = Text(f"{order}{chosen}   {tr('s sort  / filter  arrows move  q quit')}", style="dim")
     if not reading.unserved:
         return keys
-    warning = Text(f"no worker serves queue {' and '.join(reading.unserved)}   ", style="bold yellow")
+    warning = Text(f"{unserved_text(reading)}   ", style="bold yellow")
     return warning.append_text(keys)
 
 

@@ -1,0 +1,86 @@
+"""The language that people are spoken to. What scripts read (``--json``, ``--csv``) is never translated.
+
+Messages are written in English where they are used, as `tr("{count} orders", count=3)`; the catalogue of
+another language, `cli/messages/zh-TW.json`, has its words for each. What is not in it stays English.
+"""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+ENGLISH = "en"
+#: Language and its catalogue.
+LANGUAGES = (ENGLISH, "zh-TW")
+MESSAGES_DIR = Path(__file__).with_name("messages")
+
+
+class _Spoken:
+    """What `tr` uses now; a command line speaks one language from its beginning to its end."""
+
+    catalogue: Mapping[str, str] = {}
+
+
+def use(language: str) -> None:
+    """Speak one of `LANGUAGES` from now on."""
+    _Spoken.catalogue = {} if language == ENGLISH else read_catalogue(language)
+
+
+def read_catalogue(language: str) -> dict[str, str]:
+    """Return the words of a language, by the English message."""
+    found: dict[str, str] = json.loads((MESSAGES_DIR / f"{language}.json").read_text(encoding="utf-8"))
+    return found
+
+
+def tr(message: str, **values: object) -> str:
+    """Return a message in the language in use, with `values` in the places of their names."""
+    found = _Spoken.catalogue.get(message, message)
+    return found.format(**values) if values else found
+
+
+def language_in(arguments: Sequence[str], default: str) -> tuple[list[str], str]:
+    """Return the arguments without ``--lang``, and what it says, `default` without one.
+
+    It may stand anywhere, as ``--json`` may. Raises `ValueError` for a language that there is not.
+    """
+    left, chosen = [], default
+    rest = iter(arguments)
+    for argument in rest:
+        if argument == "--":
+            left += [argument, *rest]
+        elif argument == "--lang":
+            chosen = next(rest, "")
+        elif argument.startswith("--lang="):
+            chosen = argument.partition("=")[2]
+        else:
+            left.append(argument)
+    return left, known(chosen)
+
+
+def known(name: str) -> str:
+    """Return a language by its name, also in the form of locales. Raises `ValueError`."""
+    plain = name.partition(".")[0].replace("_", "-").lower()
+    for language in LANGUAGES:
+        if plain == language.lower():
+            return language
+    raise ValueError(f"there is no language {name!r}; there is: {', '.join(LANGUAGES)}")
+
+
+def width(text: str) -> int:
+    """Return how many columns of a terminal a text takes: most Chinese characters take two."""
+    return sum(_columns(character) for character in text)
+
+
+def padded(text: str, columns: int) -> str:
+    """Return a text with spaces behind it, as wide as `columns`."""
+    return text + " " * (columns - width(text))
+
+
+def _columns(character: str) -> int:
+    if character.isascii():
+        return 1
+    if unicodedata.combining(character):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
