@@ -143,7 +143,10 @@ def test_the_demo_trades_stops_clean_and_leaves_nothing(started: list[Command], 
     assert "does not pay for the fees" not in command.out
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+# Ctrl-C is pressed more than once below.
+@pytest.mark.parametrize(
+    "number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM, signal.SIGHUP]
+)
 def test_the_demo_ends_clean_however_it_is_asked_to_end(
     started: list[Command], tmp_path: Path, number: signal.Signals
 ) -> None:
