@@ -114,7 +114,15 @@ def test_the_file_of_a_living_process_stays(tmp_path: Path) -> None:
     "content",
     ["", "{", "[]", '{"values": 3}', '{"values": [[["test_files_things", "a"], ["x"]]]}', "[" * 100_000, "é"],
 )
-@pytest.mark.parametrize("name", [f"{DEAD_PID}-0000000f.json", f"{os.getpid()}-0000000f.json", ENDED_FILE])
+# The processes that run tests have to agree on the names of all of them.
+@pytest.mark.parametrize(
+    "name",
+    [
+        f"{DEAD_PID}-0000000f.json",
+        pytest.param(f"{os.getpid()}-0000000f.json", id="of a living process"),
+        ENDED_FILE,
+    ],
+)
 def test_a_damaged_file_costs_only_what_it_said(tmp_path: Path, content: str, name: str) -> None:
     write(tmp_path / f"{os.getpid()}-0000000a.json", {KEY: [2.0]})
     (tmp_path / name).write_text(content, encoding="utf-8")
