@@ -14,7 +14,7 @@ class ExitCode(IntEnum):
     FAILED = 1
     #: The command or a configuration is wrong; nothing was changed.
     BAD_USAGE = 2
-    #: Stopped, but not known to be clean: what is left was printed.
+    #: Stopped or paused, but not known to have no own order left: what is known was printed.
     NOT_CLEAN = 3
     #: The state server, the broker, the exchange or the ledger's database cannot be reached.
     UNREACHABLE = 4
@@ -28,7 +28,7 @@ Exit codes:
   0  done; after a stop: and clean
   1  failed
   2  bad usage or configuration; nothing was changed
-  3  stopped but not clean: the ids of what is left are printed
+  3  stopped or paused, but own orders may be left: what is known is printed
   4  state server, broker, exchange or ledger not reachable
   5  receipt only: there is none
 """
