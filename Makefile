@@ -14,6 +14,7 @@ SPEED ?=
 # make chaos SECONDS=300 SEED=7 CHAOS_ARGS='--mixed --keep results'
 SEED ?=
 CHAOS_ARGS ?=
+DRILL_ARGS ?=
 CHAOS_SECONDS = $(if $(filter file,$(origin SECONDS)),300,$(SECONDS))
 # make soak: how much of the market each run sees, how many fills the ledger gets, and which market
 SOAK_EVENTS ?= 10000
@@ -34,7 +35,7 @@ PYTEST_ARGS ?=
 TEST_PROCESSES ?= 4
 PARALLEL = -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help env env-dev demo test test-slow test-chaos test-web test-deploy screenshots browser chaos fuzz mutants model soak lint types imports docs check audit lock clean
+.PHONY: help env env-dev demo test test-slow test-chaos test-web test-deploy screenshots browser chaos drill fuzz mutants model soak lint types imports docs check audit lock clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,10 +53,16 @@ test: $(VENV)/.stamp-dev ## run the tests (PYTEST_ARGS), without those marked sl
 test-slow: $(VENV)/.stamp-dev ## run the tests marked slow: each rule of the protocol broken once, PostgreSQL crashed
 	@$(BIN)/python -m pytest -m slow $(PARALLEL) $(PYTEST_ARGS)
 
+drill: $(VENV)/.stamp-dev ## lose the leading of three servers again and again while instances trade (SECONDS, SEED, DRILL_ARGS=--hosts)
+	@$(BIN)/python -m tests.chaos --sentinels --instances 10 --seconds "$(CHAOS_SECONDS)" $(if $(SEED),--seed "$(SEED)") $(DRILL_ARGS)
+
 chaos: $(VENV)/.stamp-dev ## kill everything in every way and judge what happened to the orders (SECONDS, SEED, CHAOS_ARGS)
 	@$(BIN)/python -m tests.chaos --seconds "$(CHAOS_SECONDS)" $(if $(SEED),--seed "$(SEED)") $(CHAOS_ARGS)
 
-test-chaos: $(VENV)/.stamp-dev ## 60 s of it as a test, with the auditor tried on what it leaves
+test-drill: $(VENV)/.stamp-dev ## lose the leading of three servers again and again while instances trade (SECONDS, SEED, DRILL_ARGS=--hosts)
+	@$(BIN)/python -m tests.chaos --sentinels --instances 10 --seconds "$(CHAOS_SECONDS)" $(if $(SEED),--seed "$(SEED)") $(DRILL_ARGS)
+
+chaos: $(VENV)/.stamp-dev ## 60 s of it as a test, with the auditor tried on what it leaves
 	@$(BIN)/python -m pytest -m chaos tests/chaos -s $(PYTEST_ARGS)
 
 test-web: $(VENV)/.stamp-dev browser ## the page in a real browser (Debian's Chromium, installed where root runs this)

@@ -6,7 +6,8 @@ import hashlib
 import re
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -26,10 +27,21 @@ READY_S = 30.0
 POLL_S = 0.05
 
 
+@dataclass(frozen=True, kw_only=True)
+class Host:
+    """Where one server and one Sentinel run."""
+
+    address: str = "127.0.0.1"
+    #: What their commands begin with.
+    prefix: tuple[str, ...] = ()
+
+
 class SentinelHouse:
     """The six processes; `servers` and `sentinels` can be killed and frozen one by one."""
 
-    def __init__(self, folder: Path, *, environ: Mapping[str, str], log_dir: Path) -> None:
+    def __init__(
+        self, folder: Path, *, environ: Mapping[str, str], log_dir: Path, hosts: Sequence[Host] = ()
+    ) -> None:
         """Choose ports and passwords and write the files; nothing runs yet."""
         text = (REDIS_DIR / "users.acl").read_text(encoding="utf-8")
         self._passwords = {
@@ -41,6 +53,8 @@ class SentinelHouse:
         self._sentinel_password = secrets.token_hex(16)
         self._environ = environ
         self._log_dir = log_dir
+        places = list(hosts) or [Host()] * 3
+        self._hosts = {f"{kind}-{n + 1}": places[n] for kind in ("server", "sentinel") for n in range(3)}
         self.ports = {f"server-{number}": free_port() for number in (1, 2, 3)}
         self.sentinel_ports = {f"sentinel-{number}": free_port() for number in (1, 2, 3)}
         self.servers = {name: self._server(folder / name, name, text) for name in self.ports}
@@ -54,7 +68,10 @@ class SentinelHouse:
     def url(self, user: str = "worker") -> str:
         """Return the URL by which a role connects to whichever server leads."""
         who = f"{user}:{self._passwords[user]}"
-        where = ";".join(f"sentinel://{who}@127.0.0.1:{port}" for port in self.sentinel_ports.values())
+        where = ";".join(
+            f"sentinel://{who}@{self._hosts[name].address}:{port}"
+            for name, port in self.sentinel_ports.items()
+        )
         return f"{where}/0?master_name={MASTER_NAME}&sentinel_password={self._sentinel_password}"
 
     def start(self) -> None:
@@ -74,6 +91,7 @@ class SentinelHouse:
     def client(self, name: str) -> redis.Redis:
         """Return a client of one server, with every right."""
         return redis.Redis(
+            host=self._hosts[name].address,
             port=self.ports[name],
             username="admin",
             password=self._passwords["admin"],
@@ -123,8 +141,9 @@ class SentinelHouse:
     def _states(self) -> list[dict[str, str]]:
         """Return what each Sentinel that answers says about the group."""
         found: list[dict[str, str]] = []
-        for port in self.sentinel_ports.values():
+        for name, port in self.sentinel_ports.items():
             with redis.Redis(
+                host=self._hosts[name].address,
                 port=port,
                 password=self._sentinel_password,
                 decode_responses=True,
@@ -147,8 +166,9 @@ class SentinelHouse:
             "port 6379", f"port {self.ports[name]}"
         )
         text = text.replace("REPLICA_PASSWORD", self._passwords["replica"])
+        text = text.replace("bind 127.0.0.1", f"bind {self._hosts[name].address}")
         if name != "server-1":
-            text += f"replicaof 127.0.0.1 {self.ports['server-1']}\n"
+            text += f"replicaof {self._hosts['server-1'].address} {self.ports['server-1']}\n"
         return self._process(name, directory, text)
 
     def _sentinel(self, directory: Path, name: str) -> ManagedProcess:
@@ -156,7 +176,8 @@ class SentinelHouse:
         text = (REDIS_DIR / "sentinel.conf").read_text(encoding="utf-8")
         text = text.replace("/var/lib/valkey-sentinel", str(directory))
         text = text.replace("port 26379", f"port {self.sentinel_ports[name]}")
-        text = text.replace("10.0.0.1 6379", f"127.0.0.1 {self.ports['server-1']}")
+        text = text.replace("bind 127.0.0.1", f"bind {self._hosts[name].address}")
+        text = text.replace("10.0.0.1 6379", f"{self._hosts['server-1'].address} {self.ports['server-1']}")
         text = text.replace("SENTINEL_PASSWORD", self._sentinel_password)
         text = text.replace("WATCHER_PASSWORD", self._passwords["watcher"])
         text = text.replace("milliseconds cleanbook 3000", f"milliseconds cleanbook {DOWN_AFTER_MS}")
@@ -165,7 +186,6 @@ class SentinelHouse:
     def _process(self, name: str, directory: Path, text: str, *more: str) -> ManagedProcess:
         path = directory / "server.conf"
         path.write_text(text, encoding="utf-8")
-        spec = ProcessSpec(
-            name=name, command=(str(find_server()), str(path), *more), environ=self._environ, cwd=directory
-        )
+        command = (*self._hosts[name].prefix, str(find_server()), str(path), *more)
+        spec = ProcessSpec(name=name, command=command, environ=self._environ, cwd=directory)
         return ManagedProcess(spec, self._log_dir)

@@ -49,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command += "".join(f' --fault "{name}"' for name in options.fault) + (" --mixed" if options.mixed else "")
     command += f" --fsync {options.fsync}" if options.fsync != "always" else ""
     command += " --sentinels" if options.sentinels else ""
+    command += " --hosts" if options.hosts else ""
     command += f" --instances {options.instances}" if options.instances != ALL else ""
     _tell(f"{command}: in {folder}")
     plan = Plan(
@@ -58,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         mixed=options.mixed,
         fsync=options.fsync,
         instances=options.instances,
+        hosts=options.hosts,
         sentinels=options.sentinels or any(name in FAILOVERS for name in options.fault),
     )
     try:
@@ -94,6 +96,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--sentinels", action="store_true", help="three servers and Sentinels; faults: the leader is lost"
+    )
+    parser.add_argument(
+        "--hosts", action="store_true", help="that on three hosts, one of which is cut off (root)"
     )
     parser.add_argument("--instances", type=int, default=ALL, help="how many trade, at least 10 (20)")
     parser.add_argument("--mixed", action="store_true", help="several faults at once from the beginning")

@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -60,6 +60,7 @@ class Plant:
     _restart_at_s: dict[str, float] = field(default_factory=dict)
     simulator_url: str = ""
     servers: dict[str, ValkeyServer] = field(default_factory=dict)
+    simulator_host: str = "127.0.0.1"
     #: Cleanups at a time.
     cleanups: int = 2
 
@@ -83,7 +84,7 @@ class Plant:
             "STATE_URL": self.url("state"),
             "CLEANBOOK_RUN_DIR": str(self.folder / "run"),
             "CLEANBOOK_CONFIG_DIR": str(self.config_dir),
-            "CLEANBOOK_SIMULATOR_URL": self.simulator_url,
+            "CLEANBOOK_SIMULATOR_URL": self.exchange_url(),
             "CLEANBOOK_LEDGER_URL": self.ledger_url,
             "PYTHONUNBUFFERED": "1",
         }
@@ -104,6 +105,16 @@ class Plant:
         for server in self.servers.values():
             server.wait_ready()
 
+    def exchange_url(self) -> str:
+        """Return the exchange as the processes see it."""
+        return self.simulator_url
+
+    def start_workers(self) -> None:
+        """Start the workers."""
+        for name in ITERATE:
+            self.start_python(name, *worker(name, "iterate"))
+        self.start_python(CLEANUP, *worker(CLEANUP, "cleanup", self.cleanups))
+
     def url(self, name: str) -> str:
         """Return the URL of `state` or `broker`."""
         return self.servers[name].url
@@ -113,11 +124,9 @@ class Plant:
         try:
             self.start_servers()
             self._start_simulator()
-            for name in ITERATE:
-                self._start(name, *_worker(name, "iterate"))
-            self._start(CLEANUP, *_worker(CLEANUP, "cleanup", self.cleanups))
-            self._start(FEED, str(ROOT / "manage.py"), "feed")
-            self._start(GUARD, str(ROOT / "manage.py"), "guard", "--after", str(GUARD_AFTER_S))
+            self.start_workers()
+            self.start_python(FEED, str(ROOT / "manage.py"), "feed")
+            self.start_python(GUARD, str(ROOT / "manage.py"), "guard", "--after", str(GUARD_AFTER_S))
         except BaseException:
             self.stop()
             raise
@@ -189,23 +198,33 @@ class Plant:
 
     def _start_simulator(self) -> None:
         port_file = self.folder / "simulator.port"
-        self._start(
+        self.start_python(
             "simulator",
-            *("-m", "simulator", "--port", str(self.simulator_port), "--port-file", str(port_file)),
+            *(
+                "-m",
+                "simulator",
+                "--host",
+                self.simulator_host,
+                "--port",
+                str(self.simulator_port),
+                "--port-file",
+                str(port_file),
+            ),
             *("--journal", str(self.journal), "--seed", str(self.seed)),
             *("--partial-percent", "40", "--rate-per-min", "1000000", "--speed", MARKET_SPEED),
         )
         if not self.wait_for(port_file.exists, READY_S):
             raise StackError(f"the simulated exchange: {self.processes['simulator'].tail()}")
 
-    def _start(self, name: str, *arguments: str, **more: str) -> None:
-        environ: Mapping[str, str] = self.environ | more
-        spec = ProcessSpec(name=name, command=(sys.executable, *arguments), environ=environ, cwd=ROOT)
+    def start_python(self, name: str, *arguments: str) -> None:
+        """Start a process of ours."""
+        spec = ProcessSpec(name=name, command=(sys.executable, *arguments), environ=self.environ, cwd=ROOT)
         self.processes[name] = ManagedProcess(spec, self.log_dir)
         self.processes[name].start()
 
 
-def _worker(name: str, queue: str, processes: int = 2) -> tuple[str, ...]:
+def worker(name: str, queue: str, processes: int = 2) -> tuple[str, ...]:
+    """Return the arguments of a worker of a queue."""
     return (
         *("-m", "celery", "-A", "tasks", "worker", "-Q", queue, "-c", str(processes), "-n", f"{name}@%h"),
         *("--without-gossip", "--without-mingle"),

@@ -18,6 +18,7 @@ from tests.chaos.auditor import Verdict
 from tests.chaos.catalogue import CLASSES, MIXED
 from tests.chaos.evidence import Evidence
 from tests.chaos.failover import FAILOVERS
+from tests.chaos.hosts import CUTS
 from tests.chaos.recovery import Violation
 
 RESULTS_FILE = "results.jsonl"
@@ -162,7 +163,7 @@ def total_rows(results: Iterable[Result]) -> dict[str, Row]:
             into.violations += row.violations
             into.again_ms += row.again_ms
             into.clean_ms += row.clean_ms
-    order = [*CLASSES, *FAILOVERS, MIXED, CALM]
+    order = [*CLASSES, *FAILOVERS, *CUTS, MIXED, CALM]
     return dict(sorted(found.items(), key=lambda item: order.index(item[0]) if item[0] in order else 99))
 
 

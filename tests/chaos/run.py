@@ -36,6 +36,7 @@ from tests.chaos.evidence import (
 )
 from tests.chaos.failover import FAILOVERS, SentinelPlant
 from tests.chaos.faults import Fault, World
+from tests.chaos.hosts import CUTS, HostsPlant
 from tests.chaos.plant import Plant, now_ms
 from tests.chaos.population import REFUSALS, Exchange, People, configure, everybody
 from tests.chaos.recorder import Recorder
@@ -68,6 +69,8 @@ class Plan:
     fsync: str = "always"
     #: Three servers and three Sentinels in place of one server for the state and one for messages.
     sentinels: bool = False
+    #: The same on three hosts (network namespaces): needs root.
+    hosts: bool = False
     #: Of twenty, the first so many trade.
     instances: int = 20
 
@@ -101,7 +104,7 @@ class CrashTest:
         return evidence, judge(evidence)
 
     def _run(self) -> None:
-        kind = SentinelPlant if self.plan.sentinels else Plant
+        kind = HostsPlant if self.plan.hosts else SentinelPlant if self.plan.sentinels else Plant
         plant = kind(folder=self.folder, seed=self.plan.seed, fsync=self.plan.fsync)
         members = everybody()[: self.plan.instances]
         configure(members, plant.config_dir, random.Random(f"{self.plan.seed}:members"))
@@ -151,7 +154,7 @@ class CrashTest:
         end_s = time.monotonic() + self.plan.seconds
         for planned in schedule(
             self.plan.seed,
-            names=self.plan.faults or (tuple(FAILOVERS) if self.plan.sentinels else ()),
+            names=self._faults,
             mixed=self.plan.mixed,
             full=self.plan.is_long,
         ):
@@ -160,6 +163,12 @@ class CrashTest:
             world.exchange.place_foreign(dice)
             self._play_round(world, planned)
             world.plant.pause(planned.calm_s)
+
+    @property
+    def _faults(self) -> Sequence[str]:
+        if self.plan.faults:
+            return self.plan.faults
+        return (*FAILOVERS, *CUTS) if self.plan.hosts else tuple(FAILOVERS) if self.plan.sentinels else ()
 
     def _play_round(self, world: World, planned: Planned) -> None:
         begun_ms, begun_s = now_ms(), time.monotonic()

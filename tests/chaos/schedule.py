@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from tests.chaos.catalogue import CLASSES, MIXED
 from tests.chaos.failover import FAILOVERS
 from tests.chaos.faults import Fault
+from tests.chaos.hosts import CUTS
 
 #: Faults that come together in a mixed round, and within how many seconds they begin.
 MIXED_FAULTS = (2, 4)
 MIXED_SPREAD_S = 5.0
 #: Also those that need Sentinels, which come only when they are named.
-MAKERS = {**CLASSES, **FAILOVERS}
+MAKERS = {**CLASSES, **FAILOVERS, **CUTS}
 
 
 @dataclass(frozen=True, kw_only=True)
