@@ -69,6 +69,11 @@ COMMANDS: Mapping[str, LazyCommand] = {
         path="cli.cleanup:cleanup",
         summary="Run the cleanup of a stopped run again, here.",
     ),
+    "after-restore": LazyCommand(
+        section="Instances",
+        path="cli.after_restore:after_restore",
+        summary="Distrust a state server restored from a backup.",
+    ),
     "status": LazyCommand(
         section="Looking", path="cli.status:status", summary="Show instances in detail; changes nothing."
     ),

@@ -93,8 +93,8 @@ class ServerReport:
     def takeover_ms(self, longest_lease_ms: int) -> int:
         """Return for how long a server that was replaced may still let somebody send orders, at most, ms.
 
-        One that is cut off: until it misses its replicas, which it looks for once a second and counts in whole
-        seconds. One that was frozen and wakes up: to who held a lease before.
+        One that is cut off: until it misses its replicas, which it looks for once a second and counts in
+        whole seconds. One that was frozen and wakes up: to who held a lease before.
         """
         if not self.is_led_by_sentinels:
             return 0

@@ -24,9 +24,9 @@ GOES_ON_MS = 5_000 + 2_000
 def _may_make_networks() -> bool:
     if os.geteuid() != 0 or shutil.which("ip") is None:
         return False
-    made = subprocess.run(("ip", "netns", "add", "cbtry"), capture_output=True, check=False).returncode == 0
+    added = subprocess.run(("ip", "netns", "add", "cbtry"), capture_output=True, check=False)
     subprocess.run(("ip", "netns", "del", "cbtry"), capture_output=True, check=False)
-    return made
+    return added.returncode == 0
 
 
 def test_a_leader_that_was_replaced_and_goes_on_leaves_no_order_behind(tmp_path: Path) -> None:
@@ -37,7 +37,7 @@ def test_a_leader_that_was_replaced_and_goes_on_leaves_no_order_behind(tmp_path:
     plan = Plan(seconds=SECONDS, seed=seed, faults=(CUT_OFF,), hosts=True, instances=10)
     evidence, verdict = CrashTest(plan=plan, folder=tmp_path / "chaos", tell=tell).run()
     assert evidence.rounds
-    # (c): claims on the side that was cut off are seen by nobody here. They end with that leader's permissions.
+    # (c): claims on the side that was cut off are seen by nobody here; they end with that leader.
     unseen = [each for each in verdict.violations if each.rule == "c"]
     others = [each for each in verdict.violations if each.rule != "c"]
     assert [f"seed {seed} ({each.rule}) {each.text}" for each in others] == []
