@@ -122,8 +122,9 @@ class InstanceView {
     setAttr(this.#figures.get("profit"), "data-sign", String(signOf(now.profit_today)));
     figure("position", plain(now.position));
     figure("orders", String(now.open_orders ?? "–"));
-    figure("late", now.phase === "running" ? duration(now.lateness_ms) : "–");
-    setAttr(this.#figures.get("late"), "data-late", String(now.phase === "running" && now.lateness_ms > LATE_MS));
+    const active = stateOf(now) === "running";
+    figure("late", active ? duration(now.lateness_ms) : "–");
+    setAttr(this.#figures.get("late"), "data-late", String(active && now.lateness_ms > LATE_MS));
     figure("iteration", now.seq ? `seq ${now.seq}` : "–");
     figure("run", now.epoch ? String(now.epoch) : "–");
     figure("version", now.config_version || "–");
@@ -134,7 +135,7 @@ class InstanceView {
 
   #due() {
     const now = row(this.id);
-    if (now) setText(this.#figures.get("next"), now.phase === "running" && !now.paused ? until(now.next_due_ms, serverNow()) : "–");
+    if (now) setText(this.#figures.get("next"), stateOf(now) === "running" ? until(now.next_due_ms, serverNow()) : "–");
   }
 
   #showNotice(now) {

@@ -56,7 +56,7 @@ export function updateRow({ element, cells }, each) {
   element.dataset.state = state;
   showState(cells.state.firstElementChild, state);
   const tag = cells.instance.lastElementChild;
-  setText(tag, each.live ? t("tag.live") : t("tag.paper"));
+  setText(tag, each.live ? t("tag.live") : t("tag.sim"));
   setAttr(tag, "data-live", String(Boolean(each.live)));
   setText(cells.strategy, each.strategy ?? "–");
   setText(cells.symbol, each.symbol ?? "–");
@@ -65,13 +65,13 @@ export function updateRow({ element, cells }, each) {
   setAttr(cells.profit, "title", each.profit_today ? `${each.profit_today} ${each.profit_asset ?? ""}` : null);
   setText(cells.position, plain(each.position));
   setText(cells.orders, each.open_orders === null || each.open_orders === undefined ? "–" : String(each.open_orders));
-  const active = each.phase === "running";
+  const active = stateOf(each) === "running";
   setText(cells.late, active ? duration(each.lateness_ms) : "–");
   setAttr(cells.late, "data-late", String(active && numberOr(each.lateness_ms, 0) > LATE_MS));
   const error = each.last_error ? String(each.last_error.message ?? each.last_error) : "";
   setText(cells.error, error);
   setAttr(cells.error, "title", error || null);
-  cells.next.dataset.due = active && !each.paused ? String(each.next_due_ms ?? "") : "";
+  cells.next.dataset.due = active ? String(each.next_due_ms ?? "") : "";
 }
 
 /** Write how long it is until the next iteration. */

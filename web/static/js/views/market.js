@@ -31,6 +31,8 @@ class MarketView {
   #problem = h("p", { class: "problem", role: "alert" });
   #timers;
   #summary_at = 0;
+  /** Where the pointer is, null when it is elsewhere: then the newest is told. */
+  #pointer_ms = null;
   #onTick = (event) => this.#tick(event.detail);
   #onBack = () => this.#readAll();
 
@@ -99,6 +101,7 @@ class MarketView {
     this.#ladder.show(market, quotes);
     setText(this.#age, market.at_ms ? clock(market.at_ms) : t("ladder.no_feed"));
     this.#charts.draw();
+    this.#tellFigures();
     if (at_ms - this.#summary_at < SUMMARY_MS) return;
     this.#summary_at = at_ms;
     this.#canvas.setAttribute("aria-label", this.#words(market, quotes));
@@ -118,7 +121,12 @@ class MarketView {
   }
 
   #read(at_ms) {
-    const at = at_ms ?? serverNow();
+    this.#pointer_ms = at_ms;
+    this.#tellFigures();
+  }
+
+  #tellFigures() {
+    const at = this.#pointer_ms ?? serverNow();
     const { mid, position, profit } = this.#data;
     const value = (line, text) => {
       const found = MarketData.valueAt(line, at);

@@ -14,7 +14,7 @@ export function receiptView(receipt) {
       h("i", { class: "mark", "aria-hidden": "true" }),
       h("div", {}, h("h3", {}, clean ? t("receipt.clean") : t("receipt.not_clean", { result: resultText(receipt.result) })),
         h("p", {}, t("receipt.where", { epoch: receipt.epoch, symbol: receipt.symbol ?? "–", account: receipt.account ?? "–" }))),
-      clean && asked_ms !== null && verified_ms !== null && h("strong", { class: "took" }, after(verified_ms - asked_ms).slice(1))),
+      clean && asked_ms !== null && verified_ms !== null && h("p", { class: "took" }, t("receipt.took"), " ", h("strong", {}, after(verified_ms - asked_ms).slice(1)))),
     h("dl", {}, [...lines(receipt)].map(([name, value, kind]) => [h("dt", {}, name), h("dd", { data: { kind: kind ?? "" } }, value)])),
     attempts(receipt, asked_ms),
     h("details", {}, h("summary", {}, t("receipt.raw")), h("pre", { tabindex: 0 }, JSON.stringify(receipt, null, 1))),
