@@ -22,10 +22,6 @@ def open_instance(page: Page, desk: Desk, tab: str = "") -> None:
     expect(page.get_by_role("heading", name=NAME, exact=True)).to_be_visible()
 
 
-def state(page: Page) -> str:
-    return page.locator(".head .state").first.inner_text()
-
-
 def stop_by_button(page: Page, policy: str = "As configured") -> None:
     page.get_by_role("button", name="Stop …").click()
     dialog = page.get_by_role("dialog")
@@ -62,7 +58,7 @@ def test_start_watch_and_stop_with_a_receipt(page: Page, desk: Desk) -> None:
     expect(receipt).to_contain_text("Stopped clean")
     expect(receipt).to_contain_text("end of the day")
     expect(receipt).to_contain_text("0, by the exchange's own word")
-    assert state(page) == "Stopped"
+    expect(page.locator(".head .state")).to_have_text("Stopped")
     assert desk.world.exchange.open_order_ids(slot=desk.world.slot(NAME)) == set()
     expect(page.get_by_role("button", name="Start", exact=True)).to_be_visible()
 

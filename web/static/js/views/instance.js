@@ -6,7 +6,7 @@ import { fill, h, say, setAttr, setText } from "../dom.js";
 import { duration, plain, signed, signOf, until } from "../format.js";
 import { t } from "../i18n.js";
 import { showState, stateMark } from "../mark.js";
-import { onRows, row, serverNow, stateOf } from "../store.js";
+import { onRows, row, serverNow, stateOf, takeRows } from "../store.js";
 import { showEvents, showFills, showReceipts } from "./history.js";
 import { LATE_MS } from "./list_row.js";
 import { showMarket } from "./market.js";
@@ -102,6 +102,7 @@ class InstanceView {
       fill(this.#main, h("p", { class: "problem", role: "alert" }, error.message), h("a", { href: "#/" }, t("instance.back")));
       return;
     }
+    takeRows([this.instance]);
     this.#update();
     if (first) this.#show(this.#tab);
     if (this.#now().phase === "stopping") this.#follow(this.#now().epoch);
