@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 from metrics.directory import read_sums
 from metrics.families import FAMILIES
 from metrics.numbers import Family, Histogram, Key, Values
-from monitoring.fleet import Fleet, FleetReading
+from monitoring.fleet import FleetReader, FleetReading
 from monitoring.gauges import fleet_families
 
 log = structlog.get_logger(__name__)
@@ -34,7 +34,7 @@ class Exposition(Collector):
     def __init__(
         self,
         directory: Path,
-        fleet: Fleet | None,
+        fleet: FleetReader | None,
         *,
         most_instances: int,
         clock_s: Callable[[], float] = time.monotonic,
@@ -84,7 +84,7 @@ class Exposition(Collector):
             series = {key[1:]: values for key, values in sums.items() if key[0] == family.name}
             yield _family(family, series)
 
-    def _fleet_now(self, fleet: Fleet) -> FleetReading | None:
+    def _fleet_now(self, fleet: FleetReader) -> FleetReading | None:
         """Return the fleet as it stood lately, None when the state server does not answer."""
         with self._lock:
             if self._clock_s() - self._read_at_s >= FLEET_TTL_S:

@@ -15,18 +15,16 @@ from exchanges.backpack.config import BASE_URL
 from state import keys
 from state.events import UNREADABLE, Events
 from state.feeds import FeedProcess, Feeds
+from state.fleet import Fleet, RunDetails
 from state.guards import GuardProcess, Guards
-from state.instances import Phase
+from state.record import Phase, Record
 from state.refusals import read_refusals
 from state.scripts import Scripts
 
 #: Instances that have no phase of this version's.
 DAMAGED = "damaged"
 PHASES = (*(str(phase) for phase in Phase), DAMAGED)
-_FIELDS = (
-    *("phase", "epoch", "seq", "due", "started_at", "committed_at", "lease_until", "errors"),
-    *("stop_requested_at", "account", "order_ids", "books", "daily"),
-)
+QUEUES = ("iterate", "cleanup")
 _UNREADABLE = (*UNREADABLE, ArithmeticError)
 
 
@@ -43,6 +41,7 @@ class InstanceReading:
     #: The name under which feeds keep its market's book.
     market_venue: str = ""
     is_live: bool = False
+    is_paused: bool = False
     epoch: int = 0
     #: Iterations of this run so far.
     seq: int = 0
@@ -81,15 +80,16 @@ class FleetReading:
     max_memory_bytes: int | None
 
 
-class Fleet:
+class FleetReader:
     """Reads; every method raises `redis.RedisError`."""
 
     def __init__(
-        self, client: redis.Redis, broker: redis.Redis | None, *, burst: int, requests_per_minute: int
+        self, client: redis.Redis, broker: redis.Redis, *, burst: int, requests_per_minute: int
     ) -> None:
-        """`broker` holds Celery's queues; None: it cannot be asked. The rest is an account's budget."""
+        """`broker` holds Celery's queues. The rest is the request budget of an account."""
         self._client = client
         self._broker = broker
+        self._records = Fleet(client)
         self._events = Events(client)
         self._feeds = Feeds(client, Scripts(client))
         self._guards = Guards(client)
@@ -98,14 +98,22 @@ class Fleet:
 
     def read(self) -> FleetReading:
         """Return how everything stands."""
-        now_ms = self._now_ms()
-        instances = self._instances(now_ms)
+        glance = self._records.glance()
+        now_ms = glance.now_ms
+        names = list(glance.records)
+        details, configs = self._records.details(names), self._records.configs(names)
+        instances = [
+            _instance(record, details[name], _metadata(configs.get(name)), now_ms)
+            for name, record in glance.records.items()
+            if name in details
+        ]
+        instances += [InstanceReading(instance_id=name, phase=DAMAGED) for name in glance.damaged]
         workers = self._events.workers(now_ms=now_ms)
         memory = self._memory()
         return FleetReading(
-            instances=instances,
-            workers={queue: sum(queue in w.queues for w in workers) for queue in ("iterate", "cleanup")},
-            queues=self._queues(),
+            instances=tuple(instances),
+            workers={queue: sum(queue in w.queues for w in workers) for queue in QUEUES},
+            queues={queue: int(self._broker.llen(queue)) for queue in QUEUES},
             feeds=self._feeds.processes(now_ms=now_ms),
             guards=self._guards.processes(now_ms=now_ms),
             budgets=self._budgets(sorted({i.account for i in instances if i.account}), now_ms),
@@ -115,28 +123,6 @@ class Fleet:
             used_memory_bytes=memory.get("used_memory"),
             max_memory_bytes=memory.get("maxmemory"),
         )
-
-    def _now_ms(self) -> int:
-        seconds, microseconds = self._client.time()
-        return int(seconds) * 1000 + int(microseconds) // 1000
-
-    def _instances(self, now_ms: int) -> tuple[InstanceReading, ...]:
-        names = sorted(cast("set[str]", self._client.smembers(keys.INSTANCES)))
-        pipeline = self._client.pipeline(transaction=False)
-        for name in names:
-            pipeline.hmget(keys.record(name), _FIELDS)
-            pipeline.get(keys.config(name))
-        # A key of the wrong type is one damaged record, not a server out of reach.
-        rows = pipeline.execute(raise_on_error=False)
-        return tuple(
-            _instance(name, values, config, now_ms)
-            for name, values, config in zip(names, rows[::2], rows[1::2], strict=True)
-        )
-
-    def _queues(self) -> dict[str, int]:
-        if self._broker is None:
-            return {}
-        return {queue: int(self._broker.llen(queue)) for queue in ("iterate", "cleanup")}
 
     def _budgets(self, accounts: Sequence[str], now_ms: int) -> dict[str, float]:
         found = {}
@@ -166,14 +152,6 @@ class Fleet:
         return {name: int(told[name]) for name in ("used_memory", "maxmemory") if name in told}
 
 
-def _instance(name: str, values: Any, config: Any, now_ms: int) -> InstanceReading:
-    try:
-        row = {k: v for k, v in zip(_FIELDS, values, strict=True) if v is not None}
-        return _of_row(name, row, _metadata(config), now_ms)
-    except _UNREADABLE:
-        return InstanceReading(instance_id=name, phase=DAMAGED)
-
-
 def _metadata(config: Any) -> dict[str, Any]:
     try:
         told = json.loads(config)
@@ -187,44 +165,46 @@ def _metadata(config: Any) -> dict[str, Any]:
         return {}
 
 
-def _of_row(name: str, row: Mapping[str, str], told: Mapping[str, Any], now_ms: int) -> InstanceReading:
-    phase = Phase(row["phase"])
-    due_ms, lease_ms = int(row.get("due", 0)), int(row.get("lease_until", 0))
-    alive_ms = max(int(row.get("committed_at", 0)), int(row.get("started_at", 0)))
-    is_running, is_ending = phase is Phase.RUNNING, phase in (Phase.STOPPING, Phase.FAILED)
-    is_owed = is_running and due_ms and lease_ms <= now_ms
-    asked_ms = int(row.get("stop_requested_at", 0))
+def _instance(record: Record, details: RunDetails, told: Mapping[str, Any], now_ms: int) -> InstanceReading:
+    def since_s(at_ms: int | None) -> float:
+        return max(0, now_ms - (at_ms or now_ms)) / 1000
+
+    is_running = record.phase is Phase.RUNNING
+    is_ending = record.phase in (Phase.STOPPING, Phase.FAILED)
+    is_owed = is_running and record.lease_until_ms <= now_ms
+    alive_ms = max(record.committed_at_ms or 0, record.started_at_ms or 0)
     return InstanceReading(
-        instance_id=name,
-        phase=phase,
-        account=row.get("account", ""),
+        instance_id=record.instance_id,
+        phase=record.phase,
+        account=record.account,
         strategy=str(told.get("strategy", "")),
         symbol=str(told.get("symbol", "")),
         exchange=str(told.get("exchange", "")),
         market_venue=str(told.get("venue", "")),
         is_live=told.get("live") is True,
-        epoch=int(row.get("epoch", 0)),
-        seq=int(row.get("seq", 0)),
-        errors=int(row.get("errors", 0)),
-        open_orders=len([order for order in row.get("order_ids", "").split(",") if order]),
-        lateness_s=max(0, now_ms - due_ms) / 1000 if is_owed else 0.0,
-        heartbeat_age_s=max(0, now_ms - alive_ms) / 1000 if is_running else None,
-        stopping_for_s=max(0, now_ms - asked_ms) / 1000 if is_ending and asked_ms else None,
-        **_profit(row, now_ms),
+        is_paused=record.is_paused,
+        epoch=record.epoch,
+        seq=record.seq,
+        errors=record.errors,
+        open_orders=0 if record.phase is Phase.STOPPED else len(details.order_ids),
+        lateness_s=since_s(record.due_at_ms) if is_owed else 0.0,
+        heartbeat_age_s=since_s(alive_ms) if is_running else None,
+        stopping_for_s=since_s(record.stop_requested_at_ms) if is_ending else None,
+        **_profit(details, now_ms),
     )
 
 
-def _profit(row: Mapping[str, str], now_ms: int) -> dict[str, float]:
+def _profit(details: RunDetails, now_ms: int) -> dict[str, float]:
     """Return what the books and the day say, as far as they can be read."""
     found: dict[str, float] = {}
     try:
-        made = json.loads(row["books"])["profit"]
+        made = json.loads(details.books_json)["profit"]
         found["position"] = _finite(made["net"])
         found["realized"] = _finite(Decimal(made["realized"]) - Decimal(made["fees"]))
     except _UNREADABLE:
         pass
     try:
-        day = json.loads(row["daily"])
+        day = json.loads(details.daily_json)
         today = datetime.fromtimestamp(now_ms / 1000, UTC).date().isoformat()
         total = Decimal(day["carried"]) + Decimal(day["total"]) - Decimal(day["base"])
         found["profit_today"] = _finite(total) if day["day"] == today else 0.0

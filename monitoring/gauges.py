@@ -98,6 +98,7 @@ def _instances(shown: list[InstanceReading]) -> Iterator[Metric]:
     for name, text, attribute in (
         ("epoch", "Number of its run.", "epoch"),
         ("seq", "Iterations of this run so far.", "seq"),
+        ("paused", "1: it goes on without orders until it is resumed.", "is_paused"),
         ("errors", "Iterations that failed in a row.", "errors"),
         ("open_orders", "Own orders that its last iteration believed open.", "open_orders"),
         ("lateness_seconds", "How long its next iteration is overdue.", "lateness_s"),

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import redis
-
 from monitoring.exposition import Exposition
-from monitoring.fleet import Fleet
+from monitoring.fleet import FleetReader
 from settings import Settings
 from state.budget import BudgetLimits
 from state.connection import connect_impatiently
@@ -23,11 +21,9 @@ def open_exposition(settings: Settings, *, fleet: bool = True) -> Exposition:
     )
 
 
-def _fleet(settings: Settings) -> Fleet:
+def _fleet(settings: Settings) -> FleetReader:
     client = connect_impatiently(settings.state_url, timeout_s=ANSWER_S)
-    broker: redis.Redis | None = client
-    if settings.broker_url != settings.state_url:
-        is_plain = settings.broker_url.startswith(("redis://", "rediss://"))
-        broker = connect_impatiently(settings.broker_url, timeout_s=ANSWER_S) if is_plain else None
+    is_other = settings.broker_url != settings.state_url
+    broker = connect_impatiently(settings.broker_url, timeout_s=ANSWER_S) if is_other else client
     limits = BudgetLimits.of(settings.requests_per_minute)
-    return Fleet(client, broker, burst=limits.burst, requests_per_minute=limits.per_minute)
+    return FleetReader(client, broker, burst=limits.burst, requests_per_minute=limits.per_minute)

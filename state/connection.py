@@ -50,6 +50,7 @@ def connect_impatiently(url: str, *, timeout_s: float) -> redis.Redis:
     """Return a client for `url` that tries each call once: for those who watch whether it answers."""
     return _client(
         url,
+        encoding_errors="replace",
         socket_connect_timeout=timeout_s,
         socket_timeout=timeout_s,
         retry=Retry(NoBackoff(), 0),

@@ -11,6 +11,7 @@ from typing import TypeVar
 import pytest
 import redis
 
+from cli.stack.valkey import ValkeyServer
 from exchanges.registry import Venue
 from guard.account import Rules
 from guard.memory import Memory
@@ -19,7 +20,7 @@ from guard.watched import Watched
 from market.orders import Side
 from runner.config import InstanceConfig
 from state import keys
-from state.connection import connect
+from state.connection import connect, connect_impatiently
 from state.events import Events
 from state.guards import READY, Guards
 from state.heartbeats import Heartbeats
@@ -81,6 +82,15 @@ def test_every_step_of_an_iteration_and_of_a_cleanup_is_a_sign_of_life_and_a_req
 def test_a_stop_that_keeps_orders_says_so(bench: StateBench) -> None:
     bench.stop(StopPolicy(cancel_orders=False))
     assert Heartbeats(bench.client).read().beats[NAME].keeps_orders
+
+
+def test_bytes_that_are_no_text_hide_nobody_from_a_guard(
+    bench: StateBench, valkey_server: ValkeyServer
+) -> None:
+    bench.client.hset(keys.record("broken_01"), mapping={"phase": b"\xff\xfe"})
+    bench.client.sadd(keys.INSTANCES, "broken_01")
+    with connect_impatiently(valkey_server.url, timeout_s=5) as client:
+        assert set(Heartbeats(client).read().beats) == {NAME}
 
 
 def test_damaged_and_missing_records_show_nothing_and_hide_nobody(bench: StateBench) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from cli.metrics import PASSWORD_FILE
+from state import keys
 from tests.unit.cli.command_line import Bench
 
 
@@ -31,3 +32,13 @@ def test_a_port_that_is_taken_is_told(bench: Bench, tmp_path: Path, monkeypatch:
     assert ran.code == 1
     assert "choose another with --port" in ran.err
     assert (tmp_path / "run" / PASSWORD_FILE).stat().st_mode & 0o777 == 0o600
+
+
+def test_bytes_that_are_no_text_hide_no_other_instance(bench: Bench) -> None:
+    for name, phase in (("broken_01", b"\xff\xfe"), ("whole_01", b"running")):
+        bench.client.hset(keys.record(name), mapping={"phase": phase, "last_error": b"\xff"})
+        bench.client.sadd(keys.INSTANCES, name)
+    ran = bench.run("metrics", "--once")
+    assert ran.code == 0
+    assert 'cleanbook_instance_phase{instance_id="whole_01",phase="running"} 1.0' in ran.out
+    assert 'cleanbook_instance_phase{instance_id="broken_01",phase="damaged"} 1.0' in ran.out

@@ -10,7 +10,7 @@ import redis
 from prometheus_client.parser import text_string_to_metric_families
 
 from monitoring.exposition import Exposition
-from monitoring.fleet import Fleet
+from monitoring.fleet import FleetReader
 from state import keys
 
 #: Name and labels of a series, to its value.
@@ -23,7 +23,7 @@ class FleetBench:
     def __init__(self, client: redis.Redis, directory: Path) -> None:
         self.client = client
         self.directory = directory
-        self.fleet = Fleet(client, client, burst=300, requests_per_minute=1800)
+        self.fleet = FleetReader(client, client, burst=300, requests_per_minute=1800)
 
     def now_ms(self) -> int:
         """Return the server's time, ms."""
