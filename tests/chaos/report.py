@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from tests.chaos.plant import ENVIRON, GUARD_AFTER_S
 from tests.chaos.results import Result, table, totals
+from tests.sentinels import DOWN_AFTER_MS
 
 INTRODUCTION = """\
 # Crash matrix
@@ -29,6 +31,18 @@ Take it yourself: `make chaos SECONDS=300 SEED=7` (a new seed without `SEED`). A
 leaves every log.
 """
 
+FAILOVER_INTRODUCTION = f"""\
+# Failover drill
+
+What happens to orders when the one that leads of three servers is lost. The same crash test and the same auditor
+as for [CRASH_MATRIX.md](CRASH_MATRIX.md), judgements (a) to (h) there; but broker and state are three Valkey
+servers with three Sentinels, from the files in `deploy/redis` (down-after {DOWN_AFTER_MS} ms). With `--hosts` each
+has a network namespace of its own, and *cut off* means: from the other servers, not from the exchange, so that
+workers beside a leader that was replaced go on with it.
+
+Take it yourself: `make drill SECONDS=240` (`DRILL_ARGS=--hosts`, root).
+"""
+
 EXPLANATION = """\
 *Iterates again*: from the end of the fault to the next good iteration of each running instance, ms. *Clean*:
 from the request of a stop, or the end of the fault that it met, to its clean receipt, ms; stops that were
@@ -45,15 +59,24 @@ def _run(result: Result) -> str:
     )
 
 
+def _by_rule(rules: Counter[str]) -> str:
+    return ", ".join(f"({rule}) {rules[rule] or 'none'}" for rule in "abcdefgh")
+
+
 def write_report(results: Sequence[Result], path: Path, *, note: str = "") -> None:
     """Write the page; `note` says what else one has to know of these runs."""
     mean = sum(result.load_mean for result in results) / max(1, len(results))
     highest = max((result.load_max for result in results), default=0.0)
+    is_drill = bool(results) and all(
+        "--sentinels" in one.command or "--hosts" in one.command for one in results
+    )
+    rules = Counter(each["rule"] for one in results for each in one.violations)
     lines = [
-        INTRODUCTION,
+        FAILOVER_INTRODUCTION if is_drill else INTRODUCTION,
         *table(results),
         "",
         totals(results),
+        *([f"Violations by judgement: {_by_rule(rules)}."] if rules else []),
         "",
         EXPLANATION,
         f"Machine: {'; '.join(sorted({result.machine for result in results}))}.",
