@@ -34,11 +34,11 @@ leaves every log.
 FAILOVER_INTRODUCTION = f"""\
 # Failover drill
 
-What happens to orders when the one that leads of three servers is lost. The same crash test and the same auditor
-as for [CRASH_MATRIX.md](CRASH_MATRIX.md), judgements (a) to (h) there; but broker and state are three Valkey
-servers with three Sentinels, from the files in `deploy/redis` (down-after {DOWN_AFTER_MS} ms). With `--hosts` each
-has a network namespace of its own, and *cut off* means: from the other servers, not from the exchange, so that
-workers beside a leader that was replaced go on with it.
+What happens to orders when the one that leads of three servers is lost. The same crash test and the same
+auditor as for [CRASH_MATRIX.md](CRASH_MATRIX.md), judgements (a) to (h) there; but broker and state are three
+Valkey servers with three Sentinels, from the files in `deploy/redis` (down-after {DOWN_AFTER_MS} ms). With
+`--hosts` each has a network namespace of its own, and *cut off* means: from the other servers, not from the
+exchange, so that workers beside a leader that was replaced go on with it.
 
 Take it yourself: `make drill SECONDS=240` (`DRILL_ARGS=--hosts`, root).
 """
