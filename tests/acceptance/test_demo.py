@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 
 from cli.stack.stack import ROOT
 from cli.stack.valkey import ValkeyServer
@@ -262,6 +263,10 @@ def test_up_serves_other_terminals_and_stops_its_instances_at_the_end(
     wait_until(lambda: "In another terminal" in command.out or command.process.poll() is not None, 40)
     done = command.run("start", "bp_sol_01")
     assert done.returncode == 0, done.stderr
+    told = re.search(r"dashboard and API +(http://\S+) +password (\S+)", command.out)
+    assert told, command.out
+    body = {"password": told.group(2)}
+    signed_in = requests.post(f"{told.group(1)}/api/v1/session", json=body, timeout=10).status_code
     journal = command.run_dir / "journal.jsonl"
     wait_until(lambda: len(orders_on_book(journal)) == 6)
     family = command.family()
@@ -270,6 +275,7 @@ def test_up_serves_other_terminals_and_stops_its_instances_at_the_end(
     assert "stopping bp_sol_01" in command.out
     assert not [pid for pid in family if is_running(pid)]
     assert orders_on_book(journal) == set()
+    assert signed_in == 204
     password = re.search(r"redis://:([^@]*)@", command.out)
     assert password
     assert set(password.group(1)) == {"*"}
