@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from state.instances import Phase
-from tests.acceptance.simulated_exchange import LIST_OPEN, fault
+from tests.acceptance.simulated_exchange import CANCEL_ONE, LIST_OPEN, fault
 from tests.acceptance.world import eventually
 from tests.web.desk import Desk
 
@@ -75,6 +75,27 @@ def test_a_stop_that_is_held_up_says_so_and_goes_on(page: Page, desk: Desk) -> N
     expect(page.get_by_role("article", name=re.compile("Receipt"))).to_contain_text(
         "Stopped clean", timeout=40_000
     )
+
+
+def test_a_failed_stop_is_begun_over_only_by_who_sees_what_it_left(page: Page, desk: Desk) -> None:
+    desk.run(NAME)
+    epoch = desk.world.record(NAME).epoch
+    desk.world.exchange.set_faults(fault(CANCEL_ONE, "error", status=503))
+    open_instance(page, desk)
+    stop_by_button(page)
+    expect(page.locator(".head .state")).to_have_text("Failed", timeout=90_000)
+    panel = page.get_by_role("region", name="Stop, phase by phase")
+    expect(panel.get_by_text("not clean yet").first).to_be_visible()
+    page.get_by_role("button", name="Start anyway …").click()
+    dialog = page.get_by_role("dialog")
+    left = desk.world.record(NAME).left.split(",")
+    expect(dialog).to_contain_text(f"{len(left)} orders left")
+    expect(dialog).to_contain_text(left[0])
+    dialog.get_by_role("button", name="Accept and start").click()
+    # The start looks at the exchange first, which takes its time where requests fail.
+    expect(dialog).to_have_count(0, timeout=40_000)
+    eventually(lambda: desk.world.record(NAME).epoch > epoch, what="the next run")
+    desk.world.exchange.clear_faults()
 
 
 def test_a_stop_by_somebody_else_is_shown_to_whoever_comes_later(page: Page, desk: Desk) -> None:

@@ -8,6 +8,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.acceptance.world import eventually
 from tests.web.desk import Desk
 from tests.web.test_instance_page import NAME, open_instance
 
@@ -61,3 +62,28 @@ def test_a_file_that_was_changed_meanwhile_is_not_overwritten(page: Page, desk: 
     page.get_by_role("button", name=re.compile("^Apply")).click()
     expect(page.locator(".sticky .problem")).not_to_be_empty()
     assert json.loads(file.read_text())["strategy_config"]["quantity"] == "0.7"
+
+
+def test_a_change_that_takes_a_restart_says_so_and_offers_it(page: Page, desk: Desk) -> None:
+    desk.world.configure(NAME)
+    file = desk.world.config_dir / f"{NAME}.json"
+    content = json.loads(file.read_text())
+    content["metadata"]["strategy"] = "grid"
+    content["strategy_config"] = {
+        "grid_lower_price": "100",
+        "grid_upper_price": "200",
+        "grid_num": 6,
+        "order_quantity": "0.1",
+        "interval": "0.5",
+    }
+    file.write_text(json.dumps(content))
+    desk.world.start(NAME)
+    epoch = desk.world.record(NAME).epoch
+    open_instance(page, desk, "parameters")
+    page.get_by_label("grid_num", exact=True).fill("8")
+    page.get_by_role("button", name=re.compile("^Apply")).click()
+    expect(page.locator(".verdict")).to_contain_text("It needs a restart")
+    expect(page.locator(".result")).to_contain_text("6 → 8")
+    assert desk.world.record(NAME).epoch == epoch
+    page.get_by_role("button", name="Restart now").click()
+    eventually(lambda: desk.world.record(NAME).epoch > epoch, 40, what="the next run")

@@ -19,12 +19,15 @@ export function ask({ title, body = [], yes, danger = false, act, wide = false }
     event.preventDefault();
     problem.textContent = "";
     confirm.disabled = true;
+    confirm.setAttribute("aria-busy", "true");
     try {
       await act();
       dialog.close();
     } catch (error) {
       problem.textContent = error.message;
       confirm.disabled = false;
+    } finally {
+      confirm.removeAttribute("aria-busy");
     }
   };
   const dialog = h(

@@ -1,7 +1,7 @@
 // What a form needs to know of a JSON schema: one field for each property of an object.
 
 /**
- * Return the fields of an object's schema: `{name, kind, choices, nullable, needed, fallback, limits, description}`.
+ * Return the fields of an object's schema: `{name, kind, choices, nullable, needed, fallback, limits, needs_restart, description}`.
  * kind: `number`, `integer`, `boolean`, `choice`, `text`; anything else is left to the file.
  */
 export function fieldsOf(schema) {
@@ -9,7 +9,7 @@ export function fieldsOf(schema) {
   const fields = [];
   for (const [name, property] of Object.entries(schema.properties ?? {})) {
     const field = fieldOf(property, schema);
-    if (field && !property.deprecated) fields.push({ name, needed: needed.has(name), fallback: property.default ?? null, description: property.description ?? "", ...field });
+    if (field && !property.deprecated) fields.push({ name, needed: needed.has(name), fallback: property.default ?? null, description: property.description ?? "", needs_restart: property["x-takes-effect"] === "restart", ...field });
   }
   // What has no default comes first.
   return fields.sort((one, other) => Number(other.needed) - Number(one.needed));

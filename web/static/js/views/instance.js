@@ -105,7 +105,7 @@ class InstanceView {
     takeRows([this.instance]);
     this.#update();
     if (first) this.#show(this.#tab);
-    if (this.#now().phase === "stopping") this.#follow(this.#now().epoch);
+    if (["stopping", "failed"].includes(this.#now().phase)) this.#follow(this.#now().epoch);
   }
 
   /** Return the newest of what the page knows. */

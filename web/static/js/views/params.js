@@ -75,7 +75,7 @@ class ParamsForm {
     const input = inputFor(field, id, shown);
     const problem = h("p", { class: "problem", id: `${id}-problem` });
     const was = h("span", { class: "was" });
-    const facts = [field.limits, field.needed ? t("params.needed") : t("params.fallback", { value: field.fallback === null ? t("params.not_set") : textOf(field.fallback) })].filter(Boolean).join(" · ");
+    const facts = [field.limits, field.needed ? t("params.needed") : t("params.fallback", { value: field.fallback === null ? t("params.not_set") : textOf(field.fallback) }), field.needs_restart && t("params.needs_restart")].filter(Boolean).join(" · ");
     input.setAttribute("aria-describedby", `${id}-help ${id}-problem`);
     const element = h("div", { class: "field" },
       h("label", { for: id }, field.name), h("div", { class: "entry" }, input, was),
