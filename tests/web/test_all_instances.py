@@ -58,7 +58,7 @@ def test_stop_all_asks_for_the_number_and_follows_each_to_its_end(page: Page, de
     dialog.get_by_role("textbox").fill("2")
     button.click()
     panel = page.get_by_role("region", name="Stop of all instances")
-    expect(panel.get_by_role("heading")).to_have_text("All 2 stopped", timeout=30_000)
+    expect(panel.get_by_role("heading")).to_have_text("All 2 stopped clean", timeout=30_000)
     for name in INSTANCES:
         expect(panel.get_by_role("row", name=re.compile(name))).to_contain_text("clean")
         assert desk.world.exchange.open_order_ids(slot=desk.world.slot(name)) == set()

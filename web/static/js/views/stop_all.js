@@ -42,9 +42,9 @@ function show(stops) {
     progress.set(stop.instance_id, { stop: new StopProgress(stop.instance_id, Number(stop.epoch)), cells });
   }
   const tell = () => {
-    const over = [...progress.values()].filter(({ stop }) => stop.isOver).length;
-    const done = over === progress.size;
-    const text = t(done ? "stop_all.done" : "stop_all.so_far", { over, count: progress.size });
+    const clean = [...progress.values()].filter(({ stop }) => stop.ending === "clean").length;
+    const done = clean === progress.size;
+    const text = t(done ? "stop_all.done" : "stop_all.so_far", { clean, count: progress.size });
     if (title.textContent === text) return;
     setText(title, text);
     panel.dataset.ending = done ? "clean" : "open";
