@@ -13,7 +13,6 @@ if ARGV[2] ~= '0' and tonumber(ARGV[2]) ~= epoch then return {'stale', epoch, no
 if phase ~= 'running' then return {phase, epoch, now} end
 if r[3] then return {'joined', epoch, now} end
 redis.call('HSET', KEYS[1], 'paused', now, 'paused_by', ARGV[3], 'pause_reason', ARGV[4], 'quiet', 0, 'resends', 0)
-redis.call('HDEL', KEYS[1], 'withdrawn')
 if r[4] == 'everysec' then redis.call('HSET', KEYS[1], 'unsaved', 'pause ' .. now) end
 redis.call('ZADD', KEYS[2], now, ARGV[1])
 redis.call('XADD', KEYS[3], 'MAXLEN', '~', 100000, '*', 'event', 'paused', 'instance', ARGV[1], 'epoch', epoch,

@@ -131,6 +131,18 @@ def test_it_takes_two_looks_in_a_row_that_find_nothing(bench: StateBench) -> Non
     assert bench.sweep() is None
 
 
+def test_a_second_pause_is_not_taken_for_withdrawn_by_the_word_of_the_first(bench: StateBench) -> None:
+    bench.iterate()
+    pause(bench)
+    look(bench, is_quiet=True)
+    look(bench, is_quiet=True)
+    resume(bench)
+    bench.iterate(None)
+    pause(bench)
+    assert bench.record.withdrawn_at_ms is None
+    assert isinstance(bench.sweep(), IterateAgain)
+
+
 def test_an_order_that_turns_up_later_takes_the_word_back(bench: StateBench) -> None:
     bench.iterate()
     pause(bench)
@@ -227,6 +239,18 @@ def test_orders_go_also_while_the_market_cannot_be_read(trader: Trader) -> None:
     assert trader.venue.resting == {}
     assert is_withdrawn(trader)
     assert trader.bench.record.errors == 0
+
+
+def test_a_placement_that_may_still_arrive_is_waited_for(trader: Trader) -> None:
+    trader.bench.leave_unresolved(window_ms=60_000)
+    pause_trader(trader)
+    for _ in range(3):
+        trader.run()
+    assert not is_withdrawn(trader)
+    trader.wait_for_the_fence()
+    for _ in range(3):
+        trader.run()
+    assert is_withdrawn(trader)
 
 
 def test_a_cancel_that_nobody_confirms_is_not_taken_for_done(trader: Trader) -> None:
