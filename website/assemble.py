@@ -24,6 +24,7 @@ ELSEWHERE = {
     "CONTRIBUTING.md": "contributing.md",
     "SECURITY.md": "security.md",
     "bench/CRASH_MATRIX.md": "crash-matrix.md",
+    "bench/FAILOVER.md": "failover.md",
     "bench/RESULTS.md": "results.md",
     "tests/chaos/README.md": "crash-test.md",
     "tests/mutation/README.md": "mutants.md",
@@ -42,7 +43,7 @@ class BrokenLink(Exception):
 
 def assemble(folder: Path, root: Path = ROOT) -> None:
     """Write the pages and pictures of the site to `folder`, which is made anew. Raises `BrokenLink`."""
-    pages = site_pages(root)
+    pages, broken = site_pages(root), []
     shutil.rmtree(folder, ignore_errors=True)
     for source, place in pages.items():
         target = folder / place
@@ -52,9 +53,14 @@ def assemble(folder: Path, root: Path = ROOT) -> None:
             original = root / source.replace(".zh-TW.md", ".md")
             if original != root / source:
                 text = with_anchors_of(original.read_text(encoding="utf-8"), text)
-            target.write_text(for_the_site(text, source, pages, root), encoding="utf-8")
+            try:
+                target.write_text(for_the_site(text, source, pages, root), encoding="utf-8")
+            except BrokenLink as error:
+                broken.append(str(error))
         else:
             shutil.copyfile(root / source, target)
+    if broken:
+        raise BrokenLink("\n".join(broken))
 
 
 def site_pages(root: Path) -> dict[str, str]:
@@ -128,4 +134,7 @@ def _lines(text: str) -> Iterator[tuple[str, bool]]:
 
 
 if __name__ == "__main__":
-    assemble(Path(sys.argv[1]))
+    try:
+        assemble(Path(sys.argv[1]))
+    except BrokenLink as error:
+        sys.exit(str(error))
