@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from tests.docs_site import build_site
+from website.assemble import ROOT
 
 LOADED = {
     "script": ("src",),
@@ -88,6 +89,12 @@ def target_of(page: Path, link: str, site: Path) -> Path:
 def is_abroad(link: str) -> bool:
     """Tell whether a link names another host, or nothing that is fetched."""
     return bool(urlsplit(link).scheme or urlsplit(link).netloc)
+
+
+def test_every_page_of_the_folder_is_in_the_navigation() -> None:
+    listed = re.findall(r": ([\w/-]+\.md)$", (ROOT / "mkdocs.yml").read_text(), flags=re.MULTILINE)
+    pages = {path.name for path in (ROOT / "docs").glob("*.md") if not path.name.endswith(".zh-TW.md")}
+    assert pages - set(listed) == set()
 
 
 def test_every_link_leads_to_a_page_and_to_a_place_on_it(site: Path) -> None:

@@ -42,15 +42,16 @@ def test_diagrams_are_drawn_and_no_other_host_is_asked(
     browser: Browser, address: str, name: str, diagrams: int
 ) -> None:
     page = browser.new_page()
+    page.set_default_timeout(90_000)
     asked: list[str] = []
     errors: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto(f"{address}/{name}.html", wait_until="networkidle")
-    expect(page.locator("div.mermaid")).to_have_count(diagrams, timeout=30_000)
-    expect(page.locator("pre.mermaid")).to_have_count(0)
+    page.goto(f"{address}/{name}.html", wait_until="load")
+    expect(page.locator("div.mermaid")).to_have_count(diagrams, timeout=90_000)
+    expect(page.locator("pre.mermaid")).to_have_count(0, timeout=90_000)
     page.get_by_placeholder("Search" if "zh" not in name else "搜尋").first.fill("fence")
-    expect(page.locator(".md-search-result__item").first).to_be_attached(timeout=30_000)
+    expect(page.locator(".md-search-result__item").first).to_be_attached(timeout=90_000)
     page.close()
     assert asked
     assert [url for url in asked if not url.startswith((address, "data:", "blob:"))] == []
