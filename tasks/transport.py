@@ -82,10 +82,10 @@ class _Reconnecting:
         timer = getattr(cycle, "lost_places_timer", None)
         if timer is not None:
             timer.cancel()
-        cycle.lost_places_timer = loop.call_repeatedly(LOOK_EVERY_S, _look_for_lost_places, cycle)
+        cycle.lost_places_timer = loop.call_repeatedly(LOOK_EVERY_S, look_for_lost_places, cycle)
 
 
-def _look_for_lost_places(cycle: Any) -> None:
+def look_for_lost_places(cycle: Any) -> None:
     """Raise what Celery takes for the loss of the connection."""
     if any(channel.lost_an_acknowledgement for channel in cycle._channels):
         raise redis.ConnectionError("a message could not be acknowledged: connecting anew")

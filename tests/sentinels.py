@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import redis
 from redis.backoff import NoBackoff
@@ -40,9 +40,20 @@ class SentinelHouse:
     """The six processes; `servers` and `sentinels` can be killed and frozen one by one."""
 
     def __init__(
-        self, folder: Path, *, environ: Mapping[str, str], log_dir: Path, hosts: Sequence[Host] = ()
+        self,
+        folder: Path,
+        *,
+        environ: Mapping[str, str],
+        log_dir: Path,
+        hosts: Sequence[Host] = (),
+        program: Path | None = None,
+        tls: Path | None = None,
     ) -> None:
-        """Choose ports and passwords and write the files; nothing runs yet."""
+        """Choose ports and passwords and write the files; nothing runs yet.
+
+        `tls` is a folder with `ca.pem`, `server.pem` and `server.key`, for a `program` built with TLS.
+        """
+        self._program, self._tls = program or find_server(), tls
         text = (REDIS_DIR / "users.acl").read_text(encoding="utf-8")
         self._passwords = {
             name.lower(): secrets.token_hex(16) for name in re.findall(r"#([A-Z]+)_PASSWORD_SHA256", text)
@@ -72,7 +83,8 @@ class SentinelHouse:
             f"sentinel://{who}@{self._hosts[name].address}:{port}"
             for name, port in self.sentinel_ports.items()
         )
-        return f"{where}/0?master_name={MASTER_NAME}&sentinel_password={self._sentinel_password}"
+        url = f"{where}/0?master_name={MASTER_NAME}&sentinel_password={self._sentinel_password}"
+        return f"{url}&ssl_ca_certs={self._tls / 'ca.pem'}" if self._tls else url
 
     def start(self) -> None:
         """Start all, and wait until two replicas follow and three Sentinels know each other."""
@@ -99,7 +111,12 @@ class SentinelHouse:
             socket_timeout=1.0,
             socket_connect_timeout=1.0,
             retry=Retry(NoBackoff(), 0),
+            **self._tls_options,
         )
+
+    @property
+    def _tls_options(self) -> dict[str, Any]:
+        return {"ssl": True, "ssl_ca_certs": str(self._tls / "ca.pem")} if self._tls else {}
 
     def leader(self) -> str | None:
         """Return the server that most Sentinels call the one that leads; None while they differ."""
@@ -150,6 +167,7 @@ class SentinelHouse:
                 socket_timeout=0.5,
                 socket_connect_timeout=0.5,
                 retry=Retry(NoBackoff(), 0),
+                **self._tls_options,
             ) as client:
                 try:
                     found.append(cast("dict[str, str]", client.sentinel_master(MASTER_NAME)))
@@ -184,8 +202,13 @@ class SentinelHouse:
         return self._process(name, directory, text, "--sentinel")
 
     def _process(self, name: str, directory: Path, text: str, *more: str) -> ManagedProcess:
+        if self._tls:
+            # As the head of replicated.conf says.
+            text = re.sub(r"^port (\d+)$", r"port 0\ntls-port \1", text, flags=re.MULTILINE)
+            text += f"tls-cert-file {self._tls}/server.pem\ntls-key-file {self._tls}/server.key\n"
+            text += f"tls-ca-cert-file {self._tls}/ca.pem\ntls-auth-clients no\ntls-replication yes\n"
         path = directory / "server.conf"
         path.write_text(text, encoding="utf-8")
-        command = (*self._hosts[name].prefix, str(find_server()), str(path), *more)
+        command = (*self._hosts[name].prefix, str(self._program), str(path), *more)
         spec = ProcessSpec(name=name, command=command, environ=self._environ, cwd=directory)
         return ManagedProcess(spec, self._log_dir)

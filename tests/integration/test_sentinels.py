@@ -5,18 +5,24 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import redis
+from kombu.connection import Connection
+from redis.sentinel import SentinelConnectionPool
 
 from cli.checks import Level
 from cli.checks import server as look_at_server
 from cli.stack.processes import StackError
+from sentinel_url import parse
 from state.connection import NotLeading, UnsafeServer, connect
 from state.durability import Keeps, wait_for_replicas, wait_until_kept
 from state.scripts import LUA_DIR, Scripts
 from state.server import require_safe, server_report
+from tasks import transport
 from tests.acceptance.command import plain_environ
+from tests.acceptance.secured_server import make_certificates, server_with_tls
 from tests.acceptance.world import eventually
 from tests.conftest import services_required
 from tests.sentinels import SentinelHouse
@@ -116,6 +122,48 @@ def test_a_leader_without_replicas_takes_no_writes_and_permits_nothing(
     finally:
         for name in others:
             house.servers[name].start()
+
+
+def test_broker_messages_are_looked_at_before_anybody_parses_them(
+    house: SentinelHouse, client: redis.Redis
+) -> None:
+    where = parse(house.url())
+    options = {"master_name": where.master_name, "sentinel_kwargs": where.sentinel_options}
+    transport.install()
+    client.delete("iterate")
+    client.lpush("iterate", "no message at all")
+    with Connection(where.bare, transport_options=options) as connection:  # type: ignore[no-untyped-call]
+        queue = connection.SimpleQueue("iterate")
+        queue.put({"a": 1})
+        assert queue.get(timeout=5).payload == {"a": 1}
+        assert client.llen("iterate") == 0
+        assert isinstance(connection.default_channel.client.connection_pool, SentinelConnectionPool)
+    client.delete("iterate", "unacked", "unacked_index")
+
+
+def test_servers_and_sentinels_may_speak_tls(tmp_path: Path) -> None:
+    program, has_tls = server_with_tls()
+    if not has_tls:
+        pytest.skip("no Redis or Valkey on PATH is built with TLS")
+    make_certificates(tmp_path / "tls")
+    house = SentinelHouse(
+        tmp_path / "house",
+        environ=plain_environ(),
+        log_dir=tmp_path / "logs",
+        program=program,
+        tls=tmp_path / "tls",
+    )
+    try:
+        house.start()
+        with connect(house.url()) as client:
+            assert wait_until_kept(client)
+            assert server_report(client).keeps is Keeps.EVERYSEC
+        # An authority that nobody here knows.
+        unknown = house.url().split("&ssl_ca_certs")[0] + "&ssl=true"
+        with pytest.raises(redis.ConnectionError), connect(unknown) as stranger:
+            stranger.ping()
+    finally:
+        house.stop()
 
 
 def test_a_takeover_is_followed_and_seen_as_another_server(house: SentinelHouse, client: redis.Redis) -> None:

@@ -6,11 +6,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import redis
 from kombu.connection import Connection
 from kombu.transport import redis as kombu_redis
 
 import tasks
-from tasks.transport import Channel, SentinelChannel, SentinelTransport, Transport
+from tasks.transport import Channel, SentinelChannel, SentinelTransport, Transport, look_for_lost_places
 
 
 @pytest.mark.parametrize(
@@ -43,3 +44,22 @@ def test_every_broker_leads_through_the_look_at_messages(url: str, transport: ty
     found: Any = connection.get_transport_cls()
     assert found is transport
     assert vars(found)["Channel"] is channel
+
+
+@pytest.mark.parametrize("error", [redis.ConnectionError("NOREPLICAS"), redis.TimeoutError("frozen")])
+def test_a_message_that_cannot_be_acknowledged_makes_the_consumer_connect_anew(
+    monkeypatch: pytest.MonkeyPatch, error: redis.RedisError
+) -> None:
+    """Or its place is lost: with as many as there are children the worker is connected and takes nothing."""
+
+    def fails(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(kombu_redis.Channel, "basic_ack", fails)
+    channel: Any = object.__new__(Channel)
+    cycle = SimpleNamespace(_channels=[channel])
+    look_for_lost_places(cycle)
+    with pytest.raises(type(error)):
+        channel.basic_ack("tag")
+    with pytest.raises(redis.ConnectionError, match="connecting anew"):
+        look_for_lost_places(cycle)
