@@ -91,8 +91,13 @@ def _flatten(arguments: ast.arguments) -> None:
 def _dropped(text: str) -> Iterator[tuple[str, str]]:
     """Yield the module without one of its statements."""
     lines = text.split("\n")
-    for node in ast.walk(ast.parse(text)):
-        if not isinstance(node, ast.Expr | ast.Assign | ast.AugAssign | ast.Raise | ast.Return | ast.Delete):
+    tree = ast.parse(text)
+    # Of a class only the functions can be put in place.
+    of_classes = {id(each) for node in ast.walk(tree) if isinstance(node, ast.ClassDef) for each in node.body}
+    for node in ast.walk(tree):
+        if id(node) in of_classes or not isinstance(
+            node, ast.Expr | ast.Assign | ast.AugAssign | ast.Raise | ast.Return | ast.Delete
+        ):
             continue
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             continue  # a docstring

@@ -34,11 +34,16 @@ DAMAGE_LATER = (
     *("tests/integration/test_damaged_state.py", "tests/integration/test_verdicts.py"),
     "tests/unit/state/test_phases.py",
 )
-CLEANUP = ("tests/integration/test_cleanup_waits.py", "tests/integration/test_cleanup.py")
+CLEANUP = ("tests/unit/runner/test_cleanup_attempt.py",)
 CLEANUP_LATER = (
+    *("tests/integration/test_cleanup_waits.py", "tests/integration/test_cleanup.py"),
     *("tests/integration/test_cleanup_exclusive.py", "tests/integration/test_cleanup_position.py"),
     *("tests/integration/test_late_news.py", "tests/integration/test_unwinding_of_a_run.py"),
     *("tests/integration/test_receipts.py", "tests/integration/test_damaged_state.py"),
+)
+POSITION = (
+    *("tests/integration/test_cleanup_position.py", "tests/integration/test_late_news.py"),
+    *("tests/integration/test_unwinding_of_a_run.py", "tests/unit/runner/test_cleanup_attempt.py"),
 )
 
 #: The first tests are tried on every mutant, the second ones on what those did not notice.
@@ -79,5 +84,5 @@ TARGETS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "state/server.py": (("tests/integration/test_valkey_server.py",), ()),
     "state/*.py": (SCRIPTS, ("tests/integration/test_iteration.py", "tests/fuzz/test_fuzz_state.py")),
     "runner/cleanup.py": (CLEANUP, CLEANUP_LATER),
-    "runner/position_at_stop.py": (CLEANUP_LATER, CLEANUP),
+    "runner/position_at_stop.py": (POSITION, CLEANUP_LATER),
 }

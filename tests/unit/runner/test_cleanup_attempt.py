@@ -1,0 +1,302 @@
+"""One cleanup attempt, step by step: what it waits for and how long, and what its end says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from structlog.testing import capture_logs
+
+from exchanges.errors import Unavailable
+from market.orders import OpenOrder
+from runner.cleanup import (
+    ATTEMPTS_UNTIL_FAILED,
+    ENDING_GRACE_S,
+    FAILED_AFTER_MS,
+    INTERRUPT_AFTER_S,
+)
+from runner.own_orders import FIRST_PAUSE_S, LONGEST_PAUSE_S
+from runner.position_at_stop import PositionAtStop
+from runner.receipt import Result
+from runner.receipt_reading import read_receipt
+from state.instances import StopPolicy
+from state.leases import Refusal
+from state.stop_story import FlightAtStop, StopAsked
+from tests.factories import client_order_id, open_order
+from tests.unit.runner.attempt_bench import EPOCH, LOST, NAME, NOW_MS, SOFT_LIMIT_S, Attempt, in_flight, lease
+
+
+@pytest.fixture
+def attempt(monkeypatch: pytest.MonkeyPatch) -> Attempt:
+    return Attempt(monkeypatch)
+
+
+def test_the_usual_attempt_tells_each_step_and_ends_clean(attempt: Attempt) -> None:
+    attempt.lease = lease(order_ids=("1", "2"))
+    attempt.venue.rest(open_order("1"), open_order("2"), open_order("3"))
+    receipt = attempt.run()
+    assert receipt is not None
+    assert receipt.result is Result.CLEAN
+    assert attempt.asked_for == [(NAME, {"epoch": EPOCH, "by": "test"})]
+    assert attempt.steps == [
+        ("cancels_sent", "2 orders"),
+        ("iteration_released", ""),
+        ("fence_passed", ""),
+        ("orders_cancelled", "3 orders"),
+        ("verified", "two lists in a row without own orders"),
+    ]
+    assert (receipt.symbol, receipt.slot, receipt.had_unresolved) == ("SOL_USDC", 7, False)
+    assert (attempt.waits, attempt.pauses, attempt.interrupted) == ([], [], [])
+    assert not any(attempt.settled)
+
+
+def test_its_end_says_what_there_is_to_say(attempt: Attempt) -> None:
+    receipt = attempt.run()
+    assert receipt is not None
+    told = attempt.finished
+    (booking,) = told.pop("bookings")
+    assert '"result":"clean"' in booking
+    assert read_receipt(told.pop("outcome_json")) == receipt
+    assert "is clean at last" in told.pop("alert")
+    assert told == {
+        "clean": True,
+        "event_json": "",
+        "left": "",
+        "retry_after_ms": 500,
+        "keeps_orders": False,
+        "attempts_until_failed": ATTEMPTS_UNTIL_FAILED,
+        "failed_after_ms": FAILED_AFTER_MS,
+        "books_json": "",
+        "intents": None,
+        "daily_json": "",
+    }
+
+
+@pytest.mark.parametrize(
+    ("number", "retry_ms"), [(1, 500), (2, 1_000), (3, 2_000), (4, 4_000), (5, 5_000), (3_000, 5_000)]
+)
+def test_each_attempt_that_is_not_clean_is_followed_by_a_later_one(
+    attempt: Attempt, number: int, retry_ms: int
+) -> None:
+    attempt.lease = lease(attempt=number)
+    attempt.told = [ValueError("whatever")]
+    receipt = attempt.run()
+    assert receipt is not None
+    assert (receipt.result, receipt.problem) == (Result.UNVERIFIED, "ValueError: whatever")
+    told = attempt.finished
+    assert (told["clean"], told["retry_after_ms"], told["left"]) == (False, retry_ms, "?")
+    assert read_receipt(told["event_json"]) == receipt.brief()
+    assert receipt.attempts[-1].ended_at_ms == NOW_MS
+
+
+def test_what_is_not_ours_to_do_is_not_done(attempt: Attempt) -> None:
+    attempt.claimed = Refusal(reason="busy")
+    assert attempt.run() is None
+    assert (attempt.finished, attempt.steps) == ({}, [])
+
+
+@pytest.mark.parametrize(
+    ("kept", "why"), [("early", "something can still arrive"), ("unsaved", "has not written the stop")]
+)
+def test_an_end_that_the_script_does_not_take_is_none(attempt: Attempt, kept: str, why: str) -> None:
+    attempt.kept = kept
+    with capture_logs() as logs:
+        assert attempt.run() is None
+    assert why in logs[-1]["why"]
+
+
+def test_a_lost_lease_ends_it_without_a_word(attempt: Attempt) -> None:
+    attempt.told = [LOST]
+    assert attempt.run() is None
+    assert attempt.finished == {}
+
+
+@pytest.mark.parametrize(("late_s", "is_out"), [(0.0, False), (0.001, True)])
+def test_it_records_what_is_left_before_its_time_is_over(
+    attempt: Attempt, late_s: float, is_out: bool
+) -> None:
+    def late(_: str) -> None:
+        attempt.clock_s = SOFT_LIMIT_S * 0.8 + late_s - FIRST_PAUSE_S
+        raise Unavailable("away")
+
+    attempt.venue.faults["open_orders"] += [late]
+    receipt = attempt.run()
+    assert receipt is not None
+    assert receipt.is_clean is not is_out
+    assert ("out of time" in receipt.problem) is is_out
+    assert ("held_up", "open orders unknown: away") in attempt.steps
+
+
+def test_orders_that_the_last_list_showed_are_left(attempt: Attempt) -> None:
+    attempt.venue.rest(open_order("1"))
+
+    def shown_and_late(_: str) -> tuple[OpenOrder, ...]:
+        attempt.clock_s = SOFT_LIMIT_S
+        return tuple(attempt.venue.resting.values())
+
+    attempt.venue.always["open_orders"] = shown_and_late
+    receipt = attempt.run()
+    assert receipt is not None
+    assert receipt.result is Result.ORDERS_LEFT
+    assert attempt.finished["left"] == "1"
+
+
+def test_an_iteration_is_waited_for_and_cut_short_once(attempt: Attempt) -> None:
+    flight = FlightAtStop(seq=3, tick=4, task_id="its-task", lease_until_ms=NOW_MS + 700)
+    attempt.lease = lease(flight=flight)
+    busy = in_flight(lease_until_ms=NOW_MS + 700, running_task_id="its-task")
+    soon = in_flight(lease_until_ms=NOW_MS + 5, running_task_id="its-task")
+    attempt.told = [busy, busy, soon, in_flight()]
+    receipt = attempt.run()
+    assert receipt is not None
+    assert attempt.waits == [INTERRUPT_AFTER_S, INTERRUPT_AFTER_S, 0.01]
+    assert attempt.interrupted == ["its-task"]
+    assert ("iteration_released", "interrupted") in attempt.steps
+    assert receipt.in_flight is not None
+    assert receipt.in_flight.interrupted_at_ms == NOW_MS
+
+
+def test_one_that_ends_soon_is_not_cut_short(attempt: Attempt) -> None:
+    attempt.told = [in_flight(lease_until_ms=NOW_MS + 300), in_flight()]
+    assert attempt.run() is not None
+    assert (attempt.waits, attempt.interrupted) == ([0.3], [])
+    assert ("iteration_released", "") in attempt.steps
+
+
+def test_what_it_placed_meanwhile_is_cancelled_by_its_id(attempt: Attempt) -> None:
+    attempt.lease = lease(order_ids=("1",))
+    attempt.told = [in_flight(order_ids=("3", "1", "2"))]
+    attempt.venue.rest(open_order("1"), open_order("2"), open_order("3"))
+    attempt.venue.always["open_orders"] = lambda _: ()
+    assert attempt.run() is not None
+    assert attempt.venue.about("cancel") == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize("cancels", [True, False])
+def test_the_fence_is_waited_for_while_what_arrives_is_cancelled(attempt: Attempt, cancels: bool) -> None:
+    attempt.lease = lease(policy=StopPolicy(cancel_orders=cancels))
+    ahead, soon, past = (in_flight(fence_ms=NOW_MS + left_ms) for left_ms in (5_000, 99, 0))
+    while_listing = [past] if cancels else []
+    attempt.told = [past, ahead, *while_listing, soon, *while_listing, past]
+    receipt = attempt.run()
+    assert receipt is not None
+    assert (receipt.fence_ms, receipt.had_unresolved) == (NOW_MS + 5_000, True)
+    assert attempt.pauses == [LONGEST_PAUSE_S, pytest.approx(0.1)]
+    assert len(attempt.venue.about("open_orders")) == (4 if cancels else 1)
+
+
+@pytest.mark.parametrize(("fence_ms", "had"), [(NOW_MS - 5, False), (NOW_MS - 4, True)])
+def test_a_fence_that_is_past_tells_of_requests_without_an_answer(
+    attempt: Attempt, fence_ms: int, had: bool
+) -> None:
+    asked = StopAsked(by="me", reason="", at_ms=NOW_MS - 5, policy=StopPolicy())
+    attempt.lease = lease(asked=(asked,))
+    attempt.told = [in_flight(fence_ms=fence_ms)]
+    receipt = attempt.run()
+    assert receipt is not None
+    assert (receipt.had_unresolved, attempt.pauses) == (had, [])
+
+
+def test_kept_orders_are_listed_and_stay(attempt: Attempt) -> None:
+    attempt.lease = lease(policy=StopPolicy(cancel_orders=False), order_ids=("1",))
+    attempt.told = [in_flight(order_ids=("1", "2"))]
+    attempt.venue.rest(open_order("1"))
+    receipt = attempt.run()
+    assert receipt is not None
+    assert [order.order_id for order in receipt.orders_kept] == ["1"]
+    assert attempt.venue.names() == ["open_orders"]
+    assert attempt.steps[-1] == ("verified", "1 orders kept")
+    assert attempt.finished["keeps_orders"] is True
+
+
+def test_what_nobody_told_of_is_asked_for_by_its_id(attempt: Attempt) -> None:
+    numbers = [client_order_id(level=level) for level in (3, 1, 2)]
+    attempt.run_data.intents = {numbers[0]: 5, numbers[1]: 6}
+    attempt.run_data.strays = frozenset({numbers[2]})
+    attempt.venue.rest(replace(open_order("1"), client_order_id=numbers[0]))
+    attempt.venue.always["open_orders"] = lambda _: ()
+    receipt = attempt.run()
+    assert receipt is not None
+    assert sorted(attempt.venue.about("find_order")) == sorted(numbers)
+    assert receipt.cancelled_order_ids == ("1",)
+    assert {each.client_order_id: each.order_id for each in receipt.unanswered} == {
+        numbers[0]: "1",
+        numbers[1]: "",
+    }
+
+
+@pytest.mark.parametrize("is_guess", [False, True])
+def test_other_symbols_are_looked_at_where_the_place_is_a_guess(attempt: Attempt, is_guess: bool) -> None:
+    attempt.is_guess = is_guess
+    attempt.venue.rest(
+        replace(open_order("1"), symbol="ETH_USDC"), replace(open_order("2", slot=None), symbol="BTC_USDC")
+    )
+    attempt.venue.always["open_orders"] = lambda symbol: tuple(
+        order for order in attempt.venue.resting.values() if order.symbol == symbol
+    )
+    receipt = attempt.run()
+    assert receipt is not None
+    assert receipt.is_clean
+    assert set(attempt.venue.about("open_orders")) == ({"ETH_USDC", "SOL_USDC"} if is_guess else {"SOL_USDC"})
+    assert list(attempt.venue.resting) == (["2"] if is_guess else ["1", "2"])
+
+
+@pytest.mark.parametrize("is_touched", [True, False])
+@pytest.mark.parametrize("in_order", [True, False])
+def test_after_orders_of_its_own_it_waits_and_looks_again(
+    attempt: Attempt, monkeypatch: pytest.MonkeyPatch, in_order: bool, is_touched: bool
+) -> None:
+    monkeypatch.setattr(PositionAtStop, "follow_policy", lambda *_: in_order)
+    monkeypatch.setattr(PositionAtStop, "is_touched", property(lambda _: is_touched))
+    monkeypatch.setattr(PositionAtStop, "is_settled", property(lambda _: True))
+    receipt = attempt.run()
+    assert receipt is not None
+    assert receipt.result is (Result.CLEAN if in_order else Result.POSITION_LEFT)
+    assert any(attempt.settled) is is_touched
+    assert len(attempt.venue.about("open_orders")) == (4 if is_touched else 2)
+    assert [step for step, _ in attempt.steps].count("fence_passed") == (2 if is_touched else 1)
+
+
+def test_the_same_trouble_is_told_once_in_a_row(attempt: Attempt) -> None:
+    attempt.venue.faults["open_orders"] += [Unavailable("a"), Unavailable("a"), Unavailable("b")]
+    receipt = attempt.run()
+    assert receipt is not None
+    assert [detail for step, detail in attempt.steps if step == "held_up"] == [
+        "open orders unknown: a",
+        "open orders unknown: b",
+    ]
+
+
+def test_a_worker_that_shuts_down_lets_a_cleanup_in_good_order_get_done(attempt: Attempt) -> None:
+    attempt.is_ending = lambda: True
+    attempt.told = [in_flight(lease_until_ms=NOW_MS + 999), in_flight()]
+    assert attempt.run() is not None
+    assert attempt.released == {}
+
+
+@pytest.mark.parametrize(("grace_s", "is_cut"), [(ENDING_GRACE_S - 0.001, False), (ENDING_GRACE_S, True)])
+def test_but_for_no_longer_than_a_second(attempt: Attempt, grace_s: float, is_cut: bool) -> None:
+    attempt.clock_s = 5.0
+    attempt.is_ending = lambda: True
+    attempt.venue.rest(open_order("1"))
+
+    def takes_long(_: str) -> tuple[OpenOrder, ...]:
+        attempt.clock_s = 5.0 + grace_s
+        return tuple(attempt.venue.resting.values())
+
+    attempt.venue.always["open_orders"] = takes_long
+    assert (attempt.run() is None) is is_cut
+    assert (attempt.steps[-1] == ("handed_over", "its worker shuts down")) is is_cut
+    if is_cut:
+        receipt = read_receipt(attempt.released["receipt_json"])
+        assert (receipt.result, attempt.released["left"]) == (Result.ORDERS_LEFT, "1")
+        assert "another takes over" in receipt.problem
+        assert attempt.finished == {}
+
+
+def test_one_that_is_held_up_goes_to_another_at_once(attempt: Attempt) -> None:
+    attempt.is_ending = lambda: True
+    attempt.venue.always["open_orders"] = Unavailable("away")
+    assert attempt.run() is None
+    assert read_receipt(attempt.released["receipt_json"]).result is Result.UNVERIFIED
+    assert attempt.released["left"] == "?"
