@@ -95,9 +95,9 @@ def _dropped(text: str) -> Iterator[tuple[str, str]]:
     # Of a class only the functions can be put in place.
     of_classes = {id(each) for node in ast.walk(tree) if isinstance(node, ast.ClassDef) for each in node.body}
     for node in ast.walk(tree):
-        if id(node) in of_classes or not isinstance(
-            node, ast.Expr | ast.Assign | ast.AugAssign | ast.Raise | ast.Return | ast.Delete
-        ):
+        if not isinstance(node, ast.Expr | ast.Assign | ast.AugAssign | ast.Raise | ast.Return | ast.Delete):
+            continue
+        if id(node) in of_classes:
             continue
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             continue  # a docstring

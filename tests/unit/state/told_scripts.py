@@ -18,3 +18,7 @@ class Told:
         """Answer."""
         self.asked.append((name, list(names), list(arguments)))
         return self.answers.pop(0)
+
+    def call_int(self, name: str, names: Sequence[str], arguments: Sequence[str | int]) -> int:
+        """Answer with the one number."""
+        return int(self.call(name, names, arguments)[0])
