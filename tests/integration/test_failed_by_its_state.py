@@ -134,7 +134,7 @@ def test_whatever_may_still_arrive_is_waited_for(bench: StateBench, fence: str, 
     assert bench.client.hget(RECORD, "fence_base") == str(bench.record.fence_ms)
 
 
-@pytest.mark.parametrize("trace", ["a stream", "no stream", "nothing"])
+@pytest.mark.parametrize("trace", ["a stream", "an empty one", "no stream", "nothing"])
 @pytest.mark.parametrize("least_epoch", [0, 5])
 def test_the_number_of_a_run_that_is_lost_is_that_of_its_last_trace(
     bench: StateBench, trace: str, least_epoch: int
@@ -143,6 +143,9 @@ def test_the_number_of_a_run_that_is_lost_is_that_of_its_last_trace(
     if trace == "a stream":
         for epoch in (2, 3):
             bench.client.xadd(keys.trace(NAME), {"event": "committed", "epoch": epoch, "seq": 9})
+    elif trace == "an empty one":
+        bench.client.xadd(keys.trace(NAME), {"epoch": 9})
+        bench.client.xtrim(keys.trace(NAME), 0, approximate=False)
     elif trace == "no stream":
         bench.client.set(keys.trace(NAME), "x")
     failed = fail(bench, least_epoch=least_epoch)
@@ -316,3 +319,11 @@ def test_only_what_is_stopped_may_lack_its_policy(bench: StateBench, ends: str) 
         bench.finish(bench.claim_cleanup(), clean=True)
     bench.client.hdel(RECORD, "stop_policy")
     assert fail(bench) == (None if ends == "stopped" else Failed(epoch=1, why="stop_policy cannot be read"))
+
+
+def test_a_stop_that_was_under_way_may_have_no_story(bench: StateBench) -> None:
+    bench.stop()
+    damage(bench)
+    bench.client.hdel(RECORD, "asked")
+    fail(bench)
+    assert json.loads(str(bench.client.hget(RECORD, "asked"))) == asked(bench, StopPolicy(), WHY)

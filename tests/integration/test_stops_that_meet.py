@@ -15,7 +15,8 @@ from state.due import RESEND_MS, CleanUp
 from state.durability import Keeps
 from state.instances import StopPolicy
 from state.leases import Lease, LeaseLost
-from tests.integration.state_bench import NAME, StateBench
+from state.stop_story import FlightAtStop
+from tests.integration.state_bench import LEASE_MS, NAME, StateBench
 
 POLICIES = [
     StopPolicy(cancel_orders=cancel, close_position=close, unwind=unwind)
@@ -221,3 +222,18 @@ def test_a_stop_that_an_iteration_decides_is_published_as_soon_as_any_other(benc
     bench.clock.advance(1)
     assert isinstance(bench.sweep(), CleanUp)
     assert bench.claim_cleanup().attempt == 1
+
+
+def test_a_stop_that_an_iteration_decides_tells_of_that_iteration(bench: StateBench) -> None:
+    iteration = bench.claim()
+    bench.clock.advance(5)
+    commit_with_stop(bench, iteration, StopPolicy())
+    lease = bench.claim_cleanup()
+    assert lease.flight == FlightAtStop(
+        seq=1, tick=0, task_id="its-task", lease_until_ms=bench.clock.now_ms - 5 + LEASE_MS
+    )
+    in_flight = bench.cleanup_leases.renew(lease)
+    assert (in_flight.flight_end, in_flight.flight_ended_at_ms) == ("committed", bench.clock.now_ms)
+    assert [(each.by, each.reason, each.at_ms) for each in lease.asked] == [
+        ("strategy", "enough", bench.clock.now_ms)
+    ]

@@ -90,7 +90,7 @@ STOP: dict[str, Any] = {"by": "me", "reason": "tea", "policy": StopPolicy(unwind
 
 
 @pytest.mark.parametrize("more", [{}, {"epoch": 3}])
-def test_a_stop_is_of_any_run_or_of_one(more: dict[str, int]) -> None:
+def test_a_stop_is_of_any_run_or_of_one(more: dict[str, Any]) -> None:
     told = Told(["stopping", 2, 5])
     assert of(told).request_stop(NAME, **STOP, **more) == StopResult(result="stopping", epoch=2, at_ms=5)
     names = [keys.record(NAME), keys.stop(NAME), keys.DUE, keys.EVENTS, keys.WAKE]
