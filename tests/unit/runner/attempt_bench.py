@@ -60,6 +60,10 @@ class Attempt:
         self.released: dict[str, Any] = {}
         self.completed: dict[str, Any] = {}
         self.steps: list[tuple[str, str]] = []
+        #: The state server's clock, ms.
+        self.now_ms = NOW_MS
+        #: How much of its time passes with the step that is named.
+        self.passes_ms: dict[str, int] = {}
         self.waits: list[float] = []
         self.pauses: list[float] = []
         self.interrupted: list[str] = []
@@ -123,7 +127,7 @@ class Attempt:
         context = SimpleNamespace(
             settings=Settings(cleanup_soft_limit_s=SOFT_LIMIT_S),
             cleanup_leases=leases,
-            instances=SimpleNamespace(now_ms=lambda: NOW_MS, run_data=lambda *_: self.run_data),
+            instances=SimpleNamespace(now_ms=lambda: self.now_ms, run_data=lambda *_: self.run_data),
             events=SimpleNamespace(cleanup_step=self._step),
             venues=OneVenue(self.venue),
         )
@@ -137,8 +141,9 @@ class Attempt:
         )
 
     def _step(self, name: str, *, epoch: int, at_ms: int, step: str, detail: str) -> None:
-        assert (name, epoch, at_ms) == (NAME, EPOCH, NOW_MS)
+        assert (name, epoch, at_ms) == (NAME, EPOCH, self.now_ms)
         self.steps.append((step, detail))
+        self.now_ms += self.passes_ms.get(step, 0)
 
 
 LOST = LeaseLost("lost")

@@ -15,14 +15,15 @@ from runner.cleanup import (
     FAILED_AFTER_MS,
     INTERRUPT_AFTER_S,
 )
+from runner.loaded import LoadedInstance
 from runner.own_orders import FIRST_PAUSE_S, LONGEST_PAUSE_S
 from runner.position_at_stop import PositionAtStop
-from runner.receipt import Result
+from runner.receipt import Receipt, Result
 from runner.receipt_reading import read_receipt
 from state.instances import StopPolicy
 from state.leases import Refusal
 from state.stop_story import FlightAtStop, StopAsked
-from tests.factories import client_order_id, open_order
+from tests.factories import client_order_id, loaded_instance, open_order
 from tests.unit.runner.attempt_bench import EPOCH, LOST, NAME, NOW_MS, SOFT_LIMIT_S, Attempt, in_flight, lease
 
 
@@ -300,3 +301,39 @@ def test_one_that_is_held_up_goes_to_another_at_once(attempt: Attempt) -> None:
     assert attempt.run() is None
     assert read_receipt(attempt.released["receipt_json"]).result is Result.UNVERIFIED
     assert attempt.released["left"] == "?"
+
+
+@pytest.mark.parametrize(("is_clean", "ended_at_ms"), [(True, NOW_MS), (False, NOW_MS + 50)])
+def test_clean_is_as_of_the_last_list_and_what_is_not_as_of_now(
+    attempt: Attempt, is_clean: bool, ended_at_ms: int
+) -> None:
+    attempt.passes_ms = {"verified" if is_clean else "fence_passed": 50}
+    if not is_clean:
+        attempt.venue.always["open_orders"] = ValueError("whatever")
+    receipt = attempt.run()
+    assert receipt is not None
+    assert receipt.is_clean is is_clean
+    assert receipt.attempts[-1].ended_at_ms == ended_at_ms
+
+
+@pytest.mark.parametrize("kind", ["clean", "nobody knows the instance", "kept", "not clean"])
+def test_the_books_are_completed_where_a_run_ended_clean_and_can_be_read(
+    attempt: Attempt, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    completed: list[Receipt] = []
+
+    def complete(_: PositionAtStop, instance: LoadedInstance, receipt: Receipt) -> Receipt:
+        assert instance is attempt.instance
+        completed.append(receipt)
+        return receipt.model_copy(update={"position_of": "left"})
+
+    monkeypatch.setattr(PositionAtStop, "complete_books", complete)
+    attempt.instance = None if kind == "nobody knows the instance" else loaded_instance()
+    if kind == "kept":
+        attempt.lease = lease(policy=StopPolicy(cancel_orders=False))
+        attempt.venue.rest(open_order("1"))
+    if kind == "not clean":
+        attempt.told = [ValueError("whatever")]
+    receipt = attempt.run()
+    assert receipt is not None
+    assert (len(completed), receipt.position_of) == ((1, "left") if kind == "clean" else (0, ""))

@@ -80,8 +80,11 @@ def test_a_lease_has_all_that_the_script_tells() -> None:
 
 
 def test_what_nobody_tells_is_not_there() -> None:
-    assert (LEASE.flight, LEASE.knows_flight, LEASE.is_failed) == (None, True, False)
-    assert (LEASE.asked, LEASE.receipt_json, LEASE.started_at_ms, LEASE.paused_at_ms) == ((), "", 0, None)
+    needed = ("instance_id", "epoch", "token", "claimed_at_ms", "attempt", "slot", "account")
+    said: dict[str, Any] = {name: getattr(LEASE, name) for name in needed}
+    found = CleanupLease(**said, config_version="v", policy=POLICY, order_ids=())
+    assert (found.flight, found.knows_flight, found.is_failed) == (None, True, False)
+    assert (found.asked, found.receipt_json, found.started_at_ms, found.paused_at_ms) == ((), "", 0, None)
 
 
 @pytest.mark.parametrize(
