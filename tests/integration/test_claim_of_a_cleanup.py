@@ -48,6 +48,14 @@ def test_everything_that_is_known_is_told(bench: StateBench) -> None:
     assert (event.fields["attempt"], event.fields["by"]) == ("1", "test")
 
 
+@pytest.mark.parametrize("paused_at_ms", [None, 5])
+def test_a_run_that_was_paused_is_told_as_one(bench: StateBench, paused_at_ms: int | None) -> None:
+    bench.stop()
+    if paused_at_ms is not None:
+        bench.client.hset(RECORD, "paused", paused_at_ms)
+    assert bench.claim_cleanup().paused_at_ms == paused_at_ms
+
+
 def test_the_iteration_in_flight_is_told(bench: StateBench) -> None:
     bench.claim()
     bench.stop()

@@ -278,7 +278,7 @@ def test_a_stopping_record_does_not(bench: StateBench) -> None:
     assert fail(bench) is None
 
 
-@pytest.mark.parametrize("phase", ["missing", "RUNNING", "run ning", LONG])
+@pytest.mark.parametrize("phase", ["missing", "runing", "RUNNING", "run ning", LONG])
 def test_a_phase_that_is_none_is_damage(bench: StateBench, phase: str) -> None:
     if phase == "missing":
         bench.client.hdel(RECORD, "phase")
