@@ -74,6 +74,7 @@ class Delivery:
 
     def _run(self) -> None:
         while not self._ended.is_set():
+            self._wake.clear()
             try:
                 pause_s = self.step()
             except redis.RedisError:
@@ -82,12 +83,8 @@ class Delivery:
             except Exception as error:  # noqa: BLE001 - the thread's boundary; a text could quote the URL
                 log.error("delivery failed, trying on", target=self._name, error=type(error).__name__)
                 pause_s = LOOK_S
-            if pause_s:
-                self._wake.wait(pause_s)
-                self._wake.clear()
-                if self._failures:
-                    # A new message is no reason to try a target that fails any earlier.
-                    self._ended.wait(pause_s)
+            # A new message is no reason to try a target that fails any earlier.
+            (self._ended if self._failures else self._wake).wait(pause_s)
 
     def step(self) -> float:
         """Send one message, if there is one; return how long to wait before the next, s."""

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import click
 
 from cli import checks
+from cli.alert_checks import alert_checks
 from cli.checks import Finding, Level
 from cli.exit_codes import EPILOG, ExitCode
 from cli.feed_checks import feed_checks
@@ -69,6 +70,7 @@ def _findings(session: Session) -> Iterator[Finding]:
         yield from records(session)
         yield from feed_checks(session)
         yield from guard_checks(session)
+        yield from alert_checks(session)
     yield from message_key_checks(settings.message_key_dir, time.time())
     found = []
     for item in checks.configs(session):

@@ -343,10 +343,12 @@ def test_a_state_server_that_is_gone_is_told_by_the_process_itself(
         process = found.start()
         try:
             server.process.kill()
-            found.wait_for(["state server down"])
+            # Not `wait_for`, which asks the server.
+            eventually(lambda: receiver.titles() == ["state server down"], LONGEST_S, what="an alert")
             server.start()
             server.wait_ready()
-            found.wait_for(["state server down", "state server down, over"])
+            expected = ["state server down", "state server down, over"]
+            eventually(lambda: receiver.titles() == expected, LONGEST_S, what="its end")
         finally:
             process.kill()
             client.close()
