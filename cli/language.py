@@ -1,8 +1,8 @@
 """The language that people are spoken to. What scripts read (``--json``, ``--csv``) is never translated.
 
 Messages are written in English where they are used, as `tr("{count} orders", count=3)`; the catalogue of
-another language, `cli/messages/zh-TW.json`, has its words for each. What is not in it stays English. JSON, as the
-page's catalogues are: nothing has to be compiled, and a test finds what is missing.
+another language, `cli/messages/zh-TW.json`, has its words for each. What is not in it stays English. JSON,
+as the page's catalogues are: nothing has to be compiled, and a test finds what is missing.
 """
 
 from __future__ import annotations
