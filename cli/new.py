@@ -197,11 +197,10 @@ def _lines(found: Sizing) -> Iterator[tuple[str, str]]:
     for need in found.needs:
         yield f"needs {need.asset}", f"{money(need.needed)} of {money(need.available)} available"
     if found.maker_fee_bps is not None and found.break_even_bps is not None:
-        earned = "?" if found.round_bps is None else f"{found.round_bps:.2f}"
+        wide = "" if found.round_bps is None else f", the innermost is {found.round_bps:.2f} bps wide"
         yield (
             "fees",
-            f"{found.maker_fee_bps:f} bps a fill: a round breaks even at {found.break_even_bps:f} bps, "
-            f"the innermost is {earned} bps wide",
+            f"{found.maker_fee_bps:f} bps a fill: a round breaks even at {found.break_even_bps:f} bps{wide}",
         )
 
 

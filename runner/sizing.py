@@ -50,9 +50,11 @@ class Sizing:
     needs: tuple[Need, ...]
     #: Maker's fee of one fill, basis points; None where the exchange does not tell.
     maker_fee_bps: Decimal | None
-    #: What a round of a purchase and a sale has to earn to pay for its fees, basis points of the price.
+    #: What a round of a purchase and a sale has to earn to pay for its fees, basis points of the price; of a
+    #: hedge, whose second half is a taker's.
     break_even_bps: Decimal | None
-    #: What the innermost round earns before fees, basis points; None where one side alone is quoted.
+    #: What the innermost round earns before fees, basis points; None where one side alone is quoted, and of a
+    #: hedge, which earns what the market moves meanwhile.
     round_bps: Decimal | None
     #: What limits cut, and what the strategy says.
     problems: tuple[str, ...]
@@ -75,8 +77,11 @@ def sizing(context: Context, config: InstanceConfig) -> Sizing:
     held = snapshot.net
     longest = held.high + sum((quote.quantity for quote in quotes if quote.side is Side.BUY), _ZERO)
     shortest = held.low - sum((quote.quantity for quote in quotes if quote.side is Side.SELL), _ZERO)
-    terms, price = snapshot.terms, snapshot.price
+    terms, price, hedges = snapshot.terms, snapshot.price, instance.strategy.unwinds_at_stop
     fee_bps = None if terms is None else terms.fee_bps(instrument.market_type, is_maker=True)
+    back_bps = None if terms is None else terms.fee_bps(instrument.market_type, is_maker=not hedges)
+    break_even_bps = None if fee_bps is None or back_bps is None else fee_bps + back_bps
+    round_bps = None if hedges else _round_bps(instance, quotes)
     needs = _needs(snapshot, quotes, max(longest, -shortest))
     problems = said.problems + ((decision.stop_reason,) if decision.stop_reason else ())
     return Sizing(
@@ -90,10 +95,15 @@ def sizing(context: Context, config: InstanceConfig) -> Sizing:
         exposure=None if price is None else max(longest, -shortest) * price,
         needs=needs,
         maker_fee_bps=fee_bps,
-        break_even_bps=None if fee_bps is None else 2 * fee_bps,
-        round_bps=_round_bps(instance, quotes),
+        break_even_bps=break_even_bps,
+        round_bps=round_bps,
         problems=tuple(dict.fromkeys(problems)),
-        warnings=(*said.warnings, *(cut.sentence() for cut in limited.cuts), *_short(needs)),
+        warnings=(
+            *said.warnings,
+            *(cut.sentence() for cut in limited.cuts),
+            *_short(needs),
+            *_unpaid(round_bps, break_even_bps),
+        ),
     )
 
 
@@ -117,6 +127,14 @@ def _short(needs: Sequence[Need]) -> tuple[str, ...]:
         f"the first orders need {each.needed:.6g} {each.asset}, and {each.available:.6g} are available"
         for each in needs
         if each.needed > each.available
+    )
+
+
+def _unpaid(round_bps: Decimal | None, break_even_bps: Decimal | None) -> tuple[str, ...]:
+    if round_bps is None or break_even_bps is None or round_bps > break_even_bps:
+        return ()
+    return (
+        f"the innermost round is {round_bps:.2f} bps wide, and its fees come to {break_even_bps:f}: it loses",
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from tests.acceptance.world import World
 pytestmark = pytest.mark.acceptance
 
 DONE, BAD_USAGE = 0, 2
+TEMPLATE = ROOT / "config" / "templates" / "market_maker_spot.json"
 
 
 def test_a_new_instance_is_sized_written_and_starts(world: World, manage: Command) -> None:
@@ -48,6 +50,29 @@ def test_a_new_instance_is_sized_written_and_starts(world: World, manage: Comman
     world.wait_for_orders(name, 2)
     # It is not written over
     assert manage(*arguments, "--yes").code == BAD_USAGE
+
+
+def test_at_a_terminal_it_asks_and_shows_what_the_answers_come_to(world: World, manage: Command) -> None:
+    ours, theirs = os.openpty()
+    # The template, then Enter for what stands in brackets, and once for "Good so?"
+    os.write(ours, b"market_maker_spot\n" + b"\n" * 30)
+    ran = subprocess.run(
+        [sys.executable, "manage.py", "new", "asked_01"],
+        cwd=ROOT,
+        env=dict(manage.environ),
+        stdin=theirs,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    for end in (ours, theirs):
+        os.close(end)
+    assert ran.returncode == DONE, ran.stderr
+    assert "spread [" in ran.stderr
+    layout = json.loads((world.config_dir / "asked_01.json").read_text())
+    assert layout["metadata"]["instance_id"] == "asked_01"
+    assert layout["strategy_config"] == json.loads(TEMPLATE.read_text())["strategy_config"]
 
 
 def test_a_file_that_is_wrong_is_not_written(world: World, manage: Command) -> None:

@@ -69,6 +69,19 @@ def test_the_round_is_set_against_its_fees(size: Size) -> None:
     assert found.round_bps == 100
 
 
+def test_a_round_that_does_not_pay_for_its_fees_is_said(size: Size) -> None:
+    found = size(config(strategy_config=LADDER | {"spread": "0.02"}))
+    assert any(warning.endswith("it loses") for warning in found.warnings)
+    assert not any(warning.endswith("it loses") for warning in size(config()).warnings)
+
+
+def test_the_second_half_of_a_hedge_is_a_takers(size: Size) -> None:
+    found = size(config(metadata={"strategy": "maker_hedge"}, strategy_config={"quantity": "1"}))
+    terms = FakeVenue().account_terms()
+    assert found.break_even_bps == terms.spot_maker_bps + terms.spot_taker_bps
+    assert found.round_bps is None
+
+
 def test_a_perpetual_needs_margin_for_the_worst_case(size: Size) -> None:
     venue = FakeVenue(factories.instrument(perp=True))
     venue.net_quantity = Decimal(1)
