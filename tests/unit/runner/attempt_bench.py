@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 
 from runner import cleanup
+from runner.config import InstanceConfig
 from runner.context import Context
 from runner.ending import never
 from runner.loaded import LoadedInstance
@@ -43,6 +44,15 @@ def lease(*, policy: StopPolicy | None = None, **more: Any) -> CleanupLease:
         policy=policy or StopPolicy(),
         **told,
     )
+
+
+class CleanupsVenue(OneVenue):
+    """A venue whose rate budget is that of cleanups, which iterations cannot use up."""
+
+    def of(self, config: InstanceConfig, *, for_cleanup: bool = False) -> FakeVenue:
+        """Return the venue to a cleanup alone."""
+        assert for_cleanup
+        return super().of(config, for_cleanup=for_cleanup)
 
 
 class Attempt:
@@ -129,7 +139,7 @@ class Attempt:
             cleanup_leases=leases,
             instances=SimpleNamespace(now_ms=lambda: self.now_ms, run_data=lambda *_: self.run_data),
             events=SimpleNamespace(cleanup_step=self._step),
-            venues=OneVenue(self.venue),
+            venues=CleanupsVenue(self.venue),
         )
         return cleanup.run_cleanup(
             cast("Context", context),

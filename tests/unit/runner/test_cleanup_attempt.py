@@ -157,7 +157,16 @@ def test_an_iteration_is_waited_for_and_cut_short_once(attempt: Attempt) -> None
     assert receipt.in_flight.interrupted_at_ms == NOW_MS
 
 
+def test_half_a_second_is_enough_for_that(attempt: Attempt) -> None:
+    attempt.clock_s = 5.0
+    busy = in_flight(lease_until_ms=NOW_MS + 700, running_task_id="its-task")
+    attempt.told = [busy, busy, in_flight()]
+    assert attempt.run() is not None
+    assert (attempt.waits, attempt.interrupted) == ([INTERRUPT_AFTER_S] * 2, ["its-task"])
+
+
 def test_one_that_ends_soon_is_not_cut_short(attempt: Attempt) -> None:
+    attempt.clock_s = 5.0
     attempt.told = [in_flight(lease_until_ms=NOW_MS + 300), in_flight()]
     assert attempt.run() is not None
     assert (attempt.waits, attempt.interrupted) == ([0.3], [])
