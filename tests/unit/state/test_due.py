@@ -100,7 +100,8 @@ class TestLookAgain:
             (name, 5.0) for name in ("a", "b", "c", "e", "gone", "odd")
         ]
         assert client.smembers(keys.INSTANCES) == {"a", "b", "c", "d", "e", "gone", "odd"}
-        assert due(client).look_again(now_ms=6) == 0
+        assert due(client).look_again(now_ms=4) == 0
+        assert client.zscore(keys.DUE, "a") == 5
 
     @pytest.mark.parametrize("at_once", [False, True])
     def test_whoever_waits_goes_on_waiting_unless_all_are_to_be_looked_at(
