@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,7 +17,9 @@ import pytest
 import redis
 import requests
 
+from api_tokens import TOKENS_FILE, TokenFile
 from cli.stack.stack import FLOWER_USER, ROOT
+from cli.web import PASSWORD_FILE
 from settings import STACK_FILE
 from state.instances import Phase
 from tests.acceptance.command import Command, command_for, plain_environ
@@ -39,7 +42,7 @@ SECRETS = (LIVE_SECRET, WRONG_SECRET, LEDGER_PASSWORD, BROKER_PASSWORD)
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """A whole stack with Flower, telling everything it does."""
     environ = LIVE_KEYS | {"WRONG_SECRET": WRONG_SECRET, "CLEANBOOK_LOG_LEVEL": "DEBUG"}
-    with own_world(tmp_path_factory.mktemp("secrets"), environ, flower=True) as found:
+    with own_world(tmp_path_factory.mktemp("secrets"), environ, flower=True, web=True) as found:
         yield found
 
 
@@ -104,15 +107,25 @@ def outputs_of_errors(world: World, manage: Command, tmp_path: Path) -> list[tup
 
 
 def said_within(limit_s: float, arguments: tuple[str, ...], environ: dict[str, str]) -> str:
-    """Return what a Python program says until it ends or is ended."""
-    process = subprocess.Popen(
-        [sys.executable, *arguments], cwd=ROOT, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-    try:
-        return process.communicate(timeout=limit_s)[0].decode(errors="replace")
-    except subprocess.TimeoutExpired:
-        process.kill()
-        return process.communicate()[0].decode(errors="replace")
+    """Return what a Python program says until it ends, or `limit_s` after its first word."""
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(
+            [sys.executable, *arguments], cwd=ROOT, env=environ, stdout=output, stderr=subprocess.STDOUT
+        )
+        try:
+            eventually(
+                lambda: process.poll() is not None or os.fstat(output.fileno()).st_size > 0,
+                60,
+                what=f"a word of {arguments}",
+            )
+            process.wait(limit_s)
+        except subprocess.TimeoutExpired:
+            pass  # it would go on for ever
+        finally:
+            process.kill()
+            process.wait()
+        output.seek(0)
+        return output.read().decode(errors="replace")
 
 
 def flower_texts(world: World) -> Iterator[tuple[str, str]]:
@@ -132,6 +145,38 @@ def flower_texts(world: World) -> Iterator[tuple[str, str]]:
     pages += ["/", "/workers", "/tasks", f"/task/{one}", "/broker", *(f"/worker/{name}" for name in workers)]
     for page in pages:
         yield f"flower {page}", get(page)
+
+
+def web_texts(world: World) -> Iterator[tuple[str, str]]:
+    """Yield the answers of the HTTP API about every instance, usable or not, refusals included."""
+    token = TokenFile(world.stack.options.run_dir / TOKENS_FILE).make("searcher")
+    base = f"{world.stack.web_url}/api/v1"
+    headers = {"Authorization": f"Bearer {token}"}
+
+    def ask(method: str, path: str, body: Any = None) -> tuple[str, str]:
+        answer = requests.request(method, f"{base}{path}", json=body, headers=headers, timeout=20)
+        assert answer.status_code != 500, answer.text
+        return f"web {method} {path}", answer.text
+
+    listed = ask("GET", "/instances")
+    yield listed
+    names = [row["instance_id"] for row in json.loads(listed[1])["instances"]]
+    assert {"secret_01", "wrong_01", "pasted_01", "leaking_01", "unset_01"} <= {*names}
+    parts = ("", "/config", "/receipt", "/receipts", "/orders", "/fills", "/pnl", "/events", "/series")
+    for name in names:
+        for part in parts:
+            yield ask("GET", f"/instances/{name}{part}")
+        if name != "secret_01":
+            yield ask("POST", f"/instances/{name}/start", {})
+    changed = json.loads(ask("GET", "/instances/secret_01/config")[1])
+    changed["config"]["metadata"]["description"] = "${BACKPACK_SECRET}"
+    body = {"config": changed["config"], "base_version": changed["version"]}
+    yield ask("PUT", "/instances/secret_01/config?dry_run=1", body)
+    yield ask("PUT", "/instances/secret_01/config", body)
+    with requests.get(f"{base}/events/stream", headers=headers, stream=True, timeout=20) as stream:
+        yield "web stream", next(stream.iter_content(1 << 20)).decode()
+    for path in ("/api/v1/ready", "/api/v1/openapi.json", "/docs", "/"):
+        yield f"web {path}", requests.get(f"{world.stack.web_url}{path}", timeout=20).text
 
 
 def process_texts(world: World) -> Iterator[tuple[str, str]]:
@@ -174,6 +219,7 @@ def test_no_secret_is_anywhere_but_in_the_environment(world: World, tmp_path: Pa
     said = outputs_of_errors(world, manage, tmp_path)
     crash_server(world, down_s=0.3)
     flower = list(flower_texts(world))
+    web = list(web_texts(world))
     processes = list(process_texts(world))
     client = world.context.client
     stored = list(redis_texts(client))
@@ -185,10 +231,11 @@ def test_no_secret_is_anywhere_but_in_the_environment(world: World, tmp_path: Pa
     server_password = world.stack.broker_url.split(":")[2].split("@")[0]
     files = [*file_texts(world.stack.data_dir), *file_texts(tmp_path)]
     names = {Path(path).name for path, _ in files}
-    assert {"ledger.sqlite", "dump.rdb", "iterate.log", "cleanup.log", "feed.log", "flower.log"} <= names
+    logs = {f"{each}.log" for each in ("iterate", "cleanup", "feed", "flower", "web")}
+    assert {"ledger.sqlite", "dump.rdb", *logs} <= names
     assert any("appendonly" in path for path, _ in files)
     assert any(b"DEBUG" in text or b"debug" in text for path, text in files if path.endswith("iterate.log"))
-    texts = [*files, *((where, text.encode()) for where, text in (*said, *flower, *processes, *stored))]
+    texts = [*files, *((where, text.encode()) for where, text in (*said, *flower, *web, *processes, *stored))]
     assert [where for where, text in said if not text.strip()] == [], "each of them says something"
 
     wanted = {form: secret[:5] for secret in SECRETS for form in forms(secret)}
@@ -200,11 +247,15 @@ def test_no_secret_is_anywhere_but_in_the_environment(world: World, tmp_path: Pa
     assert holders == {str(run_dir / STACK_FILE), str(run_dir / "valkey" / "valkey.conf")}
     assert all(os.stat(where).st_mode & 0o077 == 0 for where in holders)
     assert [where for where, text in stored if LIVE_KEY in text] == []
+    # The password of the page and the key of its cookies: in their files, which are their owner's alone.
+    for file in (PASSWORD_FILE, "web-session-key"):
+        secret = (run_dir / file).read_text().strip()
+        assert {where for where, text in texts if secret.encode() in text} == {str(run_dir / file)}
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc")
 def test_a_crash_leaves_no_core_file_and_others_cannot_read_the_environment(world: World) -> None:
-    for name in ("iterate", "cleanup", "feed", "flower"):
+    for name in ("iterate", "cleanup", "feed", "flower", "web"):
         pid = world.stack.processes[name].pid
         assert pid is not None
         process = psutil.Process(pid)
