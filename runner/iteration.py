@@ -65,7 +65,7 @@ class _Work:
     is_ended_by_gate: bool = False
     #: Where the order book came from.
     source: Source = Source.NONE
-    #: Of a paused run: nothing rested, and nothing could still arrive. None: the run is not paused.
+    #: Of a paused run: nothing rested, and nothing could still arrive. None: it was not looked.
     is_quiet: bool | None = None
     look_again_ms: int = 0
 
@@ -122,7 +122,7 @@ def run_iteration(
         say(f"not run: {lease.detail or lease.reason}")
         return _refused(context, instance_id, epoch, tick, lease)
     reading = StoreClockReading(store_ms=lease.claimed_at_ms, monotonic_s=asked_at_s)
-    work = _Work(began_s=asked_at_s, is_ending=is_ending, is_quiet=False if lease.is_paused else None)
+    work = _Work(began_s=asked_at_s, is_ending=is_ending)
     try:
         work.instance = load_running(context, lease.instance_id, lease.config_version, epoch=lease.epoch)
         _work(context, lease, work.instance, reading, work)

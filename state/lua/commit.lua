@@ -6,7 +6,7 @@
 --   11 how much before it is due an iteration may run, ms, 12 books ('' keeps the old ones), 13 daily result
 --   ('' keeps the old one), 14 intents that are still open (JSON; '-' keeps them all), 15 why the run stops itself
 --   ('' : it does not), 16 policy of that stop (JSON), 17 most bookings that wait, 18 of a paused run: '1' when the iteration found no own
---   order and none that could still arrive, '0' when it did ('': it knew of no pause), 19 how long to wait before the
+--   order and none that could still arrive, '0' when it did ('': it did not look), 19 how long to wait before the
 --   next look for what rests, ms, 20.. bookings for the ledger (JSON)
 -- Returns {'running', epoch, tick, countdown ms (-1: the pending message stands), wake-up wanted 0|1, errors},
 --   {'stopping'} (also for failed or stopped) or {'lost'}: another task holds the lease, nothing changed.

@@ -253,6 +253,27 @@ def test_a_placement_that_may_still_arrive_is_waited_for(trader: Trader) -> None
     assert is_withdrawn(trader)
 
 
+def test_what_is_proven_stays_proven_while_the_exchange_is_away(trader: Trader) -> None:
+    pause_trader(trader)
+    for _ in range(2):
+        trader.run()
+    assert is_withdrawn(trader)
+    trader.venue.always["open_orders"] = Unavailable("away")
+    trader.run()
+    assert trader.bench.record.errors == 1
+    assert is_withdrawn(trader)
+
+
+def test_orders_are_cancelled_by_id_where_no_list_can_be_read(trader: Trader) -> None:
+    trader.run()
+    trader.venue.always["open_orders"] = Unavailable("away")
+    pause_trader(trader)
+    for _ in range(3):
+        trader.run()
+    assert trader.venue.resting == {}
+    assert not is_withdrawn(trader)
+
+
 def test_a_cancel_that_nobody_confirms_is_not_taken_for_done(trader: Trader) -> None:
     trader.run()
     trader.venue.always["cancel"] = lambda *_: CancelAnswer(outcome=CancelOutcome.REFUSED)
