@@ -7,7 +7,7 @@ from market.instrument import MarketType
 from runner.config_schema import strategy_schema
 from strategies.registry import STRATEGIES, UnknownStrategy
 
-CASES = [(each.config_name, kind) for each in STRATEGIES for kind in each.market_types]
+CASES = [(each.config_name, kind) for each in STRATEGIES for kind in sorted(each.market_types)]
 
 
 @pytest.mark.parametrize(("name", "kind"), CASES)
