@@ -11,6 +11,7 @@ import click
 
 from cli.errors import CliError, explain
 from cli.exit_codes import EPILOG, ExitCode
+from cli.language import tr
 from cli.options import debug_option, json_option, output_for, timeout_option
 from cli.output import Cell, Output
 from cli.proof import show_stop, stop_json
@@ -100,7 +101,7 @@ def apply(
     if as_json:
         output.data(_as_json(steps, done, applied=bool(due) and not dry_run))
     elif not due:
-        output.say("nothing to do")
+        output.say(tr("nothing to do"))
     return done.code
 
 
@@ -111,7 +112,7 @@ def _show(output: Output, steps: tuple[PlannedStep, ...]) -> None:
             [
                 [
                     Cell(text=step.instance_id, style="name"),
-                    Cell(text=step.action, style=STYLES.get(step.action, "dim")),
+                    Cell(text=tr(str(step.action)), style=STYLES.get(step.action, "dim")),
                     step.why,
                 ]
                 for step in steps
@@ -126,7 +127,7 @@ def _show(output: Output, steps: tuple[PlannedStep, ...]) -> None:
 def _ask(count: int) -> None:
     if not sys.stdin.isatty():
         raise CliError("nobody can be asked here; --yes does it without asking", ExitCode.BAD_USAGE)
-    if not click.confirm(f"Change {count} instance{'s' if count > 1 else ''}?", err=True):
+    if not click.confirm(tr("Change {count} of them?", count=count), err=True):
         raise CliError("nothing was changed", ExitCode.FAILED)
 
 
@@ -191,7 +192,11 @@ def _update(context: Context, folder: Path, step: PlannedStep, done: _Done, outp
     try:
         # Just what was shown, or nothing.
         change = change_config(context, step.config, by=who(), base_version=step.change.base_version)
-        message = f"configuration {change.version} from the next iteration on"
+        message = tr(
+            "configuration {version} from the next iteration on (run {epoch})",
+            version=change.version,
+            epoch=change.epoch,
+        )
         _is_installed(context, folder, step, done, output)
     except ChangeRefused as error:
         message, code = str(error).removeprefix(f"{name}: "), ExitCode.FAILED

@@ -15,6 +15,8 @@ from runner.kept_receipts import receipt_in
 from runner.receipt_json import receipt_json
 from state.instances import Phase, Record
 
+FILE_DIFFERS = "the file differs from what this run has; manage.py reload applies it, or says why not"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
@@ -156,9 +158,7 @@ def _entry(session: Session, name: str, record: Record | None, now_ms: int) -> E
         record=record,
         now_ms=now_ms,
         config="changed" if is_changed else "ok",
-        problem="the file differs from what this run has; manage.py reload applies it, or says why not"
-        if is_changed
-        else "",
+        problem=FILE_DIFFERS if is_changed else "",
         **_told_by(config),
     )
 

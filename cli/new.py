@@ -15,6 +15,7 @@ from click.shell_completion import CompletionItem
 from cli.amounts import money
 from cli.errors import CliError
 from cli.exit_codes import EPILOG, ExitCode
+from cli.language import padded, tr
 from cli.options import debug_option, json_option, output_for
 from cli.output import Output
 from cli.session import open_full_context
@@ -122,7 +123,7 @@ def _ask_parameters(
     """Ask for each parameter that the template has; show what it comes to, until the user likes it."""
     while True:
         _show(output, found)
-        output.say("Enter keeps what stands in brackets.")
+        output.say(tr("Enter keeps what stands in brackets."))
         asked = layout
         for key, value in layout["strategy_config"].items():
             shown = value if isinstance(value, str) else json.dumps(value)
@@ -136,7 +137,7 @@ def _ask_parameters(
         if found.problems:
             for problem in found.problems:
                 output.say(f"problem: {problem}", "bad")
-        elif click.confirm("Good so?", default=True, err=True):
+        elif click.confirm(tr("Good so?"), default=True, err=True):
             return layout, found
 
 
@@ -173,34 +174,59 @@ def _tell(
     for warning in found.warnings:
         output.warn(warning)
     if is_written:
-        output.line(f"{path} is written; manage.py start {path.stem} begins", "good")
+        output.line(tr("{file} is written; manage.py start {name} begins", file=path, name=path.stem), "good")
     else:
-        output.say(f"{path} is not written")
+        output.say(tr("{file} is not written", file=path))
 
 
 def _show(output: Output, found: Sizing) -> None:
     for name, text in _lines(found):
-        output.line(f"  {name:<22}{text}")
+        output.line(f"  {padded(name, 22)}{text}")
 
 
 def _lines(found: Sizing) -> Iterator[tuple[str, str]]:
     rules = found.instrument
-    yield "market", f"{rules.symbol} at {_plain(found.mid)}"
-    yield "tick, step", f"{rules.tick_size:f} {rules.quote_asset}, {rules.step_size:f} {rules.base_asset}"
-    worth = "" if found.min_notional is None else f", about {money(found.min_notional)} {rules.quote_asset}"
-    yield "smallest order", f"{rules.min_quantity:f} {rules.base_asset}{worth}"
-    yield "first orders", f"{found.bids} bids, {found.asks} asks"
-    worst = f"long {found.longest:f} or short {-found.shortest:f} {rules.base_asset}"
+    yield tr("market"), tr("{symbol} at {price}", symbol=rules.symbol, price=_plain(found.mid))
+    yield tr("tick, step"), f"{rules.tick_size:f} {rules.quote_asset}, {rules.step_size:f} {rules.base_asset}"
+    worth = (
+        ""
+        if found.min_notional is None
+        else tr(", about {value}", value=f"{money(found.min_notional)} {rules.quote_asset}")
+    )
+    yield tr("smallest order"), f"{rules.min_quantity:f} {rules.base_asset}{worth}"
+    yield tr("first orders"), tr("{bids} bids, {asks} asks", bids=found.bids, asks=found.asks)
+    worst = tr(
+        "long {longest} or short {shortest} {asset}",
+        longest=f"{found.longest:f}",
+        shortest=f"{-found.shortest:f}",
+        asset=rules.base_asset,
+    )
     if found.exposure is not None:
-        worst += f", at most {money(found.exposure)} {rules.quote_asset}"
-    yield "worst case", worst
+        worst += tr(", at most {value}", value=f"{money(found.exposure)} {rules.quote_asset}")
+    yield tr("worst case"), worst
     for need in found.needs:
-        yield f"needs {need.asset}", f"{money(need.needed)} of {money(need.available)} available"
-    if found.maker_fee_bps is not None and found.break_even_bps is not None:
-        wide = "" if found.round_bps is None else f", the innermost is {found.round_bps:.2f} bps wide"
         yield (
-            "fees",
-            f"{found.maker_fee_bps:f} bps a fill: a round breaks even at {found.break_even_bps:f} bps{wide}",
+            tr("needs {asset}", asset=need.asset),
+            tr(
+                "{needed} of {available} available",
+                needed=money(need.needed),
+                available=money(need.available),
+            ),
+        )
+    if found.maker_fee_bps is not None and found.break_even_bps is not None:
+        wide = (
+            ""
+            if found.round_bps is None
+            else tr(", the innermost is {width} bps wide", width=f"{found.round_bps:.2f}")
+        )
+        yield (
+            tr("fees"),
+            tr(
+                "{fee} bps a fill: a round breaks even at {even} bps",
+                fee=f"{found.maker_fee_bps:f}",
+                even=f"{found.break_even_bps:f}",
+            )
+            + wide,
         )
 
 

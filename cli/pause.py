@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from cli.exit_codes import EPILOG, ExitCode
+from cli.language import tr
 from cli.names import require_known
 from cli.options import debug_option, json_option, names_argument, output_for, timeout_option
 from cli.output import Output, iso, seconds
@@ -85,12 +86,14 @@ def pause(
     # Every gate first, then the waiting.
     paused = {name: _pause(session, output, name, reason) for name in chosen}
     if wait and "iterate" in unserved(session):
-        output.warn("no worker serves queue iterate, so nothing withdraws; start one: celery -A tasks worker")
+        output.warn(
+            tr("no worker serves queue {queues}; start one: celery -A tasks worker", queues="iterate")
+        )
     reports = [
         one if isinstance(one, _Report) else _ending(session, name, one, timeout_s if wait else 0.0)
         for name, one in paused.items()
     ]
-    return _tell(output, reports, "no instance runs; nothing to pause")
+    return _tell(output, reports, tr("no instance runs; nothing to pause"))
 
 
 @click.command(epilog=EPILOG)
@@ -109,7 +112,7 @@ def resume(names: tuple[str, ...], every: bool, as_json: bool, debug: bool) -> E
     output = output_for(as_json)
     session = open_session()
     chosen = _chosen(session, names, every, lambda record: record.is_paused)
-    return _tell(output, [_resume(session, name) for name in chosen], "no instance is paused")
+    return _tell(output, [_resume(session, name) for name in chosen], tr("no instance is paused"))
 
 
 def _chosen(session: Session, names: tuple[str, ...], every: bool, fits: Any) -> tuple[str, ...]:
@@ -136,20 +139,25 @@ def _pause(session: Session, output: Output, name: str, reason: str) -> Paused |
 
 def _ending(session: Session, name: str, paused: Paused, timeout_s: float) -> _Report:
     found, record = wait_withdrawn(session.instances, name, epoch=paused.epoch, timeout_s=timeout_s)
-    run, held = f"run {paused.epoch}", held_by_run(session.instances, record) if record else None
-    code = ExitCode.DONE
+    held = held_by_run(session.instances, record) if record else None
+    code, run = ExitCode.DONE, tr("run {epoch}", epoch=paused.epoch)
     if found is Withdrawal.DONE and record is not None and record.withdrawn_at_ms is not None:
         took = seconds(record.withdrawn_at_ms - (record.paused_at_ms or 0))
-        message = f"paused ({run}), no own order left after {took}"
+        message = tr("paused ({run}), no own order left after {time}", run=run, time=took)
     elif found is Withdrawal.GOES_ON:
-        message = f"paused ({run}), nothing new is placed; its orders are not known to be gone yet"
+        message = tr(
+            "paused ({run}), nothing new is placed; its orders are not known to be gone yet", run=run
+        )
         # Who did not wait has got what was asked for.
         code = ExitCode.NOT_CLEAN if timeout_s else ExitCode.DONE
     else:
-        message = f"{run} was {found} meanwhile"
+        message = tr("{run} was {what} meanwhile", run=run, what=tr(str(found)))
         code = ExitCode.FAILED
     if held and found in {Withdrawal.DONE, Withdrawal.GOES_ON}:
-        message += f"; it holds {held:f}, which nothing hedges or protects while it is paused"
+        holds = tr(
+            "it holds {quantity}, which nothing hedges or protects while it is paused", quantity=f"{held:f}"
+        )
+        message += f"; {holds}"
     return _Report(
         instance_id=name,
         result=str(found),
@@ -166,12 +174,16 @@ def _resume(session: Session, name: str) -> _Report:
         result = resume_instance(session.changes, name, by=who())
     except PauseRefused as error:
         return _refused(name, error)
-    said = "resumed" if result.result == "resumed" else "was not paused; nothing was changed"
+    said = (
+        tr("resumed (run {epoch})", epoch=result.epoch)
+        if result.result == "resumed"
+        else tr("was not paused; nothing was changed")
+    )
     return _Report(
         instance_id=name,
         result=result.result,
         code=ExitCode.DONE,
-        message=f"{said} (run {result.epoch})",
+        message=said,
         epoch=result.epoch,
         record=session.instances.read(name),
     )

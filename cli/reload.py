@@ -11,6 +11,7 @@ import click
 
 from cli.errors import explain
 from cli.exit_codes import EPILOG, ExitCode
+from cli.language import tr
 from cli.names import require_known
 from cli.options import debug_option, json_option, names_argument, output_for
 from cli.output import Cell, Output
@@ -92,12 +93,16 @@ def _reload(context: Context, name: str, *, dry_run: bool) -> _Report:
 
 def _outcome(change: ConfigChange) -> str:
     if not change.changed:
-        return "its run has this configuration already"
+        return tr("its run has this configuration already")
     if change.at_ms is not None:
-        return f"configuration {change.version} from the next iteration on (run {change.epoch})"
+        return tr(
+            "configuration {version} from the next iteration on (run {epoch})",
+            version=change.version,
+            epoch=change.epoch,
+        )
     if change.needs_restart:
-        return f"takes a restart: manage.py restart {change.instance_id}"
-    return "could be changed without a restart; nothing was changed"
+        return tr("takes a restart: manage.py restart {name}", name=change.instance_id)
+    return tr("could be changed without a restart; nothing was changed")
 
 
 def show_changes(output: Output, changes: Sequence[ConfigChange]) -> None:
@@ -108,7 +113,7 @@ def show_changes(output: Output, changes: Sequence[ConfigChange]) -> None:
             each.field,
             json.dumps(each.old, ensure_ascii=False),
             json.dumps(each.new, ensure_ascii=False),
-            Cell(text="restart", style="warn") if each.needs_restart else "next iteration",
+            Cell(text=tr("restart"), style="warn") if each.needs_restart else tr("next iteration"),
         ]
         for change in changes
         for each in change.changed

@@ -11,12 +11,14 @@ from string import Formatter
 
 import pytest
 
-from cli import list_instances, proof, receipt, receipt_view, top_view
+from cli import apply, inventory, list_instances, proof, receipt, receipt_view, reload, top_view
 from cli.checks import Level
 from cli.language import LANGUAGES, language_in, padded, read_catalogue, tr, use, width
 from cli.main import COMMANDS
 from cli.output import Output
 from cli.top_reading import ORDERS
+from runner.apply_plan import Action
+from runner.pausing import Withdrawal
 from runner.receipt import Result
 from runner.stop_progress import STEPS
 from state.instances import Phase
@@ -30,7 +32,7 @@ WORDS = {
     *(str(phase) for phase in Phase),
     *("paused", "never started", "damaged"),
     *("live", "simulated"),
-    *("ok", "changed", "invalid", "missing", "the file has changed since this run began; restart applies it"),
+    *("ok", "changed", "invalid", "missing", inventory.FILE_DIFFERS),
     *(str(result) for result in Result),
     *(str(level) for level in Level),
     *STEPS.values(),
@@ -41,6 +43,10 @@ WORDS = {
     *list_instances.COLUMNS,
     *top_view.COLUMNS,
     *receipt.COLUMNS,
+    *reload.COLUMNS,
+    *apply.COLUMNS,
+    *(str(action) for action in Action),
+    *(str(Withdrawal.STOPPED), str(Withdrawal.RESUMED)),
     *ORDERS,
 }
 
