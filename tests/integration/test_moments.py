@@ -344,3 +344,15 @@ def test_a_cleanup_learns_what_is_in_flight_and_what_it_knew(bench: StateBench) 
     found = bench.cleanup_leases.renew(bench.claim_cleanup())
     assert (found.running_task_id, found.order_ids) == ("its-task", ("1", "2"))
     assert found.lease_until_ms == bench.record.lease_until_ms
+
+
+@pytest.mark.parametrize(("ahead_ms", "countdown_ms"), [(EARLY_MS, None), (EARLY_MS + 1, INTERVAL_MS)])
+def test_a_schedule_is_made_anew_only_where_it_is_further_ahead_than_the_interval(
+    bench: StateBench, ahead_ms: int, countdown_ms: int | None
+) -> None:
+    bench.iterate(0)
+    due_ms = bench.clock.now_ms + INTERVAL_MS + ahead_ms
+    bench.client.hset(keys.record(NAME), "due", due_ms)
+    committed = bench.commit(bench.claim(None))
+    assert (committed.countdown_ms, committed.tick) == (countdown_ms, 1 if countdown_ms is None else 2)
+    assert bench.record.due_at_ms == (due_ms if countdown_ms is None else bench.clock.now_ms + INTERVAL_MS)

@@ -17,6 +17,7 @@ from runner.place import Place
 from runner.receipt import Receipt
 from settings import Settings
 from state.cleanup_leases import CleanupLease, InFlight
+from state.connection import StateError
 from state.instances import StopPolicy
 from state.leases import LeaseLost, Refusal
 from tests.factories import ACCOUNT, SLOT, instance_config
@@ -82,6 +83,8 @@ class Attempt:
         self.clock_s = 0.0
         self.instance: LoadedInstance | None = None
         self.is_guess = False
+        #: Why nobody knows where the run is.
+        self.nowhere = ""
         self.run_data = SimpleNamespace(intents={}, strays=frozenset())
         self.asked_for: list[tuple[Any, ...]] = []
         monkeypatch.setattr(cleanup, "time", SimpleNamespace(monotonic=lambda: self.clock_s))
@@ -89,6 +92,8 @@ class Attempt:
         monkeypatch.setattr(cleanup.Cleanup, "pause", lambda _, seconds: self._pass(self.pauses, seconds))
 
     def _place(self, _: Context, held: CleanupLease) -> Place:
+        if self.nowhere:
+            raise StateError(self.nowhere)
         return Place(
             config=self.instance.config if self.instance else instance_config(),
             instance=self.instance,

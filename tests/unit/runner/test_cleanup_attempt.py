@@ -346,3 +346,19 @@ def test_the_books_are_completed_where_a_run_ended_clean_and_can_be_read(
     receipt = attempt.run()
     assert receipt is not None
     assert (len(completed), receipt.position_of) == ((1, "left") if kind == "clean" else (0, ""))
+
+
+def test_a_run_that_is_nowhere_to_be_found_is_not_verified(attempt: Attempt) -> None:
+    attempt.nowhere = "put its file back"
+    receipt = attempt.run()
+    assert receipt is not None
+    assert (receipt.result, receipt.problem) == (Result.UNVERIFIED, "StateError: put its file back")
+    assert attempt.venue.calls == []
+
+
+def test_keys_of_another_account_cancel_nothing(attempt: Attempt) -> None:
+    attempt.lease = replace(lease(order_ids=("1",)), account="another")
+    receipt = attempt.run()
+    assert receipt is not None
+    assert receipt.result is Result.UNVERIFIED
+    assert attempt.venue.calls == []
