@@ -18,7 +18,7 @@ from runner.cleanup import (
 from runner.loaded import LoadedInstance
 from runner.own_orders import FIRST_PAUSE_S, LONGEST_PAUSE_S
 from runner.position_at_stop import PositionAtStop
-from runner.receipt import Receipt, Result
+from runner.receipt import FlightEnd, Receipt, Result
 from runner.receipt_reading import read_receipt
 from state.instances import StopPolicy
 from state.leases import Refusal
@@ -147,7 +147,7 @@ def test_an_iteration_is_waited_for_and_cut_short_once(attempt: Attempt) -> None
     attempt.lease = lease(flight=flight)
     busy = in_flight(lease_until_ms=NOW_MS + 700, running_task_id="its-task")
     soon = in_flight(lease_until_ms=NOW_MS + 5, running_task_id="its-task")
-    attempt.told = [busy, busy, soon, in_flight()]
+    attempt.told = [busy, busy, soon, in_flight(flight_end="committed", flight_ended_at_ms=NOW_MS + 9)]
     receipt = attempt.run()
     assert receipt is not None
     assert attempt.waits == [INTERRUPT_AFTER_S, INTERRUPT_AFTER_S, 0.01]
@@ -155,6 +155,7 @@ def test_an_iteration_is_waited_for_and_cut_short_once(attempt: Attempt) -> None
     assert ("iteration_released", "interrupted") in attempt.steps
     assert receipt.in_flight is not None
     assert receipt.in_flight.interrupted_at_ms == NOW_MS
+    assert (receipt.in_flight.ended, receipt.in_flight.ended_at_ms) == (FlightEnd.INTERRUPTED, NOW_MS + 9)
 
 
 def test_half_a_second_is_enough_for_that(attempt: Attempt) -> None:
