@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from structlog.testing import capture_logs
 
 from exchanges.errors import Unavailable
 from market.orders import OpenOrder
+from runner import cleanup
 from runner.cleanup import (
     ATTEMPTS_UNTIL_FAILED,
     ENDING_GRACE_S,
@@ -363,3 +366,57 @@ def test_keys_of_another_account_cancel_nothing(attempt: Attempt) -> None:
     assert receipt is not None
     assert receipt.result is Result.UNVERIFIED
     assert attempt.venue.calls == []
+
+
+def test_orders_that_were_gone_already_are_told_as_such(attempt: Attempt) -> None:
+    attempt.lease = lease(order_ids=("1", "2"))
+    attempt.venue.rest(open_order("1"))
+    receipt = attempt.run()
+    assert receipt is not None
+    assert (receipt.cancelled_order_ids, receipt.gone_order_ids) == (("1",), ("2",))
+
+
+class Counted:
+    """Stands for a counter of the metrics."""
+
+    def __init__(self) -> None:
+        self.counted: list[str] = []
+
+    def add(self, label: str) -> None:
+        """Count."""
+        self.counted.append(label)
+
+
+@pytest.mark.parametrize(
+    ("refusal", "refused", "cancelled"),
+    [
+        (None, [], ["cleanup", "cleanup"]),
+        (Refusal(reason="busy"), ["cleanup busy"], []),
+        (Refusal(reason="stale", detail="epoch"), ["cleanup epoch"], []),
+    ],
+)
+def test_refusals_and_cancelled_orders_are_counted(
+    attempt: Attempt,
+    monkeypatch: pytest.MonkeyPatch,
+    refusal: Refusal | None,
+    refused: list[str],
+    cancelled: list[str],
+) -> None:
+    orders, claims = Counted(), Counted()
+    refuse = SimpleNamespace(add=lambda what, why: claims.add(f"{what} {why}"))
+    monkeypatch.setattr(cleanup, "families", SimpleNamespace(ORDERS_CANCELLED=orders, CLAIMS_REFUSED=refuse))
+    attempt.claimed = refusal
+    attempt.venue.rest(open_order("1"), open_order("2"))
+    attempt.run()
+    assert (claims.counted, orders.counted) == (refused, cancelled)
+
+
+@pytest.mark.parametrize(("seconds", "waited_s"), [(0.3, 0.3), (60.0, LONGEST_PAUSE_S)])
+def test_no_pause_is_longer_than_the_lease_allows(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, waited_s: float
+) -> None:
+    waits: list[float] = []
+    event = SimpleNamespace(wait=waits.append)
+    monkeypatch.setattr(cleanup, "threading", SimpleNamespace(Event=lambda: event))
+    cleanup.Cleanup.pause(cast("cleanup.Cleanup", None), seconds)
+    assert waits == [waited_s]
