@@ -221,3 +221,9 @@ def test_a_run_knows_the_server_where_that_may_forget(bench: StateBench, keeps: 
     server = str(bench.client.hget(keys.record(NAME), "server"))
     assert server.startswith(str(bench.client.get("test:store_server")))
     assert (bench.client.hget(keys.record(NAME), "unsaved") is not None) is (keeps is Keeps.EVERYSEC)
+
+
+def test_a_cleanup_that_was_given_back_stands_in_nobodys_way(bench: StateBench) -> None:
+    fail_run(bench)
+    assert bench.cleanup_leases.release(bench.claim_cleanup(), receipt_json="{}", left="41")
+    assert start(bench, accept=AcceptedLeft(epoch=1, left="41")).started

@@ -20,6 +20,7 @@ LATER = (
 #: What is about one script above all.
 CLEANUP_LEASE = (
     *("tests/integration/test_claim_of_a_cleanup.py", "tests/integration/test_cleanup_lease.py"),
+    "tests/integration/test_start_of_a_run.py",
     *("tests/integration/test_moments.py", "tests/integration/test_forgetful_server.py"),
 )
 END_OF_CLEANUP = ("tests/integration/test_end_of_a_cleanup.py", *CLEANUP_LEASE[1:])
@@ -52,7 +53,7 @@ TARGETS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "state/lua/allocate_slot.lua": (("tests/unit/state/test_client_ids.py",), ()),
     "state/lua/put_book.lua": (("tests/unit/state/test_market_data.py",), ()),
     "state/lua/*_feed.lua": (("tests/unit/state/test_feeds.py",), ()),
-    "state/lua/complete_books.lua": (("tests/integration/test_late_news.py",), LATER),
+    "state/lua/complete_books.lua": (("tests/integration/test_completed_books.py",), LATER),
     "state/lua/fail.lua": (DAMAGE, DAMAGE_LATER),
     "state/lua/parts/damage.lua": (DAMAGE, DAMAGE_LATER),
     "state/lua/parts/restart.lua": (("tests/integration/test_forgetful_server.py",), LATER),
