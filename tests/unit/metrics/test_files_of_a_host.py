@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import multiprocessing
 import os
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from metrics.directory import ENDED_FILE, read_sums, tidy_up, write
+from metrics.directory import ENDED_FILE, LOCK_FILE, read_sums, tidy_up, write
 from metrics.keeping import Keeper, keep, keep_last
 from metrics.numbers import NUMBERS, Counter
 
@@ -99,6 +100,18 @@ def test_a_crash_between_summing_up_and_removing_counts_nothing_twice(tmp_path: 
     path.write_text(content)
     assert read_sums(tmp_path) == {KEY: [5.0]}
     dead_file(tmp_path, "0000000b", 1)
+    assert read_sums(tmp_path) == {KEY: [6.0]}
+    assert names(tmp_path) == {"lock", ENDED_FILE}
+
+
+def test_while_another_sums_up_nothing_is_counted_twice_and_nothing_removed(tmp_path: Path) -> None:
+    summed, other = dead_file(tmp_path, "0000000a", 5), dead_file(tmp_path, "0000000b", 1)
+    write(tmp_path / ENDED_FILE, {KEY: [5.0]}, folded=[summed.name])
+    with (tmp_path / LOCK_FILE).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert read_sums(tmp_path) == {KEY: [6.0]}
+        assert summed.exists()
+        assert other.exists()
     assert read_sums(tmp_path) == {KEY: [6.0]}
     assert names(tmp_path) == {"lock", ENDED_FILE}
 
