@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -83,6 +84,8 @@ class Attempt:
         self.clock_s = 0.0
         self.instance: LoadedInstance | None = None
         self.is_guess = False
+        #: Of a lease that lacked it; None: it did not.
+        self.slot_of_place: int | None = None
         #: Why nobody knows where the run is.
         self.nowhere = ""
         self.run_data = SimpleNamespace(intents={}, strays=frozenset())
@@ -99,7 +102,7 @@ class Attempt:
             instance=self.instance,
             problem="",
             is_guess=self.is_guess,
-            lease=held,
+            lease=held if self.slot_of_place is None else replace(held, slot=self.slot_of_place),
         )
 
     def _pass(self, noted: list[float], seconds: float) -> None:

@@ -420,3 +420,22 @@ def test_no_pause_is_longer_than_the_lease_allows(
     monkeypatch.setattr(cleanup, "threading", SimpleNamespace(Event=lambda: event))
     cleanup.Cleanup.pause(cast("cleanup.Cleanup", None), seconds)
     assert waits == [waited_s]
+
+
+def test_a_lease_that_lacked_its_slot_has_it_from_the_place(attempt: Attempt) -> None:
+    attempt.slot_of_place = 8
+    attempt.venue.rest(open_order("1", slot=8), open_order("2"))
+    receipt = attempt.run()
+    assert receipt is not None
+    assert (receipt.slot, receipt.cancelled_order_ids) == (8, ("1",))
+
+
+def test_what_keeps_the_position_is_told(attempt: Attempt, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(position: PositionAtStop, *_: object) -> bool:
+        position.problem = "too little of it"
+        return False
+
+    monkeypatch.setattr(PositionAtStop, "follow_policy", fail)
+    receipt = attempt.run()
+    assert receipt is not None
+    assert (receipt.result, receipt.problem) == (Result.POSITION_LEFT, "too little of it")
