@@ -20,7 +20,10 @@ from state.client_ids import (
     allocate_slot,
     decode,
     generation_field,
+    has_slot,
     owns,
+    remember_slots,
+    slot_owner,
 )
 from state.scripts import Scripts
 
@@ -139,3 +142,22 @@ def test_a_full_account_says_what_to_do(client: redis.Redis, scripts: Scripts) -
         client.hset(keys.slots("account"), f"#{slot}", f"bot_{slot}")
     with pytest.raises(NoSlotLeft, match="use another account"):
         allocate_slot(scripts, "account", "one too many")
+
+
+def test_slots_told_by_records_are_noted_where_they_can_be_ones(client: redis.Redis) -> None:
+    remember_slots(client, "acc", {"none": 0, "below": -1, "first": 1, "last": SLOTS, "beyond": SLOTS + 1})
+    assert [slot_owner(client, "acc", slot) for slot in (0, -1, 1, SLOTS, SLOTS + 1)] == [
+        *("", "", "first", "last", ""),
+    ]
+    assert [has_slot(client, "acc", name) for name in ("first", "last", "none", "beyond")] == [
+        *(True, True, False, False),
+    ]
+    assert client.hget(keys.slots("acc"), "last") == str(SLOTS)
+
+
+def test_what_is_known_of_slots_stands(client: redis.Redis) -> None:
+    remember_slots(client, "acc", {"a": 7})
+    remember_slots(client, "acc", {"b": 7, "a": 8})
+    assert (slot_owner(client, "acc", 7), slot_owner(client, "acc", 8)) == ("a", "a")
+    assert client.hget(keys.slots("acc"), "a") == "7"
+    assert not has_slot(client, "acc", "b")
