@@ -13,7 +13,7 @@ import click
 from cli.language import padded, tr, width
 
 # Under this name here, too: whatever a command prints it takes from this module.
-from runner.times import iso as iso
+from state.times import iso as iso
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from runner.kept_receipts import receipt_in
 from runner.receipt import Receipt
-from runner.times import iso
 from state.instances import Phase, Record
+from state.times import iso
 
 
 @dataclass(frozen=True, kw_only=True)

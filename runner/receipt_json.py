@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from runner.times import iso
+from state.times import iso
 
 if TYPE_CHECKING:
     from runner.receipt import Attempt, Receipt
