@@ -21,7 +21,7 @@ class ChangeResult:
     #: ``stale`` (another run's epoch); else the phase that stands in the way.
     result: str
     epoch: int
-    #: State server's time, ms.
+    #: State server's time of the change, ms; with ``joined`` that of the one before it.
     at_ms: int
 
 

@@ -74,7 +74,8 @@ def test_asked_twice_it_changes_nothing_more(bench: StateBench) -> None:
     assert resume(bench).result == "running"
     first = pause(bench)
     bench.clock.advance(5)
-    assert pause(bench).result == "joined"
+    assert (again := pause(bench)).result == "joined"
+    assert again.at_ms == first.at_ms
     assert bench.record.paused_at_ms == first.at_ms
     assert [event.event for event in bench.events.of_instance(NAME)] == ["started", "paused"]
 
