@@ -282,7 +282,7 @@ class TestRequireSafe:
 
     def test_real_money_needs_one_that_keeps(self) -> None:
         info = INFO | {"aof_enabled": 0}
-        assert self.require(info=info).keeps is Keeps.UNSURE
+        assert require_safe(cast("redis.Redis", Client(info=info))).keeps is Keeps.UNSURE
         with pytest.raises(UnsafeServer, match=r"snapshots only\. CONFIG SET appendonly yes"):
             self.require(info=info, live=True)
         for vouched in ("always", "unsure"):
