@@ -169,3 +169,33 @@ def test_a_permission_to_close_waits_for_the_stop_to_be_on_disk(redis_client: re
     bench.stop()
     bench.close(bench.claim_cleanup())
     assert bench.client.hget(RECORD, "unsaved") is None
+
+
+def test_an_iteration_that_never_came_back_ended_with_its_lease(bench: StateBench) -> None:
+    until_ms = bench.clock.now_ms + LEASE_MS
+    bench.claim()
+    bench.stop()
+    bench.clock.advance(LEASE_MS + 5)
+    lease = bench.claim_cleanup()
+    for _ in range(2):
+        in_flight = bench.cleanup_leases.renew(lease)
+        assert (in_flight.flight_end, in_flight.flight_ended_at_ms) == ("lease_ran_out", until_ms)
+        assert bench.client.hget(RECORD, "lease_token") is None
+
+
+def test_how_one_ended_is_told_by_who_saw_it_first(bench: StateBench) -> None:
+    bench.claim()
+    bench.stop()
+    bench.client.hset(RECORD, "flight_end", "committed 5")
+    bench.clock.advance(LEASE_MS)
+    in_flight = bench.cleanup_leases.renew(bench.claim_cleanup())
+    assert (in_flight.flight_end, in_flight.flight_ended_at_ms) == ("committed", 5)
+
+
+def test_orders_that_it_knew_at_its_end_are_told(bench: StateBench) -> None:
+    iteration = bench.claim()
+    bench.stop()
+    lease = bench.claim_cleanup()
+    assert bench.cleanup_leases.renew(lease).order_ids == ()
+    bench.commit(iteration, order_ids=["3", "4"])
+    assert bench.cleanup_leases.renew(lease).order_ids == ("3", "4")
