@@ -16,11 +16,14 @@ from state.client_ids import (
     LEVELS,
     SLOTS,
     ClientOrderId,
+    IntentUnreadable,
     NoSlotLeft,
     allocate_slot,
+    client_order_ids,
     decode,
     generation_field,
     has_slot,
+    intent_field,
     owns,
     remember_slots,
     slot_owner,
@@ -161,3 +164,21 @@ def test_what_is_known_of_slots_stands(client: redis.Redis) -> None:
     assert (slot_owner(client, "acc", 7), slot_owner(client, "acc", 8)) == ("a", "a")
     assert client.hget(keys.slots("acc"), "a") == "7"
     assert not has_slot(client, "acc", "b")
+
+
+def test_intents_are_read_back_with_their_times() -> None:
+    numbers = [
+        ClientOrderId(slot=7, level=level, role=role, generation=generation).encode()
+        for level, role, generation in ((0, Role.QUOTE, 0), (255, Role.HEDGE, 1_023), (3, Role.CLEANUP, 5))
+    ]
+    fields = [text for at_ms, number in enumerate(numbers) for text in (intent_field(number), str(at_ms))]
+    assert client_order_ids(7, fields) == {number: at_ms for at_ms, number in enumerate(numbers)}
+    assert client_order_ids(7, []) == {}
+
+
+@pytest.mark.parametrize(
+    "fields", [["1:0:2"], ["1:0:2", "x"], ["1:0", "5"], ["1:9:2", "5"], ["256:0:2", "5"], ["a:0:2", "5"]]
+)
+def test_intents_that_cannot_be_read_say_so(fields: list[str]) -> None:
+    with pytest.raises((IntentUnreadable, ValueError)):
+        client_order_ids(7, fields)
