@@ -10,6 +10,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from settings import Settings
 from web.errors import ApiError, answer
 
+#: The rest of what is sent is not read.
+LAST = {"Connection": "close"}
+#: Of a body; configurations take a few thousand.
+MOST_BYTES = 1_000_000
 FOREIGN = frozenset({"cross-site", "same-site"})
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 HEADERS = {
@@ -57,7 +61,7 @@ class Guarding:
                 given.setdefault("Cache-Control", "no-store" if is_api else "no-cache")
             await send(message)
 
-        refusal = self._refusal(headers)
+        refusal = self._refusal(headers) or _too_large(headers)
         await (answer(refusal) if refusal else self._app)(scope, receive, send_with_headers)
 
     def _refusal(self, headers: Headers) -> ApiError | None:
@@ -76,6 +80,20 @@ class Guarding:
         if not is_own or (headers.get("sec-fetch-site") in FOREIGN and not is_followed):
             return ApiError(403, "requests of other sites' pages are refused", code="origin")
         return None
+
+
+def _too_large(headers: Headers) -> ApiError | None:
+    """Refuse what would fill the memory, before anybody has logged in."""
+    length = headers.get("content-length", "0")
+    if "transfer-encoding" in headers or not length.isdigit():
+        return ApiError(
+            411, "say how long the body is (Content-Length)", code="length_required", headers=LAST
+        )
+    if int(length) > MOST_BYTES:
+        return ApiError(
+            413, f"a body of more than {MOST_BYTES} bytes is refused", code="too_large", headers=LAST
+        )
+    return None
 
 
 def served_names(settings: Settings) -> frozenset[str]:

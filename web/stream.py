@@ -32,6 +32,8 @@ BEAT_S = 0.5
 #: A line that keeps proxies and browsers from giving up.
 COMMENT_EVERY_S = 15.0
 RETRY_S = 1.0
+#: So long a new listener waits for the state server.
+READER_WAIT_S = 5.0
 #: Messages that wait for a slow listener. One that is slower is cut off, and goes on where it was.
 MOST_WAITING = 2000
 MOST_STREAMS = 500
@@ -77,14 +79,16 @@ class Hub:
         self._before: dict[str, Row] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._somebody: asyncio.Event | None = None
+        #: Set while the reader of events has a place to go on from.
+        self._following: asyncio.Event | None = None
         #: Two readers and a replay at a time; requests have threads of their own.
         self._threads = ThreadPoolExecutor(3, thread_name_prefix="stream")
         self.is_closed = False
 
     async def start(self) -> None:
         """Begin, in the running loop."""
-        self._somebody = asyncio.Event()
-        self._tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self._beat())]
+        self._somebody, self._following = asyncio.Event(), asyncio.Event()
+        self._tasks = [asyncio.create_task(self._forever(each)) for each in (self._follow, self._beat)]
 
     def close(self) -> None:
         """End every stream at once, and take no other."""
@@ -114,6 +118,7 @@ class Hub:
         # Before the place is read: what happens in between is then in the queue, and told apart by its place.
         self._add(listener)
         try:
+            await self._wait_for_reader()
             now_ms, newest = await self._run(self._now)
         except BaseException:
             self._listeners.discard(listener)
@@ -160,22 +165,40 @@ class Hub:
         if self._somebody is not None:
             self._somebody.set()
 
-    async def _wait_for_somebody(self) -> bool:
-        """Wait until somebody listens; tell whether that took a wait."""
+    async def _wait_for_reader(self) -> None:
+        """Wait until the reader has a place: a listener's own comes behind it then, with no gap between."""
+        assert self._following is not None
+        try:
+            await asyncio.wait_for(self._following.wait(), READER_WAIT_S)
+        except TimeoutError:
+            raise redis.TimeoutError("the state server does not answer") from None
+
+    async def _wait_for_somebody(self) -> None:
         assert self._somebody is not None
-        has_waited = False
         while not self._listeners:
-            has_waited = True
             self._somebody.clear()
             await self._somebody.wait()
-        return has_waited
+
+    async def _forever(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do `work`, whatever goes wrong in it: a reader that dies would leave every page standing still."""
+        while True:
+            try:
+                await work()
+            except Exception:
+                log.exception("event streams begin anew")
+                await asyncio.sleep(RETRY_S)
 
     async def _follow(self) -> None:
-        position = ""
+        assert self._following is not None
+        # Begun anew, it has no place yet.
+        self._following.clear()
         while True:
-            if await self._wait_for_somebody() or not position:
-                # Whoever came first reads its own place behind this one.
+            if not self._listeners:
+                self._following.clear()
+                await self._wait_for_somebody()
+            if not self._following.is_set():
                 position = await self._retried(self._context.events.last_id)
+                self._following.set()
             events = await self._retried(partial(self._context.events.read, position, block_ms=BLOCK_MS))
             for event in events:
                 position = event.stream_id

@@ -188,6 +188,15 @@ def test_what_is_no_login_is_refused_without_being_repeated(web: WebBench) -> No
         assert PASSWORD not in answer.text
 
 
+def test_a_body_that_is_too_large_or_of_unknown_length_is_refused(web: WebBench) -> None:
+    url = f"{web.base}/session"
+    large = requests.post(url, data=b"x" * 1_000_001, timeout=TIMEOUT_S)
+    assert (large.status_code, code_of(large)) == (413, "too_large")
+    in_pieces = requests.post(url, data=iter([b'{"password": "', b'x"}']), timeout=TIMEOUT_S)
+    assert (in_pieces.status_code, code_of(in_pieces)) == (411, "length_required")
+    assert web.get("/health").status_code == 200
+
+
 def test_who_logs_out_is_out(web: WebBench) -> None:
     web.log_in()
     cookie = web.browser.cookies["cleanbook_session"]

@@ -154,3 +154,32 @@ def test_a_state_server_that_comes_back_is_heard_again(web: WebBench, valkey_ser
         eventually(told, what="the state server")
         _, event = stream.until("lifecycle")
         assert event["detail"] == "7"
+
+
+def test_nothing_is_missed_while_the_first_listener_comes(web: WebBench) -> None:
+    web.start(NAME)
+    ended = threading.Event()
+
+    def go_on() -> None:
+        number = 0
+        while not ended.wait(0.001):
+            step(web, NAME, number)
+            number += 1
+
+    busy = threading.Thread(target=go_on)
+    busy.start()
+    heard: list[tuple[str, list[str]]] = []
+    try:
+        # Each is the only one: the reader begins anew for it.
+        for _ in range(8):
+            eventually(lambda: not web.services.hub._listeners, what="an empty hall")
+            with web.stream() as stream:
+                _, hello = stream.until("hello")
+                heard.append((hello["stream_id"], [stream.until("lifecycle")[0] for _ in range(5)]))
+    finally:
+        ended.set()
+        busy.join()
+    all_ids = [event.stream_id for event in web.services.context.events.read("0-0", count=100_000)]
+    for begin, ids in heard:
+        first = all_ids.index(begin) + 1
+        assert ids == all_ids[first : first + len(ids)]
