@@ -3,6 +3,7 @@
 ::
 
     .run/metrics/4711-1f0c9a2b.json    what process 4711 has counted, replaced as a whole
+                 4711-1f0c9a2b.lock    held by it for as long as it lives
                  ended.json            sums of ended processes
                  lock                  held by whoever adds an ended process to the sums
 """
@@ -24,7 +25,7 @@ from metrics.numbers import Key, Values
 ENDED_FILE = "ended.json"
 LOCK_FILE = "lock"
 #: Process id, and a word that is another one for each process: ids come round again.
-FILE_NAME = re.compile(r"([0-9]{1,10})-[0-9a-f]{8}\.json(\.new)?")
+FILE_NAME = re.compile(r"([0-9]{1,10}-[0-9a-f]{8})(\.json|\.json\.new|\.lock|\.lock\.new)")
 LOCK_S = 1.0
 _LOCK_PAUSE_S = 0.01
 #: A file larger than that is none of ours.
@@ -44,6 +45,25 @@ def write(path: Path, values: Mapping[Key, Values], **more: object) -> None:
         raise
 
 
+def claim(path: Path) -> int:
+    """Hold the lock beside `path` until the descriptor that this returns is closed, at the latest by the end.
+
+    By the lock others know that its process lives, whose number may mean another one to them: in a container,
+    or once it has come round. Raises `OSError`.
+    """
+    lock = path.with_suffix(".lock")
+    draft = lock.with_name(f"{lock.name}.new")
+    descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Only now under its name: nobody ever finds it there without its holder.
+        draft.replace(lock)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
 def read_sums(directory: Path) -> dict[Key, Values]:
     """Return what all processes of this host have counted, living and ended ones.
 
@@ -55,26 +75,28 @@ def read_sums(directory: Path) -> dict[Key, Values]:
             fold_ended(directory)
         sums, folded = _read(directory / ENDED_FILE)
         for path in sorted(directory.iterdir()):
-            if FILE_NAME.fullmatch(path.name) and path.suffix == ".json" and path.name not in folded:
+            if FILE_NAME.fullmatch(path.name) and path.suffix == ".json" and path.stem not in folded:
                 _add(sums, _read(path)[0])
     return sums
 
 
 def fold_ended(directory: Path) -> None:
     """Add the files of ended processes to the sums, and remove them. Only with the lock held."""
-    names = {path.name for path in directory.iterdir()}
-    ended = [name for name in sorted(names) if _has_ended(name)]
-    if not ended:
-        return
-    sums, folded = _read(directory / ENDED_FILE)
-    for name in ended:
-        # One that is in the sums already was left behind by a crash before its removal.
-        if name.endswith(".json") and name not in folded:
-            _add(sums, _read(directory / name)[0])
+    found = [match for path in directory.iterdir() if (match := FILE_NAME.fullmatch(path.name))]
+    # Looked at after the list: who had counts in it had its lock before them. Others may be just beginning.
+    ended = sorted(stem for stem in {match[1] for match in found} if _has_ended(directory / f"{stem}.lock"))
+    counts = {match[1] for match in found if match[2] == ".json"}
+    summed = [stem for stem in ended if stem in counts]
     with suppress(OSError):  # a full or read-only disk: they stay, and count as they are
-        write(directory / ENDED_FILE, sums, folded=ended)
-        for name in ended:
-            (directory / name).unlink(missing_ok=True)
+        if summed:
+            sums, folded = _read(directory / ENDED_FILE)
+            # One that is in the sums already was left behind by a crash before its removal.
+            for stem in (stem for stem in summed if stem not in folded):
+                _add(sums, _read(directory / f"{stem}.json")[0])
+            write(directory / ENDED_FILE, sums, folded=summed)
+        for match in found:
+            if match[1] in ended:
+                (directory / match[0]).unlink(missing_ok=True)
 
 
 def tidy_up(directory: Path) -> None:
@@ -111,21 +133,25 @@ def _lock(descriptor: int, deadline_s: float) -> bool:
             return True
 
 
-def _has_ended(name: str) -> bool:
-    found = FILE_NAME.fullmatch(name)
-    if not found:
+def _has_ended(lock: Path) -> bool:
+    """Tell whether nobody holds a lock."""
+    try:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return True
+    except OSError:
         return False
     try:
-        os.kill(int(found[1]), 0)
-    except ProcessLookupError:
-        return True
-    except (OSError, OverflowError):
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
         return False
-    return False
+    finally:
+        os.close(descriptor)
+    return True
 
 
 def _read(path: Path) -> tuple[dict[Key, Values], frozenset[str]]:
-    """Return the values of a file, and the files that they include; nothing for one that is damaged."""
+    """Return the values of a file, and whose they include; nothing for one that is damaged."""
     try:
         if path.stat().st_size > LARGEST_FILE:
             return {}, frozenset()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import structlog
 
-from metrics.directory import tidy_up, write
+from metrics.directory import claim, tidy_up, write
 from metrics.numbers import NUMBERS
 
 log = structlog.get_logger(__name__)
@@ -32,6 +32,7 @@ class Keeper:
         self._saved_changes = 0
         self._is_failing = False
         self._is_tidy = False
+        self._lock: int | None = None
         self._writing = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="metrics", daemon=True)
 
@@ -56,6 +57,8 @@ class Keeper:
                     # Where nobody reads them, ended processes must not fill the disk.
                     self._is_tidy = True
                     tidy_up(self._directory)
+                if self._lock is None:
+                    self._lock = claim(self._path)
                 write(self._path, NUMBERS.copy())
             except OSError as error:
                 if not self._is_failing:
@@ -71,6 +74,11 @@ class Keeper:
             self._is_failing = False
             self._saved_changes = changes
 
+    def abandon(self) -> None:
+        """Give up what was inherited by a fork, the lock among it."""
+        if self._lock is not None:
+            os.close(self._lock)
+
     def _run(self) -> None:
         while not self._ended.wait(AGAIN_S if self._is_failing else EVERY_S):
             self.save()
@@ -81,7 +89,8 @@ _keepers: list[Keeper] = []
 
 def _forget_keepers() -> None:
     """In a child that was forked: the thread and the file are its parent's."""
-    _keepers.clear()
+    while _keepers:
+        _keepers.pop().abandon()
 
 
 os.register_at_fork(after_in_child=_forget_keepers)

@@ -6,8 +6,10 @@ import fcntl
 import json
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -16,7 +18,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from metrics.directory import ENDED_FILE, LOCK_FILE, read_sums, tidy_up, write
+from metrics.directory import ENDED_FILE, LOCK_FILE, claim, read_sums, tidy_up, write
 from metrics.keeping import Keeper, keep, keep_last
 from metrics.numbers import NUMBERS, Counter
 
@@ -66,12 +68,12 @@ def keeper(tmp_path: Path) -> Iterator[Keeper]:
 def test_a_process_leaves_its_counts_in_a_file_of_its_own(keeper: Keeper, tmp_path: Path) -> None:
     THINGS.add("a", amount=3)
     keeper.save()
-    (name,) = names(tmp_path) - {"lock"}
+    (name,) = (path.name for path in tmp_path.glob("*.json"))
     assert name.startswith(f"{os.getpid()}-")
     assert read_sums(tmp_path) == {KEY: [3.0]}
     THINGS.add("a")
     keeper.save()
-    assert names(tmp_path) - {"lock"} == {name}
+    assert [path.name for path in tmp_path.glob("*.json")] == [name]
     assert read_sums(tmp_path) == {KEY: [4.0]}
 
 
@@ -106,7 +108,7 @@ def test_a_crash_between_summing_up_and_removing_counts_nothing_twice(tmp_path: 
 
 def test_while_another_sums_up_nothing_is_counted_twice_and_nothing_removed(tmp_path: Path) -> None:
     summed, other = dead_file(tmp_path, "0000000a", 5), dead_file(tmp_path, "0000000b", 1)
-    write(tmp_path / ENDED_FILE, {KEY: [5.0]}, folded=[summed.name])
+    write(tmp_path / ENDED_FILE, {KEY: [5.0]}, folded=[summed.stem])
     with (tmp_path / LOCK_FILE).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert read_sums(tmp_path) == {KEY: [6.0]}
@@ -117,10 +119,65 @@ def test_while_another_sums_up_nothing_is_counted_twice_and_nothing_removed(tmp_
 
 
 def test_the_file_of_a_living_process_stays(tmp_path: Path) -> None:
-    path = tmp_path / f"{os.getpid()}-0000000a.json"
+    # Its number tells nothing: in another container it is another process's.
+    path = tmp_path / f"{DEAD_PID}-0000000a.json"
+    lock = claim(path)
     write(path, {KEY: [2.0]})
-    tidy_up(tmp_path)
-    assert path.exists()
+    for _ in range(2):
+        assert read_sums(tmp_path) == {KEY: [2.0]}
+        assert path.exists()
+    os.close(lock)
+    assert read_sums(tmp_path) == {KEY: [2.0]}
+    assert names(tmp_path) == {"lock", ENDED_FILE}
+
+
+def test_a_child_that_lives_on_does_not_keep_its_parents_file(tmp_path: Path) -> None:
+    code = (
+        "import os, sys, time; from pathlib import Path; from metrics.keeping import Keeper, _keepers\n"
+        "from tests.unit.metrics.test_files_of_a_host import THINGS\n"
+        "keeper = Keeper(Path(sys.argv[1])); _keepers.append(keeper); THINGS.add('a'); keeper.save()\n"
+        "pid = os.fork()\n"
+        "if pid: print(pid, flush=True); os._exit(0)\n"
+        "time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        try:
+            parent.wait(DEADLINE_S)
+            assert read_sums(tmp_path) == {KEY: [1.0]}
+            assert names(tmp_path) == {"lock", ENDED_FILE}
+        finally:
+            os.kill(child, signal.SIGKILL)
+
+
+def test_nobody_takes_a_process_for_ended_that_is_just_beginning(tmp_path: Path) -> None:
+    locks: list[int] = []
+    is_over = threading.Event()
+
+    def tidy() -> None:
+        while not is_over.is_set():
+            tidy_up(tmp_path)
+
+    tidying = threading.Thread(target=tidy)
+    tidying.start()
+    try:
+        for number in range(200):
+            path = tmp_path / f"{DEAD_PID}-{number:08x}.json"
+            # A draft that was tidied away in between is an error, after which a process tries again.
+            while len(locks) <= number:
+                with suppress(FileNotFoundError):
+                    locks.append(claim(path))
+            write(path, {KEY: [1.0]})
+    finally:
+        is_over.set()
+        tidying.join()
+    assert len(list(tmp_path.glob("*-*.json"))) == 200
+    assert read_sums(tmp_path) == {KEY: [200.0]}
+    for lock in locks:
+        os.close(lock)
+    assert read_sums(tmp_path) == {KEY: [200.0]}
+    assert names(tmp_path) == {"lock", ENDED_FILE}
 
 
 @pytest.mark.parametrize(
