@@ -327,10 +327,14 @@ def test_the_page_of_the_api_asks_no_other_host(web: WebBench) -> None:
     page = requests.get(f"{web.origin}/docs", timeout=TIMEOUT_S).text
     assert "http" not in page
     found = re.findall(r'(?:src|href)="([^"]+)"', page)
-    assert len(found) == 3
+    assert len(found) == 4
     for path in found:
         assert requests.get(web.origin + path, timeout=TIMEOUT_S).status_code == 200, path
     assert "<script>" not in page
+    # Swagger UI refuses anything newer, and shows nothing then.
+    described = requests.get(f"{web.origin}/docs/openapi.json", timeout=TIMEOUT_S).json()
+    assert described["openapi"] == "3.0.3"
+    assert len(described["paths"]) == len({path for _, path in paths(web)})
 
 
 def test_it_says_what_is_missing_and_no_address(web: WebBench) -> None:
