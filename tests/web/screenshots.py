@@ -25,10 +25,16 @@ PHONE = {"width": 390, "height": 844}
 Theme = Literal["light", "dark"]
 #: Beside those of the tests, for a list that looks like a desk's.
 MORE: Mapping[str, Mapping[str, Any]] = {
-    "bp_sol_perp_03": {"symbol": "SOL_USDC_PERP", "spread": "0.15", "quantity": "0.2", "max_position": "5"},
-    "bp_sol_wide_04": {"spread": "0.8", "quantity": "0.3", "interval": "2"},
-    "bp_eth_wide_05": {"symbol": "ETH_USDC", "spread": "1", "quantity": "0.02", "interval": "3"},
-    "bp_sol_06": {"spread": "0.3", "quantity": "0.2", "interval": "2"},
+    "bp_sol_perp_03": {
+        "symbol": "SOL_USDC_PERP",
+        "spread": "0.15",
+        "quantity": "0.2",
+        "max_position": "5",
+        "interval": "3",
+    },
+    "bp_sol_wide_04": {"spread": "0.8", "quantity": "0.3", "interval": "5"},
+    "bp_eth_wide_05": {"symbol": "ETH_USDC", "spread": "1", "quantity": "0.02", "interval": "5"},
+    "bp_sol_06": {"spread": "0.3", "quantity": "0.2", "interval": "5"},
 }
 #: Neither started nor changed.
 RESTING = ("bp_btc_07", "bp_sol_08")
@@ -160,8 +166,7 @@ def pages(page: Page, desk: Desk, theme: Theme) -> None:
     page.locator(".stopping .receipt").wait_for()
     page.wait_for_timeout(300)
     take(page, f"page-stop-{theme}")
-    page.get_by_role("tab", name="Receipts").click()
-    page.locator(".receipts .receipt").first.wait_for()
+    instance(page, desk, victim, "receipts")
     take(page, f"page-receipts-{theme}")
     if theme == "light":
         hold_up(page, desk, held_up)

@@ -112,6 +112,7 @@ class List {
       let held = this.#rows.get(id);
       if (!held) this.#rows.set(id, (held = newRow(each)));
       updateRow(held, each);
+      showDue(held, serverNow());
     }
     if (complete) for (const id of this.#rows.keys()) if (!row(id)) this.#rows.delete(id);
     this.#summary();
