@@ -199,7 +199,14 @@ class InstanceView {
       body: [h("p", {}, t("force.why")), h("p", {}, left ? t("force.left", { count: left.length, ids: left.join(", ") }) : t("force.unknown"))],
       yes: t("force.go"),
       danger: true,
-      act: () => post(instancePath(this.id, "/start"), { force: true, accept_orders: ids }),
+      act: async () => {
+        try {
+          this.#accepted(await post(instancePath(this.id, "/start"), { force: true, accept_orders: ids }));
+        } finally {
+          // Where it was refused since other orders are left by now, the next question names those.
+          await this.#read();
+        }
+      },
     });
   }
 
