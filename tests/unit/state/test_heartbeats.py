@@ -128,7 +128,7 @@ def answering(client: redis.Redis, monkeypatch: pytest.MonkeyPatch, *answers: ob
 
 
 def test_milliseconds_are_counted_whole(client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert answering(client, monkeypatch, ("5", "1999"), {}).read_some([]).now_ms == 5_001
+    assert answering(client, monkeypatch, ("5", "999999"), {}).read_some([]).now_ms == 5_999
 
 
 def test_a_server_without_a_clock_is_out_of_reach(
@@ -140,6 +140,7 @@ def test_a_server_without_a_clock_is_out_of_reach(
 
 def test_the_newest_worker_of_each_queue_counts(client: redis.Redis) -> None:
     def told() -> Iterator[tuple[str, str]]:
+        yield "0", "{"
         yield "1", json.dumps({"queues": ["iterate", "cleanup"], "at_ms": 5})
         yield "2", json.dumps({"queues": ["iterate"], "at_ms": 7})
         yield "3", json.dumps({"queues": ["cleanup"], "at_ms": 3})
