@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import redis
 
@@ -25,4 +27,12 @@ def test_one_that_cannot_be_read_hides_no_other(client: redis.Redis, text: str) 
     guards = Guards(client)
     guards.heartbeat(GUARD)
     client.hset(keys.GUARDS, "another version", text)
+    assert guards.processes(now_ms=1_000) == (GUARD,)
+
+
+def test_one_that_ended_is_forgotten_and_no_other(client: redis.Redis) -> None:
+    guards = Guards(client)
+    for name in ("host:1", "host:2"):
+        guards.heartbeat(replace(GUARD, name=name))
+    guards.forget("host:2")
     assert guards.processes(now_ms=1_000) == (GUARD,)
