@@ -198,16 +198,27 @@ def _told(error: ValidationError) -> Iterator[str]:
             len(place) > len(found["loc"]) and place[: len(found["loc"])] == found["loc"] for place in places
         ):
             continue  # it only says that what is within is wrong
-        path = ".".join(str(part) for part in found["loc"] if part != "[key]")
+        path = ".".join(_part(part) for part in found["loc"] if part != "[key]")
         if found["type"] == "missing":
             yield f"{path}: is missing"
         elif found["type"] == "extra_forbidden":
             yield f"{path}: is no setting; allowed are {', '.join(_settings_at(found['loc']))}"
-        elif "url" in found["loc"]:
-            yield f"{path}: {found['msg']}"
+        elif _may_hold_url(found):
+            yield f"{path}: {found['msg'].removeprefix('Value error, ')}"
         else:
             given = json.dumps(found["input"], ensure_ascii=False, default=str)[:_SHOWN]
             yield f"{path}: {given}: {found['msg'].removeprefix('Value error, ')}"
+
+
+def _part(part: int | str) -> str:
+    """Return a part of a place; a name that is none may be a URL that slipped there."""
+    return str(part) if isinstance(part, int) or re.match(_NAME, part) else "(not shown)"
+
+
+def _may_hold_url(found: Any) -> bool:
+    """Tell whether what was given may be a URL, or have one within, in its place or in a wrong one."""
+    is_number = isinstance(found["input"], int | float)
+    return ("targets" in found["loc"] and not is_number) or "://" in json.dumps(found["input"], default=str)
 
 
 def _settings_at(place: tuple[int | str, ...]) -> list[str]:

@@ -90,6 +90,28 @@ def test_a_url_is_never_shown(tmp_path: Path) -> None:
     assert "tok3n" not in found
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[targets]\nhook = "tgram://tok3n/1"',
+        'targets = "tgram://tok3n/1"',
+        'targets = ["tgram://tok3n/1"]',
+        '[targets."tgram://tok3n/1"]\nurl = "x"',
+        '[targets.hook]\nurl = "json://host"\ntimeout_s = "tgram://tok3n/1"',
+    ],
+)
+def test_a_url_in_the_wrong_place_is_not_shown_either(tmp_path: Path, text: str) -> None:
+    rules = GOOD[GOOD.index("[rules.all]") :]
+    found = problems(tmp_path, f"{text}\n{rules}")
+    assert "tok3n" not in "".join(found)
+
+
+@pytest.mark.parametrize("given", ['["tgram://tok3n/1"]', '"tgram://tok3n/1"'])
+def test_a_url_in_place_of_a_targets_name_is_not_shown_either(tmp_path: Path, given: str) -> None:
+    (found,) = problems(tmp_path, GOOD.replace('["hook"]', given))
+    assert "tok3n" not in found
+
+
 def test_a_missing_file_says_where_an_example_is(tmp_path: Path) -> None:
     with pytest.raises(AlertsConfigError, match=r"config/alerts\.example\.toml"):
         load_alerts(tmp_path / "none.toml", {})
