@@ -11,6 +11,7 @@ import redis
 import requests
 
 from cli.stack.valkey import ValkeyServer
+from tests.acceptance.world import eventually
 from tests.integration.web_bench import TIMEOUT_S, WebBench
 
 pytestmark = pytest.mark.services
@@ -102,3 +103,19 @@ def test_no_edit_reaches_keys_addresses_or_real_money(web: WebBench, section: st
         answer = edited(web, change, query=query)
         assert (answer.status_code, answer.json()["error"]["field"]) == (422, section)
     assert web.get(f"/instances/{NAME}/config").json() == before
+
+
+@pytest.mark.parametrize("is_all", [False, True])
+def test_a_stop_is_the_last_word_over_a_restart_that_waits(web: WebBench, is_all: bool) -> None:
+    web.start(NAME)
+    web.log_in()
+    assert web.post(f"/instances/{NAME}/restart").status_code == 202
+    if is_all:
+        assert web.post("/stop-all", {"confirm": 0}).status_code == 202
+    else:
+        assert web.post(f"/instances/{NAME}/stop").status_code == 202
+    ended = {"result": "not_started", "why": "somebody has asked for a stop since"}
+    eventually(
+        lambda: any(ended.items() <= event.fields.items() for event in web.events(NAME, "audit")),
+        what="the end of the restart",
+    )

@@ -72,6 +72,7 @@ def stop(instance_id: InstanceId, body: StopRequest, who: Who, services: With) -
     """
     require_row(services, instance_id)
     with audited(services, who, "stop", instance_id) as record:
+        services.restarts.give_up([instance_id])
         policy = _policy(services, instance_id, body)
         result = _request_stop(services, who, instance_id, policy, body.reason)
         record.epoch, record.result = result.epoch, result.result
@@ -144,8 +145,10 @@ def stop_all(body: StopAllRequest, who: Who, services: With) -> AcceptedAll:
     if len(running) != body.confirm:
         message = f"{len(running)} instances are running, not {body.confirm}; look again, then confirm that"
         raise ApiError(409, message, field="confirm")
-    # What is damaged may be running.
-    chosen = [*running, *(row.instance_id for row in rows if row.phase == "unknown")]
+    services.restarts.give_up()
+    # Read again: what a restart had begun by then is stopped with the others. What is damaged may be running.
+    rows = services.rows.read(fresh=True).instances
+    chosen = [row.instance_id for row in rows if row.phase in {"running", "unknown"}]
     policies = _own_policies(services, chosen)
     answers = []
     results: dict[str, StopResult] = {}
