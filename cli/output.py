@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ STYLES: Mapping[str, Mapping[str, Any]] = {
     "dim": {"dim": True},
     "name": {"bold": True},
 }
+#: Control characters but for the line feed and the tab, and what turns the direction of writing.
+_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +65,11 @@ class Output:
         self.say(f"{tr('warning')}: {text}", "warn")
 
     def painted(self, text: str, style: str, stream: TextIO) -> str:
-        """Return `text` as `stream` should get it."""
+        """Return `text` as `stream` should get it.
+
+        A reason or an error of an exchange may hold what steers a terminal: it could forge what is shown.
+        """
+        text = _STEERING.sub("\N{REPLACEMENT CHARACTER}", text)
         return click.style(text, **STYLES[style]) if style and self.colours(stream) else text
 
     def colours(self, stream: TextIO) -> bool:
@@ -83,7 +90,7 @@ class Output:
                 self.painted(padded(cell.text, columns), cell.style, sys.stdout)
                 for cell, columns in zip(row, widths, strict=True)
             ]
-            self.line("  ".join(painted).rstrip())
+            click.echo("  ".join(painted).rstrip(), color=True)
 
     def live_console(self) -> Console | None:
         """Return a console for live progress, None when standard error is no terminal."""

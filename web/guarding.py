@@ -74,12 +74,19 @@ class Guarding:
             )
         origin = headers.get("origin")
         # Another port of this machine is another site, too.
-        is_own = origin is None or urlsplit(origin).netloc.lower() == host or origin.lower() == self._public
+        is_own = origin is None or _netloc(origin) == host or origin.lower() == self._public
         # Links and bookmarks may lead here from anywhere.
         is_followed = headers.get("sec-fetch-mode") == "navigate" and headers.get("origin") is None
         if not is_own or (headers.get("sec-fetch-site") in FOREIGN and not is_followed):
             return ApiError(403, "requests of other sites' pages are refused", code="origin")
         return None
+
+
+def _netloc(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return ""  # of no page
 
 
 def _too_large(headers: Headers) -> ApiError | None:

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
 #: Money, prices, quantities: decimals as text, every digit, no exponent.
 Amount = Annotated[str, Field(pattern=r"^-?[0-9]+(\.[0-9]+)?$", examples=["0.25"])]
 #: Unix time in ms.
 Ms = Annotated[int, Field(examples=[1767225600000])]
+
+
+def _one_line(text: str) -> str:
+    return " ".join("".join(each if each.isprintable() else " " for each in text).split())
+
+
+#: Somebody's words: one line, since terminals show them, and a line of its own could forge an answer.
+Reason = Annotated[str, Field(max_length=500), AfterValidator(_one_line)]
 
 
 class Answer(BaseModel):
@@ -177,20 +185,20 @@ class StopRequest(Asked):
     """How to stop; without a policy the configuration decides about the position."""
 
     policy: Literal["keep", "close"] | None = None
-    reason: Annotated[str, Field(max_length=500)] = ""
+    reason: Reason = ""
 
 
 class RestartRequest(Asked):
     """Why to restart."""
 
-    reason: Annotated[str, Field(max_length=500)] = "restart"
+    reason: Reason = "restart"
 
 
 class StopAllRequest(Asked):
     """`confirm` is the number of running instances that whoever asks has seen."""
 
     confirm: Annotated[int, Field(ge=0)]
-    reason: Annotated[str, Field(max_length=500)] = ""
+    reason: Reason = ""
 
 
 class Accepted(Answer):
@@ -213,7 +221,7 @@ class AcceptedAll(Answer):
 class PauseRequest(Asked):
     """Why to pause; shown until it is resumed."""
 
-    reason: Annotated[str, Field(max_length=500)] = ""
+    reason: Reason = ""
 
 
 class ConfigAnswer(Answer):

@@ -87,6 +87,7 @@ def test_a_change_by_cookie_needs_the_token_of_its_login(web: WebBench) -> None:
         ({"Host": ""}, "host"),
         ({"Origin": "https://evil.example"}, "origin"),
         ({"Origin": "null"}, "origin"),
+        ({"Origin": "http://["}, "origin"),
         ({"Origin": "http://127.0.0.1:1"}, "origin"),
         ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}, "origin"),
         ({"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "cors"}, "origin"),

@@ -41,7 +41,8 @@ def test_a_pause_closes_the_gate_and_a_resume_opens_it(web: WebBench) -> None:
     assert web.post(f"/instances/{NAME}/resume").json()["result"] == "resumed"
     assert web.get(f"/instances/{NAME}").json()["paused_at_ms"] is None
     assert [event.fields["action"] for event in web.events(NAME, "audit")] == ["pause", "resume"]
-    web.post(f"/instances/{NAME}/stop")
+    web.post(f"/instances/{NAME}/stop", {"reason": "enough\x1b[2J\r\nbp_eth_01: stopped clean"})
+    assert web.get(f"/instances/{NAME}").json()["stop_reason"] == "enough [2J bp_eth_01: stopped clean"
     answer = web.post(f"/instances/{NAME}/pause")
     assert (answer.status_code, code_of(answer)) == (409, "refused")
 
