@@ -13,7 +13,7 @@ import requests
 
 from cli.stack.valkey import ValkeyServer
 from state import keys
-from state.instances import Phase
+from state.instances import Phase, StopResult
 from tests.acceptance.world import eventually
 from tests.integration.web_bench import PASSWORD, TIMEOUT_S, WebBench
 from web.login_limit import MOST_FAILURES
@@ -265,6 +265,42 @@ def test_stopping_all_needs_the_number_that_runs(web: WebBench) -> None:
     assert [each["instance_id"] for each in answer.json()["instances"]] == names
     for name in names:
         assert [event.fields["reason"] for event in web.events(name, "stop_requested")] == ["fire"]
+
+
+def test_one_that_cannot_be_stopped_keeps_none_of_the_others_going(
+    web: WebBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"bp_sol_{number:02}" for number in range(1, 4)]
+    for name in names:
+        web.start(name)
+    web.log_in()
+    instances = web.services.context.instances
+    stop = instances.request_stop
+
+    def failing(instance_id: str, **how: Any) -> StopResult:
+        if instance_id == names[0]:
+            raise redis.ResponseError("OOM command not allowed")
+        return stop(instance_id, **how)
+
+    monkeypatch.setattr(instances, "request_stop", failing)
+    answer = web.post("/stop-all", {"confirm": 3})
+    assert answer.status_code == 503
+    rows = web.services.rows.read(fresh=True).instances
+    assert [row.phase for row in rows] == ["running", "stopping", "stopping"]
+    error = answer.json()["error"]
+    assert "not stopped: bp_sol_01" in error["message"]
+
+
+def test_a_damaged_record_keeps_none_of_the_others_going(web: WebBench) -> None:
+    names = ["bp_sol_01", "bp_sol_02", "bp_sol_03"]
+    for name in names:
+        web.start(name)
+    web.services.context.client.delete(keys.record(names[0]))
+    web.services.context.client.hset(keys.record(names[0]), "phase", "odd")
+    web.log_in()
+    web.post("/stop-all", {"confirm": 2})
+    rows = web.services.rows.read(fresh=True).instances
+    assert [row.phase for row in rows] == ["failed", "stopping", "stopping"]
 
 
 def test_what_was_never_started_cannot_be_stopped_and_nobody_is_unknown(web: WebBench) -> None:

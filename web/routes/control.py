@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import redis
 from fastapi import APIRouter
 
 from runner.config import load_instance
@@ -14,11 +15,12 @@ from runner.own_policy import own_policy
 from runner.pausing import pause_instance, resume_instance
 from runner.receipt_reports import accept_left
 from runner.starting import StartOutcome, start_one
+from state.connection import StateError
 from state.instances import Phase, StopPolicy, StopResult
 from state.stop_story import AcceptedLeft
 from web.audit import audited
 from web.auth import Principal, Who, With
-from web.errors import ApiError
+from web.errors import ApiError, translated
 from web.models import (
     Accepted,
     AcceptedAll,
@@ -150,15 +152,27 @@ def stop_all(body: StopAllRequest, who: Who, services: With) -> AcceptedAll:
     rows = services.rows.read(fresh=True).instances
     chosen = [row.instance_id for row in rows if row.phase in {"running", "unknown"}]
     policies = _own_policies(services, chosen)
-    answers = []
     results: dict[str, StopResult] = {}
+    failures: dict[str, ApiError] = {}
     for name in chosen:
-        with audited(services, who, "stop", name) as record:
-            results[name] = result = _request_stop(services, who, name, policies[name], body.reason)
-            record.epoch, record.result = result.epoch, result.result
-    saved = services.context.instances.save_stops(chosen)
-    answers = [_stop_accepted(services, name, results[name], saved=saved) for name in chosen]
-    return AcceptedAll(instances=answers)
+        try:
+            with audited(services, who, "stop", name) as record:
+                results[name] = result = _request_stop(services, who, name, policies[name], body.reason)
+                record.epoch, record.result = result.epoch, result.result
+        except (ApiError, StateError, redis.RedisError) as error:
+            # Every gate that can be closed is closed before anything is said of this one.
+            if name not in results:
+                failures[name] = translated(error)
+    saved = services.context.instances.save_stops(list(results))
+    if failures:
+        whys = "; ".join(f"{name}: {why}" for name, why in failures.items())
+        first = next(iter(failures.values()))
+        raise ApiError(
+            first.status, f"not stopped: {', '.join(failures)}; all others are ({whys})", code=first.code
+        )
+    return AcceptedAll(
+        instances=[_stop_accepted(services, name, result, saved=saved) for name, result in results.items()]
+    )
 
 
 def _accepted(
