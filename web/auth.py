@@ -36,8 +36,8 @@ class Principal:
         return f"{self.name} (web {self.kind}, {self.address})"
 
 
-def services_of(request: Request) -> Services:
-    """Return what this application works with."""
+async def services_of(request: Request) -> Services:
+    """Return what this application works with; a coroutine, since anything else would wait for a thread."""
     services = request.app.state.services
     assert isinstance(services, Services)
     return services
@@ -50,7 +50,7 @@ def address_of(request: Request) -> str:
 
 async def require_principal(request: Request) -> Principal:
     """Return who asks. Raises `ApiError` for nobody, and for a change by cookie without its CSRF token."""
-    services = services_of(request)
+    services = await services_of(request)
     header = request.headers.get("authorization")
     if header is not None:
         return _of_token(services, header, address_of(request))

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import re
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import redis
 import requests
 
 from cli.stack.valkey import ValkeyServer
+from runner.lifecycle import StartRefused
 from state import keys
 from state.instances import Phase, StopResult
 from tests.acceptance.world import eventually
 from tests.integration.web_bench import PASSWORD, TIMEOUT_S, WebBench
 from web.login_limit import MOST_FAILURES
+from web.routes import control
 
 pytestmark = pytest.mark.services
 NAME = "bp_sol_01"
@@ -289,6 +294,34 @@ def test_one_that_cannot_be_stopped_keeps_none_of_the_others_going(
     assert [row.phase for row in rows] == ["running", "stopping", "stopping"]
     error = answer.json()["error"]
     assert "not stopped: bp_sol_01" in error["message"]
+
+
+def test_a_stop_waits_behind_no_crowd_of_slow_requests(
+    web: WebBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    web.start(NAME)
+    web.log_in()
+    begun: list[str] = []
+    go_on = threading.Event()
+
+    def hanging(context: object, name: str, **how: Any) -> NoReturn:
+        begun.append(name)
+        go_on.wait(TIMEOUT_S)
+        raise StartRefused("the exchange did not answer")
+
+    monkeypatch.setattr(control, "start_one", hanging)
+    token = {"Authorization": f"Bearer {web.services.tokens.make('crowd')}"}
+    url = f"{web.base}/instances/{NAME}/start"
+    with ThreadPoolExecutor(60) as crowd:
+        for _ in range(60):
+            crowd.submit(requests.post, url, json={}, headers=token, timeout=2 * TIMEOUT_S)
+        eventually(lambda: len(begun) >= 40, what="a crowd")
+        try:
+            began_s = time.monotonic()
+            assert web.post(f"/instances/{NAME}/stop").status_code == 202
+            assert time.monotonic() - began_s < TIMEOUT_S / 2
+        finally:
+            go_on.set()
 
 
 def test_a_damaged_record_keeps_none_of_the_others_going(web: WebBench) -> None:

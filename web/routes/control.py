@@ -21,6 +21,7 @@ from state.stop_story import AcceptedLeft
 from web.audit import audited
 from web.auth import Principal, Who, With
 from web.errors import ApiError, translated
+from web.gates import in_own_thread
 from web.models import (
     Accepted,
     AcceptedAll,
@@ -66,6 +67,7 @@ def start(instance_id: InstanceId, body: StartRequest, who: Who, services: With)
 
 
 @router.post("/instances/{instance_id}/stop", status_code=202)
+@in_own_thread
 def stop(instance_id: InstanceId, body: StopRequest, who: Who, services: With) -> Accepted:
     """Close the gate: when this answers, no new order of the run is permitted. A second stop joins the first.
 
@@ -101,6 +103,7 @@ def restart(instance_id: InstanceId, body: RestartRequest, who: Who, services: W
 
 
 @router.post("/instances/{instance_id}/pause", status_code=202)
+@in_own_thread
 def pause(instance_id: InstanceId, body: PauseRequest, who: Who, services: With) -> Accepted:
     """Withdraw the quotes and keep the state: when this answers, no new order of the run is permitted.
 
@@ -140,6 +143,7 @@ def resume(instance_id: InstanceId, who: Who, services: With) -> Accepted:
 
 
 @router.post("/stop-all", status_code=202)
+@in_own_thread
 def stop_all(body: StopAllRequest, who: Who, services: With) -> AcceptedAll:
     """Stop everything that runs, each by its own policy; `confirm` is how many were seen running."""
     rows = services.rows.read(fresh=True).instances
