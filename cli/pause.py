@@ -18,7 +18,7 @@ from runner.pausing import (
     PauseRefused,
     Withdrawal,
     held_by_run,
-    pause_instance,
+    pause_instances,
     resume_instance,
     wait_withdrawn,
 )
@@ -84,13 +84,21 @@ def pause(
     session = open_session()
     chosen = _chosen(session, names, every, lambda record: record.phase is Phase.RUNNING)
     # Every gate first, then the waiting.
-    paused = {name: _pause(session, output, name, reason) for name in chosen}
+    paused = pause_instances(session.instances, session.changes, chosen, by=who(), reason=reason)
+    unsaved = [name for name, one in paused.items() if isinstance(one, Paused) and not one.is_saved]
+    if unsaved:
+        output.warn(
+            f"{', '.join(unsaved)}: the state server has not written this to its disk yet, and a crash of it "
+            "could take it back; the same command again makes sure"
+        )
     if wait and "iterate" in unserved(session):
         output.warn(
             tr("no worker serves queue {queues}; start one: celery -A tasks worker", queues="iterate")
         )
     reports = [
-        one if isinstance(one, _Report) else _ending(session, name, one, timeout_s if wait else 0.0)
+        _refused(name, one)
+        if isinstance(one, PauseRefused)
+        else _ending(session, name, one, timeout_s if wait else 0.0)
         for name, one in paused.items()
     ]
     return _tell(output, reports, tr("no instance runs; nothing to pause"))
@@ -122,19 +130,6 @@ def _chosen(session: Session, names: tuple[str, ...], every: bool, fits: Any) ->
         return require_known(session, names)
     records = session.instances.read_all(lambda name, error: None)
     return tuple(record.instance_id for record in records if fits(record))
-
-
-def _pause(session: Session, output: Output, name: str, reason: str) -> Paused | _Report:
-    try:
-        paused = pause_instance(session.instances, session.changes, name, by=who(), reason=reason)
-    except PauseRefused as error:
-        return _refused(name, error)
-    if not paused.is_saved:
-        output.warn(
-            f"{name}: the state server has not written this to its disk yet, and a crash of it could take it "
-            "back; the same command again makes sure"
-        )
-    return paused
 
 
 def _ending(session: Session, name: str, paused: Paused, timeout_s: float) -> _Report:

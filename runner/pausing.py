@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
@@ -54,15 +55,33 @@ def pause_instance(
 
     Raises `PauseRefused` when nothing runs, and `redis.RedisError`.
     """
-    result = changes.pause(instance_id, by=by, reason=reason)
-    if result.result not in {"paused", "joined"}:
-        raise PauseRefused(f"{instance_id}: only a running instance can be paused; {_why(result)}")
-    return Paused(
-        epoch=result.epoch,
-        is_new=result.result == "paused",
-        at_ms=result.at_ms,
-        is_saved=instances.save_stops([instance_id]),
-    )
+    found = pause_instances(instances, changes, [instance_id], by=by, reason=reason)[instance_id]
+    if isinstance(found, PauseRefused):
+        raise found
+    return found
+
+
+def pause_instances(
+    instances: Instances, changes: RunChanges, names: Sequence[str], *, by: str, reason: str
+) -> dict[str, Paused | PauseRefused]:
+    """Close the gate of every run before anything is waited for; then one wait for the disk stands for all.
+
+    Raises `redis.RedisError`.
+    """
+    results = {name: changes.pause(name, by=by, reason=reason) for name in names}
+    paused = [name for name, result in results.items() if result.result in {"paused", "joined"}]
+    is_saved = instances.save_stops(paused)
+    return {
+        name: Paused(
+            epoch=result.epoch,
+            is_new=result.result == "paused",
+            at_ms=result.at_ms,
+            is_saved=is_saved,
+        )
+        if name in paused
+        else PauseRefused(f"{name}: only a running instance can be paused; {_why(result)}")
+        for name, result in results.items()
+    }
 
 
 def resume_instance(changes: RunChanges, instance_id: str, *, by: str) -> ChangeResult:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -10,6 +11,7 @@ import redis
 from exchanges.errors import Unavailable
 from market.orders import CancelAnswer, CancelOutcome, Side
 from runner import loaded
+from runner.pausing import Paused, pause_instances
 from state import keys
 from state.due import IterateAgain
 from state.durability import Keeps
@@ -190,6 +192,26 @@ def test_a_resumed_run_places_nothing_before_the_disk_knows_of_it(redis_client: 
     assert str(bench.client.hget(keys.record(NAME), "unsaved")).startswith("pause ")
     resume(bench)
     assert str(bench.client.hget(keys.record(NAME), "unsaved")).startswith("resume ")
+
+
+def test_every_gate_is_closed_before_the_disk_is_waited_for(
+    bench: StateBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [NAME, "bp_sol_02", "bp_sol_03"]
+    for name in names[1:]:
+        bench.client.copy(keys.record(NAME), keys.record(name))
+    waits: list[list[bool]] = []
+
+    def save(_: Sequence[str]) -> bool:
+        found = [bench.instances.read(name) for name in names]
+        waits.append([record is not None and record.is_paused for record in found])
+        return True
+
+    monkeypatch.setattr(bench.instances, "save_stops", save)
+    changes = RunChanges(bench.client, bench.clock.scripts)
+    found = pause_instances(bench.instances, changes, [*names, "never_01"], by="x", reason="")
+    assert waits == [[True, True, True]]
+    assert [isinstance(each, Paused) for each in found.values()] == [True, True, True, False]
 
 
 def pause_trader(trader: Trader) -> None:
