@@ -18,7 +18,7 @@ from cli.stack.stack import FLOWER_USER, Stack, StackOptions
 from cli.web import PASSWORD_FILE
 from passwords import kept_password
 from runner.context import Context, open_context
-from runner.lifecycle import stop_policy
+from runner.own_policy import own_policy
 from settings import Settings, redacted
 from state.instances import Phase
 
@@ -107,7 +107,10 @@ def _stop_all(context: Context, console: Console) -> int:
             console.print(f"stopping {', '.join(asked)} …")
         for instance_id in asked:
             context.instances.request_stop(
-                instance_id, by="up", reason="the stack ends", policy=stop_policy(context, instance_id)
+                instance_id,
+                by="up",
+                reason="the stack ends",
+                policy=own_policy(context.instances.config_json(instance_id)),
             )
         pause = threading.Event()
         deadline_s = time.monotonic() + STOP_TIMEOUT_S
