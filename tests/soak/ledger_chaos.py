@@ -27,7 +27,7 @@ BURST = 12
 #: How often streams fail in the rarer ways, at least.
 SHOCKS = 4
 #: A run that is this many times slower than planned is broken.
-PATIENCE = 4
+PATIENCE = 12
 FUNDING_RATES = ("0.0004", "-0.0007", "0.00013")
 
 
