@@ -18,10 +18,7 @@ class Params(base.Params):
     """What a user may set in `strategy_config`."""
 
     is_live: ClassVar[bool] = True
-
-    half_spread_bps: Decimal = Field(
-        gt=0, le=1000, description="Distance of each quote from the mid, basis points."
-    )
+    half_spread_bps: Decimal = Field(gt=0, le=1000, description="Each quote's distance from the mid, bps.")
     quantity: Decimal = Field(gt=0, description="Size of each quote, base units.")
     max_position: Decimal | None = Field(
         default=None, gt=0, description="Most to be long or short, base units. Null: ten times quantity."
