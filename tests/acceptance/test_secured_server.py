@@ -108,7 +108,9 @@ def test_a_run_under_each_roles_rights(secured: World, server: SecuredServer) ->
         telling.terminate()
         assert telling.wait(10) == 0
     assert alerts.holder() == ""
-    numbers = Command(environ=environ_of(secured, server, "metrics"))("metrics", "--once")
+    count = Command(environ=environ_of(secured, server, "metrics"))
+    eventually(lambda: "cleanbook_book_age_seconds{" in count("metrics", "--once").out, what="a book")
+    numbers = count("metrics", "--once")
     assert numbers.code == 0, numbers.err
     for told in (
         "cleanbook_state_up 1.0",
@@ -116,7 +118,6 @@ def test_a_run_under_each_roles_rights(secured: World, server: SecuredServer) ->
         "used_bytes ",
     ):
         assert told in numbers.out
-    assert "cleanbook_book_age_seconds{" in numbers.out
     auth = (FLOWER_USER, secured.stack.flower_password)
 
     def workers() -> bool:

@@ -163,6 +163,14 @@ def test_whatever_is_broken_the_auditor_notices_where_the_next_run_never_got_to_
     assert unnoticed(found) == []
 
 
+def test_whatever_is_broken_the_auditor_notices_where_the_evidence_ends_soon_after_the_last_fault() -> None:
+    whole = story()
+    ended_ms = whole.until_ms - BOUND_MS // 2
+    fault = replace(whole.rounds[0].faults[0], ended_at_ms=ended_ms)
+    found = replace(whole, rounds=[replace(whole.rounds[0], faults=[fault], ended_at_ms=ended_ms)])
+    assert unnoticed(found) == []
+
+
 def test_recovery_is_counted_from_the_end_of_the_fault_and_from_a_later_start() -> None:
     recovery = judge(story()).recoveries[1]
     assert sorted(recovery.again_ms) == [110, 1100, 1110]
