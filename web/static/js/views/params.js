@@ -4,7 +4,6 @@ import { get, instancePath, post, put } from "../api.js";
 import { fill, h, say, setText } from "../dom.js";
 import { t } from "../i18n.js";
 import { fieldsOf } from "../schema.js";
-import { row } from "../store.js";
 
 const SECTION = "strategy_config";
 
@@ -123,7 +122,8 @@ class ParamsForm {
 
   #show(result, dry) {
     const restart = result.takes_effect === "restart";
-    const running = row(this.#id)?.phase === "running";
+    // By the answer: what this page knows of the run may be a second old.
+    const running = Boolean(this.#answer.running_version);
     const nothing = result.takes_effect === "nothing";
     const applied = !running ? "params.applied_stopped" : restart ? "params.applied_restart" : "params.applied_next";
     const text = t(nothing ? "params.nothing" : dry ? "params.valid" : applied, { version: result.version });
