@@ -20,6 +20,9 @@ from tests.support import is_running, wait_until
 
 pytestmark = [pytest.mark.services, pytest.mark.acceptance]
 
+#: Of the six some may have been filled in that second.
+HAS_ORDERS = re.compile("orders [1-6]")
+
 
 class Command:
     """A running `manage.py`, with its output in files."""
@@ -100,7 +103,7 @@ def running_demo(started: list[Command], tmp_path: Path, *arguments: str) -> Com
     """Return a demo whose instance has orders."""
     command = Command(tmp_path / "stack", "demo", "--seconds", "40", *arguments)
     started.append(command)
-    wait_until(lambda: "orders 6" in command.out or command.process.poll() is not None, 40)
+    wait_until(lambda: HAS_ORDERS.search(command.out) is not None or command.process.poll() is not None, 40)
     assert command.process.poll() is None, str(command)
     return command
 
@@ -138,7 +141,7 @@ def orders_on_book(journal: Path) -> set[str]:
 def test_the_demo_trades_stops_clean_and_leaves_nothing(started: list[Command], tmp_path: Path) -> None:
     command = Command(tmp_path / "stack", "demo", "--seconds", "4")
     started.append(command)
-    wait_until(lambda: "orders 6" in command.out or command.process.poll() is not None, 40)
+    wait_until(lambda: HAS_ORDERS.search(command.out) is not None or command.process.poll() is not None, 40)
     assert_clean_end(command)
     assert re.search(r"own orders left +0, by the exchange's own word", command.out)
     assert "does not pay for the fees" not in command.out

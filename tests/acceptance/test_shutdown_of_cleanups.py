@@ -15,7 +15,7 @@ from tests.acceptance.world import World, eventually, tell
 pytestmark = pytest.mark.acceptance
 
 #: The time-outs of one request (4 s) on a busy machine; a cleanup that is not asked to end takes 24 s.
-PROMISED_S = 8.0
+PROMISED_S = 16.0
 
 
 @pytest.fixture
