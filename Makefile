@@ -35,7 +35,7 @@ PYTEST_ARGS ?=
 TEST_PROCESSES ?= 4
 PARALLEL = -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help env env-dev demo test test-slow test-chaos test-web test-deploy screenshots browser chaos drill fuzz mutants model soak lint types imports docs check audit lock clean
+.PHONY: help env env-dev demo test test-drill test-slow test-chaos test-web test-deploy screenshots browser chaos drill fuzz mutants model soak lint types imports docs check audit lock clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ test-slow: $(VENV)/.stamp-dev ## run the tests marked slow: each rule of the pro
 
 drill: $(VENV)/.stamp-dev ## lose the leading of three servers again and again while instances trade (SECONDS, SEED, DRILL_ARGS=--hosts)
 	@$(BIN)/python -m tests.chaos --sentinels --instances 10 --seconds "$(CHAOS_SECONDS)" $(if $(SEED),--seed "$(SEED)") $(DRILL_ARGS)
+
+test-drill: $(VENV)/.stamp-dev ## three hosts, one of which is cut off (root), as a test with the machine to itself
+	@$(BIN)/python -m pytest -m drill tests/chaos -s $(PYTEST_ARGS)
 
 chaos: $(VENV)/.stamp-dev ## kill everything in every way and judge what happened to the orders (SECONDS, SEED, CHAOS_ARGS)
 	@$(BIN)/python -m tests.chaos --seconds "$(CHAOS_SECONDS)" $(if $(SEED),--seed "$(SEED)") $(CHAOS_ARGS)

@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.chaos.auditor import judge
 from tests.chaos.evidence import Evidence, FaultTime, KeptReceipt, Receipt, Round, Run, Step, journal_fills
-from tests.chaos.recovery import BOUND_MS
+from tests.chaos.recovery import BOUND_MS, Violation, graver_than_late
 from tests.chaos.tampering import unnoticed
 
 SLOT = 21
@@ -214,3 +214,11 @@ def test_what_is_missing_while_the_bound_is_not_over_is_waited_for() -> None:
     assert [
         v.rule for v in judge(replace(early, until_ms=early.until_ms + 1)).violations if v.rule in "ef"
     ] == ["e"]
+
+
+def test_what_never_came_is_graver_than_what_came_late() -> None:
+    late = Violation(rule="f", at_ms=T0, instance_id=NAME, epoch=1, text="", took_ms=BOUND_MS + 1)
+    never = replace(late, took_ms=None)
+    other = replace(never, rule="a")
+    assert graver_than_late([late, never, other], BOUND_MS + 1) == [never, other]
+    assert graver_than_late([late], BOUND_MS) == [late]
