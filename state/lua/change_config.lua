@@ -6,10 +6,11 @@
 --   with nothing changed; {'damaged', 0, now}.
 -- Only of a running instance: a cleanup works where its run traded, whatever anybody changes.
 -- include parts/damage.lua
+-- include parts/iterate_now.lua
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 if redis.call('EXISTS', KEYS[1]) == 1 and damage(KEYS[1]) then return {'damaged', 0, now} end
-local r = redis.call('HMGET', KEYS[1], 'phase', 'epoch', 'config_version', 'lease_token', 'lease_until', 'errors')
+local r = redis.call('HMGET', KEYS[1], 'phase', 'epoch', 'config_version')
 local phase, epoch = r[1] or 'stopped', tonumber(r[2] or '0')
 if epoch ~= tonumber(ARGV[2]) then return {'stale', epoch, now} end
 if phase ~= 'running' then return {phase, epoch, now} end
@@ -18,13 +19,5 @@ redis.call('SET', KEYS[2], ARGV[5])
 redis.call('HSET', KEYS[1], 'config_version', ARGV[4])
 redis.call('XADD', KEYS[4], 'MAXLEN', '~', 100000, '*', 'event', 'config_changed', 'instance', ARGV[1], 'epoch', epoch,
   'at_ms', now, 'by', ARGV[6], 'from', ARGV[3], 'to', ARGV[4], 'changed', ARGV[7])
--- The next iteration is asked for now; what is said of wake-ups in resume.lua holds here, too.
-if r[4] and tonumber(r[5]) > now then
-  redis.call('HSET', KEYS[1], 'again', 1)
-elseif tonumber(r[6] or '0') == 0 then
-  redis.call('HSET', KEYS[1], 'woken', now, 'resends', 0)
-  redis.call('ZADD', KEYS[3], now, ARGV[1])
-  redis.call('LPUSH', KEYS[5], ARGV[1])
-  redis.call('LTRIM', KEYS[5], 0, 999)
-end
+iterate_now(KEYS[1], KEYS[3], KEYS[5], ARGV[1], now)
 return {'changed', epoch, now}

@@ -10,9 +10,11 @@ from market.position import Fill
 from state import keys
 from state.bookings import BookingQueue
 from state.due import IterateAgain
+from state.leases import Lease
 from state.own_fills import News, OwnFills
+from state.run_changes import RunChanges
 from tests.factories import fill
-from tests.integration.state_bench import LEASE_MS, NAME, StateBench
+from tests.integration.state_bench import INTERVAL_MS, LEASE_MS, NAME, StateBench
 
 
 @dataclass
@@ -135,3 +137,52 @@ def test_fills_wait_for_the_iteration_in_the_order_they_came(wakes: Wakes) -> No
     wakes.tell(fill("3"))
     assert [each.trade_id for each in wakes.own_fills.seen(NAME, since_ms=0)] == ["1", "2", "3"]
     assert wakes.own_fills.seen(NAME, since_ms=2**43) == ()
+
+
+def change_run(bench: StateBench, change: str) -> None:
+    """Resume the paused run, or give it another configuration."""
+    changes = RunChanges(bench.client, bench.clock.scripts)
+    if change == "resume":
+        assert changes.resume(NAME, by="test").result == "resumed"
+        return
+    changed = changes.change_config(
+        NAME, epoch=1, base_version="v1", version="v2", config_json="{}", by="test", changed_json="{}"
+    )
+    assert changed.result == "changed"
+
+
+@pytest.fixture(params=["resume", "change_config"])
+def change(request: pytest.FixtureRequest, wakes: Wakes) -> str:
+    """What is changed of the run, which waits for its schedule; to be resumed it is paused and withdrawn."""
+    bench, name = wakes.bench, str(request.param)
+    if name == "resume":
+        RunChanges(bench.client, bench.clock.scripts).pause(NAME, by="test", reason="test")
+        # The word of its withdrawal, so that no look for orders is owed.
+        bench.client.hset(keys.record(NAME), "withdrawn", bench.clock.now_ms)
+        bench.client.zadd(keys.DUE, {NAME: bench.clock.now_ms + INTERVAL_MS})
+    bench.client.delete(keys.WAKE)
+    assert wakes.swept() is None
+    return name
+
+
+def test_a_run_that_was_changed_iterates_at_once(wakes: Wakes, change: str) -> None:
+    change_run(wakes.bench, change)
+    assert wakes.bench.client.lrange(keys.WAKE, 0, -1) == [NAME]
+    found = wakes.swept()
+    assert found is not None
+    assert found.tick is None
+    assert isinstance(wakes.bench.leases.claim(NAME, epoch=1, tick=None, task_id="its-task"), Lease)
+
+
+def test_a_run_that_was_changed_while_it_iterates_does_so_once_more(wakes: Wakes, change: str) -> None:
+    lease = wakes.bench.claim(None)
+    change_run(wakes.bench, change)
+    assert wakes.bench.client.lrange(keys.WAKE, 0, -1) == []
+    assert wakes.bench.commit(lease).wake_up
+
+
+def test_a_change_does_not_undercut_the_back_off_after_an_error(wakes: Wakes, change: str) -> None:
+    wakes.bench.client.hset(keys.record(NAME), "errors", 1)
+    change_run(wakes.bench, change)
+    assert wakes.bench.client.lrange(keys.WAKE, 0, -1) == []
+    assert wakes.swept() is None
