@@ -126,17 +126,7 @@ class Judge:
 
     def _tell_once(self, notice: Notice) -> None:
         for name, rule in self._config.rules_about(notice.kind, notice.instance):
-            self._tales.append(
-                Tale(
-                    rule_name=name,
-                    rule=rule,
-                    kind=notice.kind,
-                    subject=notice.subject,
-                    text=notice.text,
-                    at_ms=notice.at_ms,
-                    epoch=notice.epoch,
-                )
-            )
+            self._tell(notice, name, rule, text=notice.text, at_ms=notice.at_ms)
 
     def _begin(self, level: Level) -> None:
         known = self._memory.levels.get(key_of(level.kind, level.subject))
@@ -152,18 +142,8 @@ class Judge:
         for name in level.told:
             rule = self._config.rules.get(name)
             if rule and rule.recovery:
-                self._tales.append(
-                    Tale(
-                        rule_name=name,
-                        rule=rule,
-                        kind=level.kind,
-                        subject=level.subject,
-                        text=text or NATURES[level.kind].over,
-                        at_ms=self._now_ms,
-                        epoch=level.epoch,
-                        is_end=True,
-                    )
-                )
+                over = text or NATURES[level.kind].over
+                self._tell(level, name, rule, text=over, at_ms=self._now_ms, is_end=True)
 
     def _tell_levels(self) -> None:
         for level in self._memory.levels.values():
@@ -171,17 +151,23 @@ class Judge:
                 if name in level.told or self._now_ms - level.since_ms < rule.after_ms(level.kind):
                     continue
                 level.told.append(name)
-                self._tales.append(
-                    Tale(
-                        rule_name=name,
-                        rule=rule,
-                        kind=level.kind,
-                        subject=level.subject,
-                        text=level.text,
-                        at_ms=level.since_ms,
-                        epoch=level.epoch,
-                    )
-                )
+                self._tell(level, name, rule, text=level.text, at_ms=level.since_ms)
+
+    def _tell(
+        self, about: Notice | Level, name: str, rule: Rule, *, text: str, at_ms: int, is_end: bool = False
+    ) -> None:
+        self._tales.append(
+            Tale(
+                rule_name=name,
+                rule=rule,
+                kind=about.kind,
+                subject=about.subject,
+                text=text,
+                at_ms=at_ms,
+                epoch=about.epoch,
+                is_end=is_end,
+            )
+        )
 
     def _limit(self, tale: Tale, texts: tuple[str, str], *, subject: str) -> None:
         """Tell something, unless the rule has told enough of it of late."""
