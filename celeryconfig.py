@@ -10,6 +10,7 @@ from redis.retry import Retry
 
 from sentinel_url import SENTINEL_TIMEOUT_S, is_sentinel, parse
 from settings import MESSAGE_CERTIFICATE_FILE, MESSAGE_KEY_FILE, TRUSTED_DIR, load, tls_options
+from state.queues import CLEANUP, ITERATE, all_queues
 
 _settings = load()
 
@@ -56,15 +57,18 @@ result_backend = None
 task_ignore_result = True
 
 # Cleanup never waits behind iterations: its own queue, served by its own worker (see Procfile).
-# A plain `celery -A tasks worker` serves both.
+# A plain `celery -A tasks worker` serves all, one with `-X cleanup` all of the iterations.
+_queues = all_queues(_settings.iterate_queues)
 task_queues = tuple(
     # Without a routing key of its own each queue would get the default one, and so every message twice.
     Queue(name, routing_key=name)  # type: ignore[no-untyped-call]
-    for name in ("cleanup", "iterate")
+    for name in _queues
 )
-task_default_queue = "iterate"
+# Whose iteration it is says which queue it goes to (tasks/publishing.py); by hand, any of them will do.
+task_default_queue = _queues[0]
+task_default_exchange = ITERATE
 task_create_missing_queues = False
-task_routes = {"tasks.iterate": {"queue": "iterate"}, "tasks.cleanup": {"queue": "cleanup"}}
+task_routes = {"tasks.iterate": {"queue": _queues[0]}, "tasks.cleanup": {"queue": CLEANUP}}
 
 # Acknowledge before running. With late acks a reset connection restores a running task at once, so that it
 # runs twice; and neither way survives every SIGKILL, which is what the sweep is for.

@@ -84,6 +84,8 @@ class Settings:
     longest_window_ms: int = 60_000
     #: The broker delivers an unacknowledged message again after this; longer countdowns are split into hops.
     visibility_timeout_s: int = 180
+    #: Iterations have so many queues, divided by account, so that a worker can be for some accounts only.
+    iterate_queues: int = 1
     #: This many failed iterations in a row lead to a stop with cleanup.
     max_consecutive_errors: int = 20
     #: Requests that all instances of an account may make together. Backpack allows 2000, VIPs more.
@@ -172,6 +174,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         visibility_timeout_s=read.whole(
             "CLEANBOOK_VISIBILITY_TIMEOUT_S", Settings.visibility_timeout_s, 3, 86_400
         ),
+        iterate_queues=read.whole("CLEANBOOK_ITERATE_QUEUES", Settings.iterate_queues, 1, 256),
         max_consecutive_errors=read.whole(
             "CLEANBOOK_MAX_CONSECUTIVE_ERRORS", Settings.max_consecutive_errors, 1, 1000
         ),
@@ -383,6 +386,7 @@ VARIABLES = (
     "CLEANBOOK_FENCE_MARGIN_MS",
     "CLEANBOOK_LONGEST_WINDOW_MS",
     "CLEANBOOK_VISIBILITY_TIMEOUT_S",
+    "CLEANBOOK_ITERATE_QUEUES",
     "CLEANBOOK_MAX_CONSECUTIVE_ERRORS",
     "CLEANBOOK_REQUESTS_PER_MINUTE",
     "CLEANBOOK_LEDGER_URL",

@@ -10,8 +10,9 @@ import redis
 
 from alerts.kinds import Kind
 from state.feeds import FeedProcess, Feeds
-from state.heartbeats import QUEUE_OF, Heartbeat, Heartbeats, Pulse, Reading
+from state.heartbeats import Heartbeat, Heartbeats, Pulse, Reading
 from state.instances import Phase
+from state.queues import QUEUE_OF, serves
 from state.scripts import Scripts
 
 #: So many iterations in a row must have failed: one may, the next is tried at once.
@@ -138,12 +139,15 @@ def _exchanges_down(beats: Collection[Heartbeat]) -> Iterator[Standing]:
 
 
 def _queues_down(reading: Reading, beats: Collection[Heartbeat]) -> Iterator[Standing]:
-    needed = {QUEUE_OF[beat.phase] for beat in beats}
-    for queue in sorted(needed):
-        seen_at_ms = reading.workers.get(queue, 0)
+    unserved: dict[str, list[int]] = {}
+    for beat in beats:
+        signs = (at_ms for queue, at_ms in reading.workers.items() if serves(queue, beat.phase, beat.account))
+        seen_at_ms = max(signs, default=0)
         if reading.now_ms - seen_at_ms > WORKERS_SILENT_MS:
-            text = f"no worker serves queue {queue}, and {len(beats)} instances need one"
-            yield Standing(kind=Kind.NO_HEARTBEAT, subject=f"queue {queue}", text=text, since_ms=seen_at_ms)
+            unserved.setdefault(QUEUE_OF[beat.phase], []).append(seen_at_ms)
+    for queue, seen in sorted(unserved.items()):
+        text = f"no worker serves queue {queue}, and {len(seen)} instances need one"
+        yield Standing(kind=Kind.NO_HEARTBEAT, subject=f"queue {queue}", text=text, since_ms=max(seen))
 
 
 def _feeds_down(feeds: Collection[FeedProcess], beats: Collection[Heartbeat]) -> Iterator[Standing]:

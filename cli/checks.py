@@ -11,7 +11,7 @@ import redis
 
 from cli.language import tr
 from cli.names import configured
-from cli.session import QUEUES, Session
+from cli.session import Session
 from exchanges.backpack.client import BackpackClient, Request
 from exchanges.backpack.config import BackpackConfig, Credentials
 from exchanges.backpack.exchange import open_backpack
@@ -22,6 +22,7 @@ from runner.config_credentials import DEMO_API_KEY, DEMO_SECRET_KEY, venue_url
 from settings import redacted
 from state.connection import StateUnavailable, UnsafeServer, connect
 from state.durability import Keeps
+from state.queues import needed_queues
 from state.refusals import read_refusals
 from state.server import ServerReport, server_report
 
@@ -125,7 +126,7 @@ def clock(session: Session) -> Finding:
 def workers(session: Session) -> Iterator[Finding]:
     """Look at who serves each queue."""
     alive = session.events.workers(now_ms=session.instances.now_ms())
-    for queue in QUEUES:
+    for queue in needed_queues({queue for worker in alive for queue in worker.queues}):
         names = [worker.name for worker in alive if queue in worker.queues]
         check = tr("queue {name}", name=queue)
         if names:

@@ -23,6 +23,7 @@ from runner.pausing import (
     wait_withdrawn,
 )
 from state.instances import Phase, Record
+from state.queues import CLEANUP
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,9 +92,13 @@ def pause(
             f"{', '.join(unsaved)}: the state server has not written this to its disk yet, and a crash of it "
             "could take it back; the same command again makes sure"
         )
-    if wait and "iterate" in unserved(session):
+    missing = [queue for queue in unserved(session) if queue != CLEANUP]
+    if wait and missing:
         output.warn(
-            tr("no worker serves queue {queues}; start one: celery -A tasks worker", queues="iterate")
+            tr(
+                "no worker serves queue {queues}; start one: celery -A tasks worker",
+                queues=tr(" and ").join(missing),
+            )
         )
     reports = [
         _refused(name, one)

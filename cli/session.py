@@ -15,14 +15,12 @@ from settings import Settings, load
 from state.connection import connect
 from state.events import Events
 from state.instances import Instances
+from state.queues import needed_queues
 from state.run_changes import RunChanges
 from state.scripts import Scripts
 
 if TYPE_CHECKING:
     from runner.context import Context
-
-#: The queues of `celeryconfig.py`.
-QUEUES = ("iterate", "cleanup")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,4 +87,4 @@ def unserved(session: Session) -> tuple[str, ...]:
     """Return the queues that no living worker serves, of those that Cleanbook needs."""
     workers = session.events.workers(now_ms=session.instances.now_ms())
     served = {queue for worker in workers for queue in worker.queues}
-    return tuple(queue for queue in QUEUES if queue not in served)
+    return tuple(queue for queue in needed_queues(served) if queue not in served)

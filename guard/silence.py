@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from state.heartbeats import QUEUE_OF, Heartbeat, Pulse, Reading
+from state.heartbeats import Heartbeat, Pulse, Reading
+from state.queues import QUEUE_OF, serves
+from state.record import Phase
 
 #: Longer between two looks, and the guard itself was frozen: a look takes less, time-outs included.
 LONGEST_GAP_S = 10.0
@@ -23,7 +26,8 @@ class Silence:
 @dataclass(kw_only=True)
 class _Seen:
     pulse: Pulse | None
-    queue: str
+    phase: Phase
+    account: str
     #: When its pulse was seen to change, or when it was first seen.
     sign_s: float
     #: When it was last seen with nothing to be done for it.
@@ -54,7 +58,7 @@ class Vigil:
     def remember(self, names: Collection[str], now_s: float) -> None:
         """Begin to watch instances that are known from before."""
         for name in names:
-            self._seen.setdefault(name, _Seen(pulse=None, queue="iterate", sign_s=now_s, idle_s=now_s))
+            self._seen.setdefault(name, _unknown(now_s))
 
     def observe(self, reading: Reading, names: Collection[str], now_s: float) -> None:
         """Take in a reading, of which `names` are of interest."""
@@ -96,35 +100,37 @@ class Vigil:
             self._lost_s += gap_s
 
     def _note_workers(self, workers: Mapping[str, int], now_s: float) -> None:
-        for queue in set(QUEUE_OF.values()):
-            known = self._workers.get(queue)
-            newest = workers.get(queue, 0)
-            if known is None or newest not in (0, known[0]):
+        for queue, newest in workers.items():
+            if newest not in (0, self._workers.get(queue, (0, 0.0))[0]):
                 self._workers[queue] = (newest, now_s)
 
     def _note(self, beat: Heartbeat, now_ms: int, now_s: float) -> None:
         seen = self._seen.get(beat.instance_id)
-        queue = QUEUE_OF.get(beat.phase, "iterate")
         if seen is None:
-            seen = _Seen(pulse=beat.pulse, queue=queue, sign_s=now_s, idle_s=now_s)
-            self._seen[beat.instance_id] = seen
+            seen = self._seen[beat.instance_id] = _unknown(now_s)
         if seen.pulse is not None and beat.pulse.is_newer_than(seen.pulse):
             seen.sign_s = now_s
         if beat.owes_nothing(now_ms):
             seen.idle_s = now_s
-        seen.pulse, seen.queue, seen.is_missing = beat.pulse, queue, False
+        seen.pulse, seen.account, seen.is_missing = beat.pulse, beat.account, False
+        seen.phase = beat.phase if beat.phase in QUEUE_OF else Phase.RUNNING
 
     def _silence(self, seen: _Seen, now_s: float) -> Silence:
         if self._lost_s is not None and now_s - self._lost_s >= self._after_s:
             lasts_s = now_s - self._lost_s
             return Silence(lasts_s=lasts_s, why=f"state server out of reach for {lasts_s:.0f} s")
         # Nothing to do for a minute is no silence as long as there are workers to do it then.
-        worker_s = self._workers.get(seen.queue, (0, seen.sign_s))[1]
+        signs = (s for queue, (_, s) in self._workers.items() if serves(queue, seen.phase, seen.account))
+        worker_s = max(signs, default=-math.inf)
         lasts_s = now_s - max(seen.sign_s, min(seen.idle_s, worker_s))
         if seen.is_missing:
             why = f"record missing or damaged, no sign of life for {lasts_s:.0f} s"
         elif worker_s < seen.idle_s:
-            why = f"no worker for queue {seen.queue} for {lasts_s:.0f} s"
+            why = f"no worker for queue {QUEUE_OF[seen.phase]} for {lasts_s:.0f} s"
         else:
             why = f"no sign of life for {lasts_s:.0f} s"
         return Silence(lasts_s=lasts_s, why=why)
+
+
+def _unknown(now_s: float) -> _Seen:
+    return _Seen(pulse=None, phase=Phase.RUNNING, account="", sign_s=now_s, idle_s=now_s)

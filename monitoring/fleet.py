@@ -17,6 +17,7 @@ from state.events import UNREADABLE, Events
 from state.feeds import FeedProcess, Feeds
 from state.fleet import Fleet, RunDetails
 from state.guards import GuardProcess, Guards
+from state.queues import needed_queues
 from state.record import Phase, Record
 from state.refusals import read_refusals
 from state.scripts import Scripts
@@ -24,7 +25,6 @@ from state.scripts import Scripts
 #: Instances that have no phase of this version's.
 DAMAGED = "damaged"
 PHASES = (*(str(phase) for phase in Phase), DAMAGED)
-QUEUES = ("iterate", "cleanup")
 _UNREADABLE = (*UNREADABLE, ArithmeticError)
 
 
@@ -109,11 +109,12 @@ class FleetReader:
         ]
         instances += [InstanceReading(instance_id=name, phase=DAMAGED) for name in glance.damaged]
         workers = self._events.workers(now_ms=now_ms)
+        queues = needed_queues({queue for worker in workers for queue in worker.queues})
         memory = self._memory()
         return FleetReading(
             instances=tuple(instances),
-            workers={queue: sum(queue in w.queues for w in workers) for queue in QUEUES},
-            queues={queue: int(self._broker.llen(queue)) for queue in QUEUES},
+            workers={queue: sum(queue in w.queues for w in workers) for queue in queues},
+            queues={queue: int(self._broker.llen(queue)) for queue in queues},
             feeds=self._feeds.processes(now_ms=now_ms),
             guards=self._guards.processes(now_ms=now_ms),
             budgets=self._budgets(sorted({i.account for i in instances if i.account}), now_ms),

@@ -115,7 +115,10 @@ def run_iteration(
     committed, and another iteration follows at once. `say` gets what came of it in a few words.
     """
     if is_ending():
-        return (Iteration(instance_id=instance_id, epoch=epoch, tick=tick, task_id=own_task_id),)
+        account = context.instances.account_of(instance_id)
+        return (
+            Iteration(instance_id=instance_id, account=account, epoch=epoch, tick=tick, task_id=own_task_id),
+        )
     asked_at_s = time.monotonic()
     lease = context.leases.claim(instance_id, epoch=epoch, tick=tick, task_id=own_task_id)
     if isinstance(lease, Refusal):
@@ -384,6 +387,7 @@ def _next(context: Context, lease: Lease, committed: Committed) -> tuple[Iterati
         messages.append(
             Iteration(
                 instance_id=lease.instance_id,
+                account=lease.account,
                 epoch=committed.epoch,
                 tick=committed.tick,
                 task_id=committed.task_id,
@@ -394,6 +398,7 @@ def _next(context: Context, lease: Lease, committed: Committed) -> tuple[Iterati
         messages.append(
             Iteration(
                 instance_id=lease.instance_id,
+                account=lease.account,
                 epoch=committed.epoch,
                 tick=None,
                 task_id=task_id(lease.instance_id, lease.epoch, None),
@@ -419,6 +424,7 @@ def _refused(
     return (
         Iteration(
             instance_id=instance_id,
+            account=context.instances.account_of(instance_id),
             epoch=epoch,
             tick=tick,
             task_id=task_id(instance_id, epoch, tick),

@@ -11,6 +11,8 @@ class Iteration:
     """A message that asks for one iteration."""
 
     instance_id: str
+    #: Its iterations go through one queue.
+    account: str
     epoch: int
     #: None: a wake-up, which needs no tick.
     tick: int | None

@@ -80,7 +80,9 @@ def _publish(publisher: Publisher, work: IterateAgain | CleanUp) -> None:
         log.info("cleanup published", instance=instance_id, epoch=epoch)
         return
     publisher.publish_iteration(
-        Iteration(instance_id=instance_id, epoch=epoch, tick=work.tick, task_id=work.task_id)
+        Iteration(
+            instance_id=instance_id, account=work.account, epoch=epoch, tick=work.tick, task_id=work.task_id
+        )
     )
     families.SWEPT.add("iterate")
     log.info("iteration published by sweep", instance=instance_id, epoch=epoch, tick=work.tick)

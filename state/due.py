@@ -25,6 +25,7 @@ class IterateAgain:
     """An iteration nobody works on: publish it (again)."""
 
     instance_id: str
+    account: str
     epoch: int
     #: None: a wake-up that nobody has taken.
     tick: int | None
@@ -116,11 +117,12 @@ class Due:
             return None
         if reply[0] == "damaged":
             return Damaged(instance_id=instance_id, why=str(reply[1]))
-        kind, epoch, rest = reply
+        kind, epoch, rest = reply[:3]
         if kind == "iterate":
             tick = int(rest)
             return IterateAgain(
                 instance_id=instance_id,
+                account=str(reply[3]),
                 epoch=int(epoch),
                 tick=None if tick < 0 else tick,
                 task_id=task_id,

@@ -16,8 +16,6 @@ FIELDS = (
     *("phase", "epoch", "slot", "account", "config_version", "seq", "due", "committed_at"),
     *("lease_until", "cleanup_until", "attempts", "stop_policy", "order_ids", "errors", "last_error"),
 )
-#: Who has to be alive for an instance to be looked after.
-QUEUE_OF = {Phase.RUNNING: "iterate", Phase.STOPPING: "cleanup", Phase.FAILED: "cleanup"}
 
 
 @dataclass(frozen=True, kw_only=True)

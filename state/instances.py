@@ -266,6 +266,10 @@ class Instances:
             raise damaged(instance_id, str(error)) from error
         return record_of(instance_id, values)
 
+    def account_of(self, instance_id: str) -> str:
+        """Return the account of an instance, empty when it was never started."""
+        return cast("str | None", self._client.hget(keys.record(instance_id), "account")) or ""
+
     def read_all(self, unreadable: Callable[[str, ValueError], None] | None = None) -> tuple[Record, ...]:
         """Return the record of every instance ever started, by id.
 

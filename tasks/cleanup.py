@@ -6,9 +6,8 @@ from celery import Task
 
 from runner.cleanup import run_cleanup
 from tasks.away import ends_when_away
-from tasks.celery import app, context
+from tasks.celery import app, context, publisher
 from tasks.ending import ending_safely
-from tasks.publishing import CeleryPublisher
 
 
 @app.task(name="tasks.cleanup", bind=True)
@@ -24,7 +23,7 @@ def cleanup(self: Task, instance_id: str, epoch: int) -> str:
             instance_id,
             epoch=epoch,
             by=f"worker {self.request.hostname}",
-            interrupt=CeleryPublisher(app).interrupt,
+            interrupt=publisher().interrupt,
             is_ending=is_ending,
         )
         if receipt is not None:

@@ -7,9 +7,9 @@ from celery import Task
 
 from runner.iteration import run_iteration
 from tasks.away import ends_when_away
-from tasks.celery import app, context
+from tasks.celery import app, context, publisher
 from tasks.ending import ending_safely
-from tasks.publishing import BROKER_ERRORS, CeleryPublisher
+from tasks.publishing import BROKER_ERRORS
 
 log = structlog.get_logger(__name__)
 
@@ -23,7 +23,6 @@ def iterate(self: Task, instance_id: str, epoch: int, tick: int | None) -> str:
         nonlocal said
         said = words
 
-    publisher = CeleryPublisher(app)
     with ending_safely() as is_ending, ends_when_away(instance_id, epoch):
         for message in run_iteration(
             context(),
@@ -35,7 +34,7 @@ def iterate(self: Task, instance_id: str, epoch: int, tick: int | None) -> str:
             say=say,
         ):
             try:
-                publisher.publish_iteration(message)
+                publisher().publish_iteration(message)
             except BROKER_ERRORS as error:
                 log.warning("publishing failed, the sweep repeats it", instance=instance_id, error=str(error))
     return said

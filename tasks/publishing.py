@@ -8,6 +8,7 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 
 from runner.publisher import Iteration
+from state.queues import iterate_queue
 
 log = structlog.get_logger(__name__)
 
@@ -18,17 +19,19 @@ BROKER_ERRORS = (OperationalError, OSError)
 class CeleryPublisher:
     """Publishes through the application's producer pool."""
 
-    def __init__(self, app: Celery) -> None:
+    def __init__(self, app: Celery, *, iterate_queues: int) -> None:
         self._app = app
+        self._iterate_queues = iterate_queues
 
     def publish_iteration(self, iteration: Iteration) -> None:
-        """Send `tasks.iterate` to queue ``iterate`` with its countdown."""
+        """Send `tasks.iterate` with its countdown to the queue of its account."""
         # As the tick, since its seq is given out when it is claimed: wake-ups come in between.
         place = "wake-up" if iteration.tick is None else f"tick {iteration.tick}"
         self._app.send_task(
             "tasks.iterate",
             args=[iteration.instance_id, iteration.epoch, iteration.tick],
             task_id=iteration.task_id,
+            queue=iterate_queue(iteration.account, self._iterate_queues),
             countdown=iteration.countdown_s or None,
             argsrepr=f"{iteration.instance_id} · epoch {iteration.epoch} · {place}",
             kwargsrepr="",

@@ -59,7 +59,7 @@ class Sweeper:
         settings = load()
         # Its own context: the process's other one belongs to the children that fork later.
         context = open_context(settings)
-        publisher = CeleryPublisher(app)
+        publisher = CeleryPublisher(app, iterate_queues=settings.iterate_queues)
 
         def sweep_until_called() -> None:
             context.due.forget_calls()

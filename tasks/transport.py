@@ -9,11 +9,10 @@ from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport import redis as kombu_redis
 
 from state.connection import LeaderConnection, LeaderTlsConnection
+from state.queues import is_task_queue
 from tasks.envelope import LONGEST_OTHER_MESSAGE, LONGEST_TASK_MESSAGE, problem_of_envelope
 from tasks.refusing import REFUSALS
 
-#: The queues of celeryconfig.py.
-TASK_QUEUES = frozenset({b"iterate", b"cleanup"})
 LOOK_EVERY_S = 1.0
 
 
@@ -22,7 +21,7 @@ class _QoS(kombu_redis.QoS):
 
     def restore_visible(self, *args: Any, **kwargs: Any) -> None:
         """Put back what nobody acknowledged in time."""
-        if any(queue.encode() in TASK_QUEUES for queue in self.channel.active_queues):
+        if any(is_task_queue(queue.encode()) for queue in self.channel.active_queues):
             super().restore_visible(*args, **kwargs)  # type: ignore[no-untyped-call]
 
 
@@ -63,7 +62,7 @@ def _taken_from_queue(response: Any, **_: Any) -> tuple[bytes, bytes] | None:
     if not response:
         return None
     queue, data = response
-    longest = LONGEST_TASK_MESSAGE if queue in TASK_QUEUES else LONGEST_OTHER_MESSAGE
+    longest = LONGEST_TASK_MESSAGE if is_task_queue(queue) else LONGEST_OTHER_MESSAGE
     reason = problem_of_envelope(data, longest)
     if reason is None:
         return queue, data

@@ -31,10 +31,11 @@ from settings import LEDGER_FILE, STACK_FILE, Settings, environment, load
 from state import keys
 from state.connection import connect
 from state.events import Events
+from state.queues import needed_queues
 
 #: The checkout: where `celery -A tasks` finds its packages.
 ROOT = Path(__file__).resolve().parents[2]
-ITERATE_WORKER = "celery -A tasks worker -Q iterate -c 2 -n iterate@%h --without-gossip --without-mingle"
+ITERATE_WORKER = "celery -A tasks worker -X cleanup -c 2 -n iterate@%h --without-gossip --without-mingle"
 CLEANUP_WORKER = "celery -A tasks worker -Q cleanup -c 2 -n cleanup@%h --without-gossip --without-mingle"
 FLOWER = f"celery -A tasks flower --address=127.0.0.1 {' '.join(LOOKS)}"
 READY_TIMEOUT_S = 30.0
@@ -238,7 +239,7 @@ class Stack:
             # An earlier stack's heartbeats are in the data we began with.
             client.delete(keys.WORKERS)
             processes = (self._run("cleanup", CLEANUP_WORKER), self._run("iterate", ITERATE_WORKER))
-            self._wait_for(lambda: _serving(client) >= {"iterate", "cleanup"}, processes, "the workers")
+            self._wait_for(lambda: _are_served(_serving(client)), processes, "the workers")
 
     def _start_feed(self) -> None:
         with connect(self.broker_url) as client:
@@ -343,6 +344,10 @@ def _serving(client: redis.Redis) -> set[str]:
     seconds, _ = client.time()
     workers = Events(client).workers(now_ms=int(seconds) * 1000)
     return {queue for worker in workers for queue in worker.queues}
+
+
+def _are_served(served: set[str]) -> bool:
+    return served >= set(needed_queues(served))
 
 
 def _living_owner(path: Path) -> int | None:

@@ -99,7 +99,8 @@ def test_a_pod_runs_what_there_is_with_secrets_that_are_made(name: str) -> None:
     if "manage.py" in arguments:
         assert arguments[2] in COMMANDS
     else:
-        assert arguments[:6] == ["celery", "-A", "tasks", "worker", "-Q", name]
+        serves = {"iterate": "-X", "cleanup": "-Q"}[name]
+        assert arguments[:6] == ["celery", "-A", "tasks", "worker", serves, "cleanup"]
     (base,) = documents(BASE / "kustomization.yaml")
     made = {generator["name"] for generator in base["secretGenerator"]}
     (secrets,) = [volume for volume in pod["volumes"] if volume["name"] == "secrets"]

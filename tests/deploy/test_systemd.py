@@ -114,4 +114,5 @@ def test_no_unit_holds_a_secret_and_each_runs_what_there_is(name: str) -> None:
 
         assert manage[1] in COMMANDS
     else:
-        assert "celery -A tasks worker -Q" in command[1]
+        serves = "-X cleanup" if "iterate" in name else "-Q cleanup"
+        assert f"celery -A tasks worker {serves} " in command[1]

@@ -17,7 +17,7 @@ from state.cleanup_leases import CleanupLease
 from state.due import CleanUp
 from state.instances import Phase
 from strategies.base import Decision, State
-from tests.factories import INSTANCE_ID, loaded_instance, open_order, quote
+from tests.factories import ACCOUNT, INSTANCE_ID, loaded_instance, open_order, quote
 from tests.fake_venue import GO_ON
 from tests.integration.cleanup_bench import SETTINGS
 from tests.integration.runner_bench import RunnerBench
@@ -67,7 +67,9 @@ def test_nothing_is_begun_any_more_and_the_message_goes_on_as_it_is(
     bench: RunnerBench, worker: Worker
 ) -> None:
     worker.ends = True
-    assert bench.run(0) == (Iteration(instance_id=INSTANCE_ID, epoch=1, tick=0, task_id="task"),)
+    assert bench.run(0) == (
+        Iteration(instance_id=INSTANCE_ID, account=ACCOUNT, epoch=1, tick=0, task_id="task"),
+    )
     assert (bench.record.seq, bench.venue.calls) == (0, [])
 
 

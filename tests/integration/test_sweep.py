@@ -24,7 +24,7 @@ from tests.integration.state_bench import (
 )
 from tests.store_clock import START_MS, StoreClock
 
-ITERATE = IterateAgain(instance_id=NAME, epoch=1, tick=0, task_id="swept")
+ITERATE = IterateAgain(instance_id=NAME, account="acc", epoch=1, tick=0, task_id="swept")
 
 
 def test_a_start_is_published_at_once(bench: StateBench) -> None:
@@ -126,7 +126,7 @@ def test_a_scheduled_message_that_was_lost_is_sent_again(bench: StateBench) -> N
     bench.clock.advance(INTERVAL_MS + GRACE_MS - 1)
     assert bench.sweep() is None
     bench.clock.advance(1)
-    assert bench.sweep() == IterateAgain(instance_id=NAME, epoch=1, tick=1, task_id="swept")
+    assert bench.sweep() == IterateAgain(instance_id=NAME, account="acc", epoch=1, tick=1, task_id="swept")
 
 
 def test_a_stop_is_published_at_once_with_the_message_to_revoke(bench: StateBench) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import redis
 from fastapi import APIRouter
@@ -17,6 +17,7 @@ from runner.receipt_reports import accept_left
 from runner.starting import StartOutcome, start_one
 from state.connection import StateError
 from state.instances import Phase, StopPolicy, StopResult
+from state.queues import CLEANUP, ITERATE, needed_queues
 from state.stop_story import AcceptedLeft
 from web.audit import audited
 from web.auth import Principal, Who, With
@@ -62,7 +63,7 @@ def start(instance_id: InstanceId, body: StartRequest, who: Who, services: With)
         epoch=outcome.epoch,
         phase="running",
         result=outcome.result,
-        warnings=[*outcome.warnings, *_unserved(services, ("iterate", "cleanup"))],
+        warnings=[*outcome.warnings, *_unserved(services, (ITERATE, CLEANUP))],
     )
 
 
@@ -122,7 +123,7 @@ def pause(instance_id: InstanceId, body: PauseRequest, who: Who, services: With)
         epoch=paused.epoch,
         phase="running",
         result=record.result,
-        warnings=[*([] if paused.is_saved else [NOT_SAVED]), *_unserved(services, ("iterate",))],
+        warnings=[*([] if paused.is_saved else [NOT_SAVED]), *_unserved(services, (ITERATE,))],
     )
 
 
@@ -138,7 +139,7 @@ def resume(instance_id: InstanceId, who: Who, services: With) -> Accepted:
         epoch=result.epoch,
         phase="running",
         result=result.result,
-        warnings=_unserved(services, ("iterate",)),
+        warnings=_unserved(services, (ITERATE,)),
     )
 
 
@@ -242,15 +243,15 @@ def _stop_accepted(services: Services, instance_id: str, result: StopResult, *, 
         epoch=result.epoch,
         phase="stopped" if is_over else "failed" if result.result == "failed" else "stopping",
         result="already_stopped" if is_over else result.result,
-        warnings=[*([] if saved else [NOT_SAVED]), *([] if is_over else _unserved(services, ("cleanup",)))],
+        warnings=[*([] if saved else [NOT_SAVED]), *([] if is_over else _unserved(services, (CLEANUP,)))],
     )
 
 
-def _unserved(services: Services, queues: Iterable[str]) -> list[str]:
+def _unserved(services: Services, kinds: Collection[str]) -> list[str]:
     workers = services.context.events.workers(now_ms=services.context.instances.now_ms())
     served = {queue for worker in workers for queue in worker.queues}
     return [
         f"no worker serves queue {queue}: start one, celery -A tasks worker"
-        for queue in queues
-        if queue not in served
+        for queue in needed_queues(served)
+        if queue not in served and (CLEANUP if queue == CLEANUP else ITERATE) in kinds
     ]

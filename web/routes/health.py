@@ -7,13 +7,13 @@ from fastapi import APIRouter, Response
 
 from ledger.errors import LedgerError
 from state.connection import StateError
+from state.queues import needed_queues
 from state.server import server_report
 from web.auth import With
 from web.models import Health, Ready
 from web.services import Services
 
 router = APIRouter(tags=["health"])
-QUEUES = ("iterate", "cleanup")
 
 
 @router.get("/health")
@@ -38,7 +38,7 @@ def _state(services: Services) -> list[str]:
     except (redis.RedisError, StateError):
         return ["the state server cannot be used; manage.py doctor says why"]
     served = {queue for worker in workers for queue in worker.queues}
-    unserved = [f"no worker serves queue {queue}" for queue in QUEUES if queue not in served]
+    unserved = [f"no worker serves queue {queue}" for queue in needed_queues(served) if queue not in served]
     return [*(fault.text for fault in report.faults()), *unserved]
 
 

@@ -12,6 +12,7 @@ from ledger.errors import LedgerError
 from runner.books import Books
 from runner.kept_receipts import receipt_in
 from state.instances import UNKNOWN_LEFT, Phase, Record, RecordUnreadable
+from state.queues import serves
 from web.amounts import exact
 from web.auth import Who, With
 from web.errors import ApiError
@@ -29,7 +30,6 @@ from web.ticks import books_in, quotes_of, read_market
 router = APIRouter(tags=["instances"])
 
 InstanceId = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
-QUEUE_OF = {Phase.RUNNING: "iterate", Phase.STOPPING: "cleanup", Phase.FAILED: "cleanup"}
 
 
 @router.get("/instances", response_model=Rows)
@@ -143,9 +143,14 @@ def _config(services: Services, instance_id: str) -> dict[str, Any] | None:
 
 
 def _heartbeat_ms(services: Services, record: Record | None) -> int | None:
-    queue = QUEUE_OF.get(record.phase) if record else None
+    if record is None:
+        return None
     workers = services.context.events.workers(now_ms=services.context.instances.now_ms())
-    seen = [worker.seen_at_ms for worker in workers if queue in worker.queues]
+    seen = [
+        worker.seen_at_ms
+        for worker in workers
+        if any(serves(queue, record.phase, record.account) for queue in worker.queues)
+    ]
     return max(seen, default=None)
 
 

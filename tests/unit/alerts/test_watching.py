@@ -12,6 +12,7 @@ from alerts.watching import SETTLED_S, Standing, Watch
 from state import keys
 from state.feeds import Feeds
 from state.instances import Instances, StopPolicy
+from state.queues import iterate_queue
 from state.scripts import Scripts
 
 ACCOUNT = "backpack-simulated:test"
@@ -92,6 +93,15 @@ def test_queues_without_workers_are_told_once_they_are_needed(bench: Bench) -> N
     assert bench.kinds() == []
     bench.start()
     assert bench.kinds() == [(Kind.NO_HEARTBEAT, "queue iterate")]
+
+
+def test_where_iterations_are_divided_a_worker_of_another_part_is_none(bench: Bench) -> None:
+    assert iterate_queue(ACCOUNT, 2) == "iterate.1of2"
+    bench.start()
+    bench.beat("iterate.2of2", "cleanup")
+    assert bench.kinds() == [(Kind.NO_HEARTBEAT, "queue iterate")]
+    bench.beat("iterate.1of2", "cleanup")
+    assert bench.kinds() == []
 
 
 def test_iterations_that_fail_and_an_exchange_that_is_away(bench: Bench) -> None:

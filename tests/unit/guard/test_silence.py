@@ -7,6 +7,8 @@ import pytest
 from guard.silence import Vigil
 from state.heartbeats import Reading
 from state.instances import Phase
+from state.queues import iterate_queue
+from tests.factories import ACCOUNT
 from tests.unit.guard.guard_bench import AFTER_S, NAME, NOW_MS, beat, reading
 
 START_S = 1_000.0
@@ -71,6 +73,21 @@ def test_a_long_interval_without_workers_is_silence() -> None:
     ]
     vigil, now_s = vigil_of(*waits)
     assert vigil.silent(now_s)[NAME].why == "no worker for queue iterate for 40 s"
+
+
+@pytest.mark.parametrize(("queue", "is_silent"), [("iterate.2of2", False), ("iterate.1of2", True)])
+def test_where_iterations_are_divided_only_workers_of_the_own_part_count(queue: str, is_silent: bool) -> None:
+    beating = [
+        {"iterate.1of2": NOW_MS, "iterate.2of2": NOW_MS, "cleanup": NOW_MS, queue: NOW_MS + step}
+        for step in range(5)
+    ]
+    waits = [
+        reading(beat(due_at_ms=NOW_MS + 3_600_000), now_ms=NOW_MS + step * 10_000, workers=workers)
+        for step, workers in enumerate(beating)
+    ]
+    vigil, now_s = vigil_of(*waits)
+    assert iterate_queue(ACCOUNT, 2) == "iterate.2of2"
+    assert (NAME in vigil.silent(now_s)) is is_silent
 
 
 def test_a_worker_that_took_itself_off_the_list_does_not_beat() -> None:

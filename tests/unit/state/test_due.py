@@ -31,9 +31,18 @@ def of(told: Told) -> Due:
     [
         ([], None),
         (["damaged", "phase is x"], Damaged(instance_id="mm", why="phase is x")),
-        (["iterate", 2, 0], IterateAgain(instance_id="mm", epoch=2, tick=0, task_id="t")),
-        (["iterate", 2, 7], IterateAgain(instance_id="mm", epoch=2, tick=7, task_id="t")),
-        (["iterate", 2, -1], IterateAgain(instance_id="mm", epoch=2, tick=None, task_id="t")),
+        (
+            ["iterate", 2, 0, "acc"],
+            IterateAgain(instance_id="mm", account="acc", epoch=2, tick=0, task_id="t"),
+        ),
+        (
+            ["iterate", 2, 7, "acc"],
+            IterateAgain(instance_id="mm", account="acc", epoch=2, tick=7, task_id="t"),
+        ),
+        (
+            ["iterate", 2, -1, "acc"],
+            IterateAgain(instance_id="mm", account="acc", epoch=2, tick=None, task_id="t"),
+        ),
         (["cleanup", 2, "p"], CleanUp(instance_id="mm", epoch=2, pending_task_id="p")),
         (["cleanup", 2, ""], CleanUp(instance_id="mm", epoch=2, pending_task_id="")),
     ],

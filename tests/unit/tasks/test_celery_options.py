@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import runpy
 from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +21,7 @@ from kombu.transport.redis import Channel
 import celeryconfig
 from runner.publisher import Iteration
 from settings import Settings
+from state.queues import all_queues, iterate_queue
 from tasks import app
 from tasks.publishing import CeleryPublisher
 
@@ -37,6 +40,9 @@ HELPERS = {
     "SENTINEL_TIMEOUT_S",
     "is_sentinel",
     "parse",
+    "CLEANUP",
+    "ITERATE",
+    "all_queues",
 }
 QUEUE_OF = {"tasks.iterate": "iterate", "tasks.cleanup": "cleanup"}
 
@@ -161,7 +167,7 @@ def broker() -> Iterator[tuple[CeleryPublisher, Channel]]:
         for queue in other.amqp.queues.values():
             queue(channel).declare()
             channel.queue_purge(queue.name)
-        yield CeleryPublisher(other), channel
+        yield CeleryPublisher(other, iterate_queues=1), channel
 
 
 def messages(channel: Any, queue: str) -> list[dict[str, Any]]:
@@ -173,8 +179,37 @@ def test_a_message_reaches_its_own_queue_once(broker: tuple[CeleryPublisher, Cha
     publisher, channel = broker
     publisher.publish_cleanup("mm_01", 3)
     assert [len(messages(channel, queue)) for queue in ("iterate", "cleanup")] == [0, 1]
-    publisher.publish_iteration(Iteration(instance_id="mm_01", epoch=3, tick=5, task_id="mm_01.3.5"))
+    publisher.publish_iteration(
+        Iteration(instance_id="mm_01", account="a", epoch=3, tick=5, task_id="mm_01.3.5")
+    )
     assert [len(messages(channel, queue)) for queue in ("iterate", "cleanup")] == [1, 0]
+
+
+def test_where_iterations_are_divided_each_account_has_its_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLEANBOOK_ITERATE_QUEUES", "4")
+    other = Celery("test", set_as_current=False)
+    names = dict(flatten(NAMESPACES))
+    given = runpy.run_path(str(Path(celeryconfig.__file__)))
+    other.conf.update({name: value for name, value in given.items() if name in names})
+    other.conf.update(broker_url="memory://", broker_transport_options={})
+    publisher = CeleryPublisher(other, iterate_queues=4)
+    assert tuple(other.amqp.queues.consume_from) == all_queues(4), "a plain worker serves all"
+    with other.connection_for_write() as connection:
+        for account in ("a", "b", "c", "d"):
+            publisher.publish_iteration(
+                Iteration(instance_id=account, account=account, epoch=1, tick=0, task_id=account)
+            )
+        publisher.publish_cleanup("a", 1)
+        found = {queue: messages(connection.default_channel, queue) for queue in all_queues(4)}
+    assert {
+        queue: [message["headers"]["id"] for message in there]
+        for queue, there in found.items()
+        if queue != "cleanup"
+    } == {
+        queue: [account for account in "abcd" if iterate_queue(account, 4) == queue]
+        for queue in all_queues(4)[:-1]
+    }
+    assert len(found["cleanup"]) == 1
 
 
 @pytest.mark.parametrize(("countdown_s", "waits"), [(0.0, False), (2.5, True)])
@@ -183,7 +218,9 @@ def test_an_iteration_is_sent_under_its_announced_id_with_its_countdown(
 ) -> None:
     publisher, channel = broker
     publisher.publish_iteration(
-        Iteration(instance_id="mm_01", epoch=3, tick=None, task_id="the id", countdown_s=countdown_s)
+        Iteration(
+            instance_id="mm_01", account="a", epoch=3, tick=None, task_id="the id", countdown_s=countdown_s
+        )
     )
     (message,) = messages(channel, "iterate")
     headers = message["headers"]
@@ -199,4 +236,4 @@ def test_an_interrupt_that_cannot_be_sent_is_no_error(monkeypatch: pytest.Monkey
         raise ConnectionError("the broker is away")
 
     monkeypatch.setattr(app.control, "revoke", fail)
-    CeleryPublisher(app).interrupt("task")
+    CeleryPublisher(app, iterate_queues=1).interrupt("task")
