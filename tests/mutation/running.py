@@ -81,12 +81,19 @@ class Judge:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Judge every mutant."""
+        server = SharedServer(session)
+        try:
+            self._judge(session, server)
+        finally:
+            server.end()
+        return True
+
+    def _judge(self, session: pytest.Session, server: SharedServer) -> None:
         began_s = time.monotonic()
         files = {mutant.file for mutant in self._mutants}
-        server = SharedServer(session)
         verdict, said = _in_child(lambda tell: _measure(session, files, tell), BASE_TIMEOUT_S)
         if session.testsfailed or verdict is not Verdict.SURVIVED:
-            return True
+            return
         self.is_sound = True
         if said["failed"]:
             sys.stdout.write(f"\nleft out, they fail without any mutant: {', '.join(said['failed'])}\n")
@@ -101,7 +108,6 @@ class Judge:
             if "killer" in said:
                 known.note_killer(said["killer"])
             self._told(mutant, verdict)
-        return True
 
 
 def judge_all(

@@ -37,6 +37,11 @@ class SharedServer:
             self._server.stop()
             self._server = self._start()
 
+    def end(self) -> None:
+        """Stop it: what is left of one session would end in another one's tests."""
+        self._server.stop()
+        self._folder.cleanup()
+
     def _start(self) -> ValkeyServer:
         folder = Path(tempfile.mkdtemp(dir=self._folder.name))
         server = ValkeyServer(folder, environ={"PATH": os.environ.get("PATH", "")})
