@@ -237,3 +237,24 @@ def test_a_stop_that_an_iteration_decides_tells_of_that_iteration(bench: StateBe
     assert [(each.by, each.reason, each.at_ms) for each in lease.asked] == [
         ("strategy", "enough", bench.clock.now_ms)
     ]
+
+
+def test_a_stop_that_an_iteration_decides_is_an_event(bench: StateBench) -> None:
+    iteration = bench.claim()
+    bench.clock.advance(5)
+    commit_with_stop(bench, iteration, StopPolicy())
+    newest = bench.client.xrevrange(keys.EVENTS, count=1)
+    assert [fields for _, fields in newest] == [  # type: ignore[union-attr]
+        {"event": "stop_requested", "instance": NAME, "epoch": "1", "at_ms": str(bench.clock.now_ms)}
+        | {"by": "strategy", "reason": "enough"}
+    ]
+
+
+def test_a_cleanup_that_follows_the_new_policy_is_published_at_once(bench: StateBench) -> None:
+    iteration = bench.claim()
+    bench.stop(StopPolicy(cancel_orders=False))
+    bench.claim_cleanup()
+    assert bench.sweep() is None
+    commit_with_stop(bench, iteration, StopPolicy())
+    assert bench.due_score() == bench.clock.now_ms
+    assert isinstance(bench.sweep(), CleanUp)

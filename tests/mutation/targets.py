@@ -25,10 +25,13 @@ CLEANUP_LEASE = (
 )
 END_OF_CLEANUP = ("tests/integration/test_end_of_a_cleanup.py", *CLEANUP_LEASE[1:])
 COMMIT = (
+    "tests/integration/test_sweep_after_a_commit.py",
     *("tests/integration/test_stops_that_meet.py", "tests/integration/test_leases.py"),
     *("tests/integration/test_moments.py", "tests/integration/test_wake_ups.py"),
     *("tests/integration/test_zombie_commit.py", "tests/integration/test_pauses.py"),
 )
+CHANGES = ("tests/integration/test_changes_of_a_run.py", "tests/integration/test_pauses.py")
+RESTART = ("tests/integration/test_behind_a_restart.py", "tests/integration/test_forgetful_server.py")
 #: State that is lost or damaged.
 DAMAGE = ("tests/integration/test_failed_by_its_state.py",)
 DAMAGE_LATER = (
@@ -56,16 +59,24 @@ TARGETS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "state/lua/complete_books.lua": (("tests/integration/test_completed_books.py",), LATER),
     "state/lua/fail.lua": (DAMAGE, DAMAGE_LATER),
     "state/lua/parts/damage.lua": (DAMAGE, DAMAGE_LATER),
-    "state/lua/parts/restart.lua": (("tests/integration/test_forgetful_server.py",), LATER),
-    "state/lua/saved.lua": (("tests/integration/test_forgetful_server.py",), LATER),
+    "state/lua/parts/restart.lua": (RESTART, LATER),
+    "state/lua/saved.lua": (RESTART, LATER),
+    "state/lua/restored.lua": (
+        ("tests/unit/state/test_restored.py",),
+        ("tests/integration/test_after_restore.py",),
+    ),
+    "state/lua/save_alerts.lua": (
+        ("tests/unit/state/test_alerts.py",),
+        ("tests/unit/alerts/test_delivery.py",),
+    ),
     "state/lua/start.lua": (("tests/integration/test_start_of_a_run.py",), (*SCRIPTS, *LATER)),
     "state/lua/commit.lua": (COMMIT, (*SCRIPTS, *LATER)),
     "state/lua/finish.lua": (END_OF_CLEANUP, (*SCRIPTS, *LATER)),
     "state/lua/*_cleanup.lua": (CLEANUP_LEASE, (*SCRIPTS, *LATER)),
-    "state/lua/pause.lua": (("tests/integration/test_pauses.py",), SCRIPTS),
-    "state/lua/resume.lua": (("tests/integration/test_pauses.py",), SCRIPTS),
-    "state/lua/change_config.lua": (("tests/integration/test_config_change.py",), ()),
-    "state/lua/parts/iterate_now.lua": (("tests/integration/test_wake_ups.py",), ()),
+    "state/lua/pause.lua": (CHANGES, SCRIPTS),
+    "state/lua/resume.lua": (CHANGES, SCRIPTS),
+    "state/lua/change_config.lua": (CHANGES, ("tests/integration/test_config_change.py",)),
+    "state/lua/parts/iterate_now.lua": (CHANGES, ("tests/integration/test_wake_ups.py",)),
     "state/lua/unsent.lua": (("tests/integration/test_sweep.py",), (*SCRIPTS, *LATER)),
     "state/lua/*.lua": (SCRIPTS, LATER),
     "state/client_ids.py": (("tests/unit/state/test_client_ids.py",), ("tests/fuzz/test_fuzz_state.py",)),
