@@ -19,9 +19,9 @@ from settings import load
 def after_restore(yes: bool, without_ledger: bool, as_json: bool, debug: bool) -> ExitCode:
     """Distrust a state server whose data came from a backup: run it before any worker.
 
-    Each instance that the backup calls running is taken for failed, and cleaned up by the next worker: its
-    own orders are cancelled, with proof. It may have been stopped since, or started anew. Start it again
-    afterwards.
+    Each instance that the backup calls running, or whose record is damaged, is taken for failed, and cleaned
+    up by the next worker: its own orders are cancelled, with proof. It may have been stopped since, or
+    started anew. Start it again afterwards.
 
     \b
     Examples:
@@ -32,7 +32,8 @@ def after_restore(yes: bool, without_ledger: bool, as_json: bool, debug: bool) -
 
     output = output_for(as_json=as_json)
     context = open_full_context(load(), debug=debug)
-    running = [record.instance_id for record in context.instances.read_all() if record.phase == "running"]
+    readable = context.instances.read_all(lambda *_: None)
+    running = [record.instance_id for record in readable if record.phase == "running"]
     names = ", ".join(running) or "none"
     if not yes and (as_json or not click.confirm(f"running, by the backup: {names}. Take these for failed?")):
         raise CliError("nothing was changed; --yes does it without asking", ExitCode.BAD_USAGE)
@@ -41,7 +42,7 @@ def after_restore(yes: bool, without_ledger: bool, as_json: bool, debug: bool) -
         output.data(
             {
                 "instances": [
-                    {"instance_id": e.instance_id, "was": str(e.was), "phase": str(e.phase), "epoch": e.epoch}
+                    {"instance_id": e.instance_id, "was": e.was, "phase": str(e.phase), "epoch": e.epoch}
                     for e in found
                 ]
             }

@@ -127,3 +127,19 @@ def test_nothing_is_changed_without_a_yes(bench: DamageBench, backup: Backup) ->
     bench.start()
     assert run(("after-restore", "--json")) == 2
     assert bench.record().phase is Phase.RUNNING
+
+
+def test_a_damaged_record_holds_nobody_else_back(
+    bench: DamageBench, backup: Backup, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench.start()
+    bench.start(OTHER)
+    bench.damage("epoch", "many")
+    backup.take()
+    backup.restore()
+    reconnect(bench)
+    assert run(("after-restore", "--yes", "--json")) == 0
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])["instances"]
+    assert {each["instance_id"]: each["was"] for each in told} == {INSTANCE_ID: "damaged", OTHER: "running"}
+    assert (bench.record().phase, bench.record(OTHER).phase) == (Phase.FAILED, Phase.FAILED)
+    assert bench.clean_up().result is Result.CLEAN
