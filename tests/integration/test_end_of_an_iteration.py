@@ -1,11 +1,15 @@
-"""When a sweep looks after a run whose iteration has ended: who was to publish the next one may have died."""
+"""What an iteration that ends leaves behind, and when a sweep looks after its run.
+
+Who was to publish the next iteration may have died.
+"""
 
 from __future__ import annotations
 
 import pytest
 
 from state import keys
-from state.leases import EARLY_MS, Committed, Lease
+from state.bookings import BookingQueue
+from state.leases import EARLY_MS, Committed, Lease, Refusal
 from state.own_fills import OwnFills
 from state.run_changes import RunChanges
 from tests.integration.state_bench import GRACE_MS, INTERVAL_MS, LEASE_MS, NAME, StateBench
@@ -178,6 +182,37 @@ class TestOfAPausedRun:
         assert fence_ms < bench.clock.now_ms + INTERVAL_MS
         assert not look(bench, lease, pause_ms=0).wake_up
         assert bench.due_score() == bench.clock.now_ms + INTERVAL_MS + GRACE_MS
+
+
+def test_a_late_message_of_a_wake_up_does_not_undercut_it_either(bench: StateBench) -> None:
+    lease = bench.claim()
+    wake(bench)
+    bench.commit(lease, error="broken", delay_ms=3_000)
+    assert bench.leases.claim(NAME, epoch=1, tick=None, task_id="late") == Refusal(
+        reason="stale", detail="answered"
+    )
+
+
+def test_nothing_of_a_lease_is_left_when_its_iteration_has_ended(bench: StateBench) -> None:
+    lease = bench.claim()
+    wake(bench)
+    names = ["lease_token", "lease_until", "lease_kind", "running_task_id", "again"]
+    assert None not in bench.client.hmget(keys.record(NAME), names)
+    bench.commit(lease)
+    assert bench.client.hmget(keys.record(NAME), names) == [None] * len(names)
+
+
+def test_what_an_iteration_books_waits_for_the_ledger_in_its_order(bench: StateBench) -> None:
+    bench.leases.commit(
+        bench.claim(),
+        resolved=True,
+        state_json="",
+        interval_ms=INTERVAL_MS,
+        next_task_id="next",
+        bookings=["first", "second", "third"],
+    )
+    waiting = BookingQueue(bench.client).oldest(10)
+    assert [entry.text for entry in waiting] == ["first", "second", "third"]
 
 
 def test_a_word_to_the_cleanup_that_waits_is_kept_for_a_while_and_not_for_ever(bench: StateBench) -> None:

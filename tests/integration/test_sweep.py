@@ -153,6 +153,21 @@ def test_a_dead_cleanup_is_sent_again_once_its_lease_and_grace_are_over(bench: S
     bench.claim_cleanup()
 
 
+def test_a_cleanup_nobody_claims_is_sent_again_ever_more_rarely(bench: StateBench) -> None:
+    bench.stop()
+    waits_ms = []
+    for _ in range(7):
+        assert isinstance(bench.sweep(), CleanUp)
+        waits_ms.append((bench.due_score() or 0) - bench.clock.now_ms)
+        bench.clock.advance(waits_ms[-1])
+    assert waits_ms == [1_000, 2_000, 4_000, 8_000, 16_000, LONGEST_RESEND_MS, LONGEST_RESEND_MS]
+    # One that was claimed and died begins anew.
+    bench.claim_cleanup()
+    bench.clock.advance(CLEANUP_LEASE_MS + GRACE_MS)
+    assert isinstance(bench.sweep(), CleanUp)
+    assert bench.due_score() == bench.clock.now_ms + RESEND_MS
+
+
 def test_a_cleanup_at_work_is_looked_at_again_after_its_lease(bench: StateBench) -> None:
     bench.stop()
     lease = bench.claim_cleanup()

@@ -25,7 +25,7 @@ CLEANUP_LEASE = (
 )
 END_OF_CLEANUP = ("tests/integration/test_end_of_a_cleanup.py", *CLEANUP_LEASE[1:])
 COMMIT = (
-    "tests/integration/test_sweep_after_a_commit.py",
+    "tests/integration/test_end_of_an_iteration.py",
     *("tests/integration/test_stops_that_meet.py", "tests/integration/test_leases.py"),
     *("tests/integration/test_moments.py", "tests/integration/test_wake_ups.py"),
     *("tests/integration/test_zombie_commit.py", "tests/integration/test_pauses.py"),
