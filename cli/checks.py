@@ -19,6 +19,7 @@ from exchanges.budget import RequestKind, UnlimitedBudget
 from exchanges.errors import ExchangeError
 from runner.config import ConfigError, InstanceConfig, load_instance
 from runner.config_credentials import DEMO_API_KEY, DEMO_SECRET_KEY, venue_url
+from runner.lost_runs import advice, lost_runs
 from settings import redacted
 from state.connection import StateUnavailable, UnsafeServer, connect
 from state.durability import Keeps
@@ -242,3 +243,24 @@ def _offset(check: str, offset_ms: int, whose: str) -> Finding:
         return Finding(check=check, level=Level.OK, text=text)
     level = Level.WARN if abs(offset_ms) < CLOCK_FAIL_MS else Level.FAIL
     return Finding(check=check, level=level, text=text, advice=tr("synchronise the clocks (chrony, NTP)"))
+
+
+def records(session: Session) -> Iterator[Finding]:
+    """Look at what the state server has of each instance, and what it should have."""
+    damaged: dict[str, str] = {}
+    found = session.instances.read_all(lambda name, error: damaged.update({name: str(error)}))
+    for name, error in damaged.items():
+        yield Finding(
+            check=f"record {name}", level=Level.FAIL, text=error, advice=f"manage.py cleanup {name}"
+        )
+    known = {record.instance_id for record in found} | damaged.keys()
+    missing = [name for name in configured(session.settings.config_dir) if name not in known]
+    for name, epoch in lost_runs(session.settings, missing).items():
+        if epoch is None:
+            continue  # what is wrong with the ledger is another check's finding
+        yield Finding(
+            check=f"record {name}",
+            level=Level.FAIL,
+            text=advice(name, epoch),
+            advice=f"manage.py cleanup {name}",
+        )

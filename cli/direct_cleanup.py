@@ -5,14 +5,20 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import redis
 
 from cli.session import open_full_context
 from settings import Settings
 
+if TYPE_CHECKING:
+    from runner.context import Context
+
 #: A little more than a cleanup takes for the fills that come last.
 LAST_FILLS_S = 1.5
+#: Cleanups at the same time. More would only wait for each other's turn in one Python process.
+MOST_AT_ONCE = 8
 
 
 class DirectCleanups:
@@ -20,9 +26,12 @@ class DirectCleanups:
 
     def __init__(self, settings: Settings, *, by: str, debug: bool = False) -> None:
         self._settings = settings
-        self._by = by
+        #: Who runs them, as the cleanups' events tell it.
+        self.by = by
         self._debug = debug
         self._threads: dict[str, threading.Thread] = {}
+        #: Those that no cleanup uses just now, with their connections.
+        self._contexts: list[Context] = []
         #: What kept a cleanup from being run at all, by instance.
         self.problems: dict[str, str] = {}
 
@@ -37,6 +46,11 @@ class DirectCleanups:
         self._threads[instance_id] = thread
         thread.start()
 
+    @property
+    def is_full(self) -> bool:
+        """Tell whether as many are run as this process should."""
+        return sum(thread.is_alive() for thread in self._threads.values()) >= MOST_AT_ONCE
+
     def is_running(self, instance_id: str) -> bool:
         """Tell whether this process works on an instance."""
         thread = self._threads.get(instance_id)
@@ -49,14 +63,22 @@ class DirectCleanups:
             thread.join(max(0.0, deadline_s - time.monotonic()))
 
     def _run(self, instance_id: str, epoch: int) -> None:
-        # A context for each thread: connections to exchanges are not shared between cleanups.
-        context = open_full_context(self._settings, debug=self._debug)
+        context = self._own_context()
         from metrics.keeping import keep
         from runner.cleanup import run_cleanup
 
         keep(self._settings.metrics_dir)
 
         try:
-            run_cleanup(context, instance_id, epoch=epoch, by=self._by)
+            run_cleanup(context, instance_id, epoch=epoch, by=self.by)
         except redis.RedisError as error:
             self.problems[instance_id] = f"the cleanup in this process lost the state server: {error}"
+        else:
+            self._contexts.append(context)
+
+    def _own_context(self) -> Context:
+        """Return a context that no other cleanup uses: they do not share connections to exchanges."""
+        try:
+            return self._contexts.pop()
+        except IndexError:
+            return open_full_context(self._settings, debug=self._debug)

@@ -14,7 +14,6 @@ from cli.exit_codes import EPILOG, ExitCode
 from cli.feed_checks import feed_checks
 from cli.guard_checks import guard_checks
 from cli.language import padded, tr
-from cli.lost_runs import records
 from cli.message_keys import message_key_checks
 from cli.options import debug_option, json_option, output_for
 from cli.output import Output
@@ -67,7 +66,7 @@ def _findings(session: Session) -> Iterator[Finding]:
         yield from checks.server(tr("broker"), settings.broker_url)
     if reachable:
         yield from checks.state_checks(session)
-        yield from records(session)
+        yield from checks.records(session)
         yield from feed_checks(session)
         yield from guard_checks(session)
         yield from alert_checks(session)

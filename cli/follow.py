@@ -53,6 +53,8 @@ class Follower:
         now_s = time.monotonic()
         #: When each stop last moved.
         self._moved_at_s = dict.fromkeys(self._stops, now_s)
+        #: When another process last took a cleanup, whichever: those behind it in the queue wait their turn.
+        self._queue_moved_at_s = now_s
         self._records_at_s = now_s
         self._ran_here: set[str] = set()
         self._told: set[str] = set()
@@ -96,6 +98,9 @@ class Follower:
         return [stop for stop in self._stops.values() if not stop.is_over]
 
     def _take(self, event: Event) -> None:
+        is_own = self._direct is not None and event.fields.get("by") == self._direct.by
+        if event.event == "cleanup_claimed" and not is_own:
+            self._queue_moved_at_s = time.monotonic()
         stop = self._stops.get(event.instance_id)
         phase = stop.take(event) if stop else None
         if stop and phase:
@@ -122,8 +127,13 @@ class Follower:
         if self._direct is not None and name in self._direct.problems:
             self._display.say(f"{name}: {self._direct.problems.pop(name)}")
         patience_s = self._patience_s(stop)
-        if time.monotonic() - self._moved_at_s[name] < patience_s:
+        moved_at_s = self._moved_at_s[name]
+        if not stop.is_claimed:
+            moved_at_s = max(moved_at_s, self._queue_moved_at_s)
+        if time.monotonic() - moved_at_s < patience_s:
             return
+        if self._direct is not None and self._direct.is_full:
+            return  # its turn comes
         self._moved_at_s[name] = time.monotonic()
         if self._direct is None:
             text = tr(

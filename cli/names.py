@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from click.shell_completion import CompletionItem
@@ -12,9 +13,12 @@ from click.shell_completion import CompletionItem
 from cli.errors import CliError
 from cli.exit_codes import ExitCode
 from cli.language import tr
-from cli.session import Session
 from settings import SettingsError, load
 from state import keys
+
+if TYPE_CHECKING:
+    # Only for the type: nobody who asks for help waits for the client of the state server.
+    from cli.session import Session
 
 
 def configured(config_dir: Path) -> tuple[str, ...]:

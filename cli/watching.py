@@ -7,7 +7,7 @@ from collections import defaultdict
 import structlog
 
 from exchanges.registry import VenueSettings, open_stream
-from feed.watched import Connections, WatchedAccount, WatchedInstance
+from feed.watched import Connections, WakeOnMove, WatchedAccount, WatchedInstance
 from runner.access import AnotherAccount, access, market_venue, require_account
 from runner.config import ConfigError
 from runner.context import Context
@@ -41,7 +41,7 @@ class Watching:
             loaded = self._load(record)
             if loaded is not None:
                 self._examples[record.account] = loaded
-                by_account[record.account].append(_watched(record, loaded))
+                by_account[record.account].append(watched_instance(record, loaded))
         return {
             account: WatchedAccount(
                 account=account,
@@ -88,7 +88,8 @@ class Watching:
         self._unreadable[instance_id] = why
 
 
-def _watched(record: Record, loaded: LoadedInstance) -> WatchedInstance:
+def watched_instance(record: Record, loaded: LoadedInstance) -> WatchedInstance:
+    """Return what a feed has to know of an instance."""
     limit_s = loaded.limits.max_data_age_s
     return WatchedInstance(
         instance_id=record.instance_id,
@@ -97,4 +98,12 @@ def _watched(record: Record, loaded: LoadedInstance) -> WatchedInstance:
         started_at_ms=record.started_at_ms or 0,
         is_running=record.phase is Phase.RUNNING,
         max_silence_s=None if limit_s is None else float(limit_s),
+        wake_on_move=None if record.is_paused else _wake_on_move(loaded),
     )
+
+
+def _wake_on_move(loaded: LoadedInstance) -> WakeOnMove | None:
+    pace = loaded.config.strategy_config.pace
+    if pace.wake_on_move_bps is None:
+        return None
+    return WakeOnMove(move_bps=pace.wake_on_move_bps, spacing_s=float(pace.wake_spacing_s))

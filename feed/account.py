@@ -13,6 +13,7 @@ from exchanges.errors import ExchangeError, StreamClosed
 from exchanges.stream import BookChange, OrderUpdate, Pulse, StreamEvent, StreamRefused
 from feed.backoff import Backoff
 from feed.markets import Markets, StreamFrozen
+from feed.moves import Moves
 from feed.reconciler import Reconciler
 from feed.silence import Silence
 from feed.telling import Teller
@@ -60,6 +61,7 @@ class AccountFeed:
         self._reconciler = reconciler
         self._own_fills = own_fills
         self._silence = Silence()
+        self._moves = Moves()
         self._backoff = Backoff()
         self._is_changed = threading.Event()
         self._ended = threading.Event()
@@ -174,6 +176,9 @@ class AccountFeed:
                 self._reconciler.ask()
             is_busy = self._markets.work()
             now_s = time.monotonic()
+            # Behind the books that were kept: an iteration that comes at once reads them.
+            self._moves.seen(self._markets.kept)
+            self._wake(self._moves.due(now_s), "price moved")
             self._check_life(now_s)
             if now_s - opened_s > STEADY_S:
                 self._backoff.reset()
@@ -181,6 +186,7 @@ class AccountFeed:
     def _follow_changes(self) -> None:
         symbols = self._watched.symbols
         self._silence.watch(symbols, time.monotonic())
+        self._moves.watch(self._watched.instances)
         self._markets.watch(symbols)
         self._connections.stream.watch(symbols)
         # Only a symbol of which the exchange will tell something can show that it no longer does.

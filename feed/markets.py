@@ -15,6 +15,7 @@ from exchanges.base import DepthSnapshot, Exchange
 from exchanges.errors import ExchangeError
 from exchanges.local_book import LocalBook
 from exchanges.stream import BookChange
+from market.book import OrderBook
 from state.market_data import MarketData
 
 log = structlog.get_logger(__name__)
@@ -68,6 +69,8 @@ class Markets:
         self._markets: dict[str, _Market] = {}
         self._questions: queue.SimpleQueue[LocalBook | None] = queue.SimpleQueue()
         self._answers: queue.SimpleQueue[tuple[LocalBook, DepthSnapshot | None]] = queue.SimpleQueue()
+        #: The books that the last `work` has kept.
+        self.kept: tuple[OrderBook, ...] = ()
         for _ in range(THREADS):
             # Daemons: an exchange that hangs must not keep the process from ending.
             threading.Thread(target=self._answer, name="snapshot", daemon=True).start()
@@ -163,8 +166,8 @@ class Markets:
     def _keep(self, now_s: float) -> bool:
         due = [m for m in self._markets.values() if m.is_dirty and not m.book.needs_snapshot]
         ripe = [market for market in due if now_s - market.kept_s >= LEAST_GAP_S]
-        books = [book for market in ripe if (book := market.book.book(LEVELS)) is not None]
-        self._market_data.put(self._venue_name, books)
+        self.kept = tuple(book for market in ripe if (book := market.book.book(LEVELS)) is not None)
+        self._market_data.put(self._venue_name, self.kept)
         for market in ripe:
             market.is_dirty, market.kept_s = False, now_s
         return len(due) > len(ripe)

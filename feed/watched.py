@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 
 from exchanges.registry import Venue
 from exchanges.stream import Stream
+
+
+@dataclass(frozen=True, kw_only=True)
+class WakeOnMove:
+    """An instance wants an iteration when the price has moved."""
+
+    #: Of the middle of the book, basis points.
+    move_bps: Decimal
+    #: Least time between two of these wake-ups.
+    spacing_s: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +34,8 @@ class WatchedInstance:
     is_running: bool
     #: Silence of its symbol's streams after which it has to look for itself, seconds; None: it does not mind.
     max_silence_s: float | None
+    #: None: prices wait for its schedule.
+    wake_on_move: WakeOnMove | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

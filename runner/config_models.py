@@ -1,7 +1,7 @@
 """The sections of an instance's file, in the layout that users of the old program have.
 
 The attributes are the keys of the file, except where a key lacks its unit: `interval` is `interval_s`,
-`duration` is `duration_s`, `default_window` is `window_ms`.
+`duration` is `duration_s`, `wake_spacing` is `wake_spacing_s`, `default_window` is `window_ms`.
 """
 
 from __future__ import annotations
@@ -255,6 +255,20 @@ class Pace(_Model):
         le=31_536_000,
         alias="duration",
         description="The run ends by itself after this many seconds. Null: it runs until it is stopped.",
+    )
+    wake_on_move_bps: Decimal | None = Field(
+        default=None,
+        gt=0,
+        le=1000,
+        description="An iteration follows at once when the middle of the book has moved by more than this, "
+        "basis points; a feed has to run. Null: prices wait for the interval.",
+    )
+    wake_spacing_s: Decimal = Field(
+        default=Decimal(1),
+        ge=Decimal("0.2"),
+        le=3_600,
+        alias="wake_spacing",
+        description="Least time between two iterations that moves of the price bring about, seconds.",
     )
 
 

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from pydantic_core import from_json
 
 from runner.books import Books
 from runner.config import InstanceConfig, version_of_text
 from runner.config_models import BackpackExchange, OrdersOnStop, PositionOnStop
-from runner.context import Context
 from state.connection import StateError
 from state.instances import StopPolicy
 from strategies.base import AnyStrategy, Params, State
 from strategies.limits import Limits
 from strategies.registry import find
+
+if TYPE_CHECKING:
+    # Only for the type: who looks at books does not wait for the clients of the exchanges.
+    from runner.context import Context
 
 #: Of an exchange whose configuration names none.
 DEFAULT_WINDOW_MS = 5_000

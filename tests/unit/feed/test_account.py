@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 
 from exchanges.errors import Refused, StreamClosed
 from exchanges.stream import OrderUpdate, StreamRefused
 from feed import account
+from feed.watched import WakeOnMove
 from state.bookings import BookingQueue
 from tests.factories import ACCOUNT, INSTANCE_ID, SYMBOL, fill, instrument
 from tests.support import wait_until
-from tests.unit.feed.feed_bench import END, FeedBench, filled, pulse, watched
+from tests.unit.feed.feed_bench import END, FeedBench, change, filled, pulse, watched
 
 
 def started(bench: FeedBench) -> FeedBench:
@@ -211,3 +214,19 @@ def test_after_distrust_what_was_told_is_told_again(bench: FeedBench) -> None:
     wait_until(lambda: fills_told(bench) == ["t1"])
     bench.feed.distrust()
     wait_until(lambda: fills_told(bench) == ["t1", "t1"])
+
+
+def test_a_move_of_the_price_wakes_whoever_asked_behind_the_book_that_shows_it(bench: FeedBench) -> None:
+    eager = replace(watched().instances[0], wake_on_move=WakeOnMove(move_bps=Decimal(1), spacing_s=0.2))
+    bench.feed.watch(replace(watched(), instances=(eager,)))
+    started(bench)
+
+    def best_bid() -> Decimal | None:
+        found = bench.market_data.read("backpack-simulated", SYMBOL)
+        return None if found is None else found.book.best_bid
+
+    wait_until(lambda: best_bid() == Decimal("99.9"))
+    assert not bench.woken()
+    bench.stream.bring(change(1, bid="99.98", at_ms=2_000_000))
+    wait_until(bench.woken)
+    assert best_bid() == Decimal("99.98")
