@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from cli.stopping import StopOptions, exit_code, stop_instances
 from runner.apply_plan import Action, PlannedStep, install, plan_apply
 from runner.config_change import ChangeRefused, change_config
 from state.connection import StateError
+from state.instances import new_restart_mark
 
 if TYPE_CHECKING:
     from runner.context import Context
@@ -142,6 +143,7 @@ def _carry_out(
 ) -> None:
     """Stop first, which frees what others may need; then update, and start last."""
     names = {action: [step.instance_id for step in due if step.action is action] for action in Action}
+    options = replace(options, restarts={name: new_restart_mark() for name in names[Action.RESTART]})
     clean = _stop(session, [*names[Action.STOP], *names[Action.RESTART]], done, output, options)
     for step in due:
         if step.action is Action.UPDATE:
@@ -154,7 +156,7 @@ def _carry_out(
         and _is_installed(context, folder, step, done, output)
     ]
     if starting:
-        reports = start_instances(context, starting, wait=True)
+        reports = start_instances(context, starting, wait=True, restarts=options.restarts)
         show_starts(output, reports)
         done.started += [report.as_json() for report in reports]
         done.worst(max(report.code for report in reports))

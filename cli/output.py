@@ -65,11 +65,8 @@ class Output:
         self.say(f"{tr('warning')}: {text}", "warn")
 
     def painted(self, text: str, style: str, stream: TextIO) -> str:
-        """Return `text` as `stream` should get it.
-
-        A reason or an error of an exchange may hold what steers a terminal: it could forge what is shown.
-        """
-        text = _STEERING.sub("\N{REPLACEMENT CHARACTER}", text)
+        """Return `text` as `stream` should get it."""
+        text = printable(text)
         return click.style(text, **STYLES[style]) if style and self.colours(stream) else text
 
     def colours(self, stream: TextIO) -> bool:
@@ -99,6 +96,11 @@ class Output:
         from rich.console import Console
 
         return Console(stderr=True, no_color=bool(self.no_color), highlight=False)
+
+
+def printable(text: str) -> str:
+    """Return a text without what steers a terminal: somebody's reason could forge what is shown."""
+    return _STEERING.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def clock(at_ms: int) -> str:

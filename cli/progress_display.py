@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
 from cli.language import padded, tr
-from cli.output import Output
+from cli.output import Output, printable
 from runner.stop_progress import PhaseSeen, StopProgress
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class LiveDisplay:
 
         self._stops = stops
         self._console = console
-        self._live = Live(console=console, get_renderable=self._table, refresh_per_second=10)
+        self._live = Live(console=console, get_renderable=self.table, refresh_per_second=10)
 
     def __enter__(self) -> LiveDisplay:
         self._live.start(refresh=True)
@@ -94,9 +94,9 @@ class LiveDisplay:
 
     def say(self, text: str) -> None:
         """Print a sentence above the table."""
-        self._console.print(text, style="yellow", markup=False)
+        self._console.print(printable(text), style="yellow", markup=False)
 
-    def _table(self) -> Table:
+    def table(self) -> Table:
         from rich.spinner import Spinner
         from rich.table import Table
         from rich.text import Text
@@ -110,13 +110,13 @@ class LiveDisplay:
                     "green" if phase.phase == "stopped" else "red" if phase.phase == "not clean yet" else ""
                 )
                 table.add_row(
-                    Text(stop.instance_id, "bold"),
+                    Text(printable(stop.instance_id), "bold"),
                     Text(f"{phase.after_ms / 1000:+.3f} s", "dim", justify="right"),
-                    Text(tr(phase.phase), style),
-                    Text(phase.detail, "dim"),
+                    Text(printable(tr(phase.phase)), style),
+                    Text(printable(phase.detail), "dim"),
                 )
             if not stop.is_over and (detailed or not shown):
-                table.add_row(Text(stop.instance_id, "bold"), "", Spinner("dots"), "")
+                table.add_row(Text(printable(stop.instance_id), "bold"), "", Spinner("dots"), "")
         return table
 
 

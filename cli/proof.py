@@ -65,6 +65,7 @@ def stop_json(stop: StopProgress) -> dict[str, Any]:
         "result": None if stop.ending is None else str(stop.ending),
         "clean": stop.ending in CLEAN_ENDINGS,
         "joined": stop.joined,
+        "problem": stop.problem or None,
         "requested_at": iso(stop.requested_at_ms) if stop.requested_at_ms else None,
         "finished_at": iso(stop.finished_at_ms),
         "duration_ms": duration_ms(stop),
@@ -93,11 +94,7 @@ def _headline(stop: StopProgress) -> tuple[str, str]:
             time = seconds(took)
             return tr("stopped clean in {time} (run {epoch})", time=time, epoch=stop.epoch), "good"
         case Ending.ALREADY_STOPPED:
-            if not stop.finished_at_ms:
-                return tr("was stopped already (run {epoch}); nothing to do", epoch=stop.epoch), ""
-            at = iso(stop.finished_at_ms)
-            text = tr("was stopped already at {at} (run {epoch}); nothing to do", at=at, epoch=stop.epoch)
-            return text, ""
+            return _already_stopped(stop), ""
         case Ending.NEVER_STARTED:
             return tr("was never started; nothing to do"), ""
         case Ending.LOST:
@@ -112,6 +109,8 @@ def _headline(stop: StopProgress) -> tuple[str, str]:
             )
         case Ending.UNKNOWN:
             return tr(NOBODY_KNOWS), "bad"
+        case Ending.REFUSED:
+            return tr("NOT stopped: {why}", why=stop.problem), "bad"
         case Ending.REQUESTED:
             text = tr("stop requested (run {epoch}); no new order is allowed from now on", epoch=stop.epoch)
             return text, ""
@@ -125,3 +124,10 @@ def _headline(stop: StopProgress) -> tuple[str, str]:
                 epoch=stop.epoch,
             )
             return text, "bad"
+
+
+def _already_stopped(stop: StopProgress) -> str:
+    if not stop.finished_at_ms:
+        return tr("was stopped already (run {epoch}); nothing to do", epoch=stop.epoch)
+    at = iso(stop.finished_at_ms)
+    return tr("was stopped already at {at} (run {epoch}); nothing to do", at=at, epoch=stop.epoch)

@@ -10,6 +10,7 @@ from cli.names import require_known
 from cli.options import debug_option, json_option, names_argument, output_for, timeout_option
 from cli.proof import show_stop, stop_json
 from cli.session import open_full_context, open_session
+from state.instances import new_restart_mark
 
 
 @click.command(epilog=EPILOG)
@@ -23,7 +24,8 @@ from cli.session import open_full_context, open_session
 def restart(names: tuple[str, ...], timeout_s: float, reason: str, as_json: bool, debug: bool) -> ExitCode:
     """Stop instances, and start those again that are proven clean.
 
-    The files are checked first: with a mistake in one, nothing is stopped.
+    The files are checked first: with a mistake in one, nothing is stopped. What somebody asks to stop
+    meanwhile is not started again.
 
     \b
     Examples:
@@ -38,10 +40,10 @@ def restart(names: tuple[str, ...], timeout_s: float, reason: str, as_json: bool
     chosen = require_known(session, names)
     for name in chosen:
         load_instance(name, session.settings.config_dir, session.settings.environ)
+    marks = {name: new_restart_mark() for name in chosen}
+    options = StopOptions(timeout_s=timeout_s, reason=reason, debug=debug, restarts=marks)
     try:
-        stops = stop_instances(
-            session, chosen, StopOptions(timeout_s=timeout_s, reason=reason, debug=debug), output
-        )
+        stops = stop_instances(session, chosen, options, output)
     except KeyboardInterrupt:
         raise CliError("interrupted; the stop goes on, nothing was started", ExitCode.NOT_CLEAN) from None
     if not as_json:
@@ -49,7 +51,9 @@ def restart(names: tuple[str, ...], timeout_s: float, reason: str, as_json: bool
             show_stop(output, stop)
     code = exit_code(stops)
     clean = [stop.instance_id for stop in stops if exit_code([stop]) is ExitCode.DONE]
-    reports = start_instances(open_full_context(session.settings, debug=debug), clean, wait=True)
+    reports = start_instances(
+        open_full_context(session.settings, debug=debug), clean, wait=True, restarts=marks
+    )
     show_starts(output, reports)
     code = max(code, *(report.code for report in reports)) if reports else code
     if as_json:

@@ -19,7 +19,7 @@ from cli.session import who
 from exchanges.errors import ExchangeError
 from runner.config_errors import ConfigError
 from runner.lifecycle import StartRefused
-from runner.starting import StartOutcome, start_one
+from runner.starting import CALLED_OFF, StartOutcome, start_one
 from state.connection import StateError, StateUnavailable
 from state.stop_story import AcceptedLeft
 
@@ -37,7 +37,7 @@ class StartReport:
 
     instance_id: str
     #: ``running``, ``started`` (no iteration seen yet), ``already_running``, ``stopping``, ``failed``,
-    #: ``cleaning``, ``changed``, or ``refused``.
+    #: ``cleaning``, ``changed``, ``called_off``, or ``refused``.
     result: str
     code: ExitCode
     #: 0 when nothing was started.
@@ -61,24 +61,33 @@ class StartReport:
 
 
 def start_instances(
-    context: Context, names: Sequence[str], *, wait: bool, accept: Mapping[str, AcceptedLeft] | None = None
+    context: Context,
+    names: Sequence[str],
+    *,
+    wait: bool,
+    accept: Mapping[str, AcceptedLeft] | None = None,
+    restarts: Mapping[str, str] | None = None,
 ) -> tuple[StartReport, ...]:
     """Start every instance that can be, then wait for their first iterations together.
 
     `accept` has what failed runs may have left, by instance; others are not started over theirs.
+    `restarts` has the marks of restarts, likewise; a stop since then calls them off.
 
     Raises `redis.RedisError` and `StateUnavailable` when the state server is away.
     """
-    by, accepted = who(), accept or {}
-    reports = [_start(context, name, by=by, accept=accepted.get(name)) for name in dict.fromkeys(names)]
+    by, accepted, marks = who(), accept or {}, restarts or {}
+    reports = [
+        _start(context, name, by=by, accept=accepted.get(name), restart=marks.get(name, ""))
+        for name in dict.fromkeys(names)
+    ]
     if wait:
         reports = _first_iterations(context, reports)
     return tuple(reports)
 
 
-def _start(context: Context, name: str, *, by: str, accept: AcceptedLeft | None) -> StartReport:
+def _start(context: Context, name: str, *, by: str, accept: AcceptedLeft | None, restart: str) -> StartReport:
     try:
-        outcome = start_one(context, name, by=by, accept=accept)
+        outcome = start_one(context, name, by=by, accept=accept, restart=restart)
     except (StateUnavailable, redis.RedisError):
         raise
     except (ConfigError, ExchangeError, StartRefused, StateError) as error:
@@ -100,6 +109,8 @@ def _message(outcome: StartOutcome) -> str:
         return tr("started (run {epoch})", epoch=outcome.epoch)
     if outcome.result == "already_running":
         return tr("is running already (run {epoch}); nothing was changed", epoch=outcome.epoch)
+    if outcome.result == "called_off":
+        return tr(CALLED_OFF)
     return outcome.message
 
 

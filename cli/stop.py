@@ -126,7 +126,8 @@ def _tell_lost(session: Session, output: Output) -> bool:
 
 
 def _unfinished(session: Session) -> tuple[str, ...]:
-    """Return every instance that is not stopped, also those whose record is damaged."""
+    """Return all that is not stopped, or about to start again, also those whose record is damaged."""
     damaged: list[str] = []
     records = session.instances.read_all(lambda name, _: damaged.append(name))
-    return (*damaged, *(record.instance_id for record in records if record.phase is not Phase.STOPPED))
+    unfinished = (record for record in records if record.phase is not Phase.STOPPED or record.restart)
+    return (*damaged, *(record.instance_id for record in unfinished))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import redis
 
 from cli.direct_cleanup import DirectCleanups
+from cli.errors import explain
 from cli.exit_codes import ExitCode
 from cli.follow import DIRECT_AFTER_S, Follower
 from cli.language import tr
@@ -15,6 +18,12 @@ from cli.session import Session, open_full_context, who
 from runner.own_policy import own_policy
 from runner.stop_progress import Ending, StopProgress
 from state.instances import Phase, StopPolicy
+
+#: How a stop ended that did not end well.
+_EXIT_CODES: Mapping[Ending | None, ExitCode] = {
+    **dict.fromkeys((Ending.NOT_CLEAN, Ending.SUPERSEDED, Ending.LOST, Ending.UNKNOWN), ExitCode.NOT_CLEAN),
+    Ending.REFUSED: ExitCode.FAILED,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +40,8 @@ class StopOptions:
     #: How long nobody may have taken a cleanup before that.
     direct_after_s: float = DIRECT_AFTER_S
     debug: bool = False
+    #: Mark of the restart that follows, by instance. A stop of anybody, asked for meanwhile, calls it off.
+    restarts: Mapping[str, str] = field(default_factory=dict)
 
 
 def stop_instances(
@@ -40,16 +51,16 @@ def stop_instances(
 
     Raises `StartRefused` when a position may not be closed; then nothing has changed.
     """
-    policies = {name: _policy(session, name, options) for name in names}
+    policies, refused = _policies(session, names, options)
     by = who()
     # Before the requests: every event that they cause comes behind it.
     position = session.events.last_id()
-    stops = tuple(_request(session, name, policies[name], by, options) for name in names)
+    stops = tuple(refused.get(name) or _request(session, name, policies[name], by, options) for name in names)
     if not options.wait:
         for stop in stops:
             stop.ending = stop.ending or Ending.REQUESTED
         # Who does not follow it will not ask again.
-        if not session.instances.save_stops([stop.instance_id for stop in stops]):
+        if not session.instances.save_stops([s.instance_id for s in stops if s.ending is not Ending.REFUSED]):
             output.warn(
                 tr(
                     "the state server has not written this to its disk yet, and a crash of it could take it "
@@ -59,13 +70,18 @@ def stop_instances(
         return stops
 
     def request_again(stop: StopProgress) -> None:
-        session.instances.request_stop(
-            stop.instance_id,
-            by=by,
-            reason=options.reason,
-            policy=policies[stop.instance_id],
-            epoch=stop.epoch,
-        )
+        name = stop.instance_id
+        try:
+            session.instances.request_stop(
+                name,
+                by=by,
+                reason=options.reason,
+                policy=policies[name],
+                epoch=stop.epoch,
+                restart=options.restarts.get(name, ""),
+            )
+        except redis.ResponseError as error:
+            stop.refused(explain(error).message)
 
     with open_display(output, [stop for stop in stops if not stop.is_over]) as display:
         for stop in stops:
@@ -89,8 +105,20 @@ def stop_instances(
 
 def exit_code(stops: Sequence[StopProgress]) -> ExitCode:
     """Return the exit code of a stop of several instances."""
-    unclean = {Ending.NOT_CLEAN, Ending.SUPERSEDED, Ending.LOST, Ending.UNKNOWN}
-    return ExitCode.NOT_CLEAN if any(stop.ending in unclean for stop in stops) else ExitCode.DONE
+    return max((_EXIT_CODES.get(stop.ending, ExitCode.DONE) for stop in stops), default=ExitCode.DONE)
+
+
+def _policies(
+    session: Session, names: Sequence[str], options: StopOptions
+) -> tuple[dict[str, StopPolicy], dict[str, StopProgress]]:
+    """Return the policies, and the ends of those whose configuration the state server does not give."""
+    policies, refused = {}, {}
+    for name in names:
+        try:
+            policies[name] = _policy(session, name, options)
+        except redis.ResponseError as error:
+            refused[name] = _refused(name, error)
+    return policies, refused
 
 
 def _policy(session: Session, name: str, options: StopOptions) -> StopPolicy:
@@ -109,8 +137,26 @@ def _policy(session: Session, name: str, options: StopOptions) -> StopPolicy:
     )
 
 
+def _refused(name: str, error: redis.ResponseError) -> StopProgress:
+    stop = StopProgress(instance_id=name, epoch=0, requested_at_ms=0)
+    stop.refused(explain(error).message)
+    return stop
+
+
 def _request(session: Session, name: str, policy: StopPolicy, by: str, options: StopOptions) -> StopProgress:
-    result = session.instances.request_stop(name, by=by, reason=options.reason, policy=policy)
+    """Close the gate of one instance. What the server refuses for it keeps no other from being stopped."""
+    try:
+        return _requested(session, name, policy, by, options)
+    except redis.ResponseError as error:
+        return _refused(name, error)
+
+
+def _requested(
+    session: Session, name: str, policy: StopPolicy, by: str, options: StopOptions
+) -> StopProgress:
+    result = session.instances.request_stop(
+        name, by=by, reason=options.reason, policy=policy, restart=options.restarts.get(name, "")
+    )
     stop = StopProgress(instance_id=name, epoch=result.epoch, requested_at_ms=result.at_ms)
     if result.result == "stopping":
         return stop

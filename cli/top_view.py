@@ -10,7 +10,7 @@ from rich.text import Text
 
 from cli.amounts import as_told, money
 from cli.language import tr
-from cli.output import clock, seconds
+from cli.output import clock, printable, seconds
 from cli.top_reading import ORDERS, TopReading, TopRow, sorted_rows
 
 COLUMNS = ("INSTANCE", "STATE", "STRATEGY", "SYMBOL", "TODAY", "POSITION", "ORDERS", "NEXT", "LAST ERROR")
@@ -120,7 +120,8 @@ def screen(reading: TopReading, view: View, *, height: int, problem: str = "") -
     page = rows_that_fit(height)
     offset = min(view.offset, max(0, len(found) - page))
     shown = found[offset : offset + page]
-    head = Text(f"{clock(reading.now_ms)[:8]} UTC   {totals(reading)}", no_wrap=True, overflow="ellipsis")
+    told = printable(f"{clock(reading.now_ms)[:8]} UTC   {totals(reading)}")
+    head = Text(told, no_wrap=True, overflow="ellipsis")
     table = Table(box=None, expand=True, pad_edge=False, header_style="dim")
     for title in COLUMNS:
         table.add_column(
@@ -149,7 +150,7 @@ def rows_that_fit(height: int) -> int:
 
 def _second_line(reading: TopReading, view: View, problem: str) -> Text:
     if problem:
-        return Text(problem, style="bold red", no_wrap=True, overflow="ellipsis")
+        return Text(printable(problem), style="bold red", no_wrap=True, overflow="ellipsis")
     if view.is_typing:
         return Text(tr("filter: {text}   (Enter: done, Esc: none)", text=f"{view.search}_"), style="yellow")
     chosen = "   " + tr("filter: {text}", text=view.search) if view.search else ""
@@ -162,7 +163,7 @@ def _second_line(reading: TopReading, view: View, problem: str) -> Text:
 
 
 def _painted(row: TopRow) -> list[Text]:
-    texts = [Text(text) for text in cells(row)]
+    texts = [Text(printable(text)) for text in cells(row)]
     texts[0].stylize("bold")
     texts[1].stylize(STATE_STYLES.get(row.state, "dim"))
     if row.profit_today:

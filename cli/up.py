@@ -102,7 +102,10 @@ def _stop_all(context: Context, console: Console) -> int:
     with contextlib.closing(context.client):
         damaged: list[str] = []
         records = context.instances.read_all(lambda name, _: damaged.append(name))
-        asked = [*damaged, *(record.instance_id for record in records if record.phase is Phase.RUNNING)]
+        asked = [
+            *damaged,
+            *(record.instance_id for record in records if record.phase is Phase.RUNNING or record.restart),
+        ]
         if asked:
             console.print(f"stopping {', '.join(asked)} …")
         for instance_id in asked:

@@ -40,11 +40,12 @@ class Started:
 
 
 def start_instance(
-    context: Context, instance_id: str, *, by: str, accept: AcceptedLeft | None = None
+    context: Context, instance_id: str, *, by: str, accept: AcceptedLeft | None = None, restart: str = ""
 ) -> Started:
     """Begin a run of `instance_id`, or say what stands in the way.
 
-    With `accept` also after a run that failed to become clean, as long as it has left just that.
+    With `accept` also after a run that failed to become clean, as long as it has left just that. With
+    `restart` only if no stop was asked for since the one that left this mark.
 
     Raises `ConfigError` (bad or missing configuration, keys that are not set), `StateUnavailable`,
     `UnsafeServer`, `ExchangeError` (the exchange does not answer or refuses the keys) and
@@ -92,6 +93,7 @@ def start_instance(
         keeps=report.keeps,
         reach_ms=reach_ms,
         least_epoch=least_epoch,
+        restart=restart,
     )
     return Started(result=result, warnings=tuple(warnings))
 

@@ -10,13 +10,17 @@ from runner.lifecycle import start_instance
 from state.instances import UNKNOWN_LEFT, Phase, StartResult
 from state.stop_story import AcceptedLeft
 
+#: Of a restart.
+CALLED_OFF = "somebody has asked for a stop, or for another restart, since; it is not started again"
+
 
 @dataclass(frozen=True, kw_only=True)
 class StartOutcome:
     """How the start of one instance ended."""
 
     instance_id: str
-    #: ``started``, ``already_running``, ``stopping``, ``failed``, ``cleaning`` or ``changed``.
+    #: ``started``, ``already_running``, ``stopping``, ``failed``, ``cleaning``, ``changed`` or
+    #: ``called_off`` (a stop came after the restart).
     result: str
     epoch: int
     message: str
@@ -32,9 +36,14 @@ class StartOutcome:
         return self.result in {"started", "already_running"}
 
 
-def start_one(context: Context, name: str, *, by: str, accept: AcceptedLeft | None) -> StartOutcome:
-    """Start an instance unless something stands in the way. Raises what `start_instance` raises."""
-    started = start_instance(context, name, by=by, accept=accept)
+def start_one(
+    context: Context, name: str, *, by: str, accept: AcceptedLeft | None, restart: str = ""
+) -> StartOutcome:
+    """Start an instance unless something stands in the way. Raises what `start_instance` raises.
+
+    `restart` is the mark of a restart, which a stop since then calls off.
+    """
+    started = start_instance(context, name, by=by, accept=accept, restart=restart)
     return replace(_report(context, name, started.result), warnings=started.warnings)
 
 
@@ -46,6 +55,8 @@ def _report(context: Context, name: str, result: StartResult) -> StartOutcome:
     if result.result == "running":
         message = f"is running already (run {epoch}); nothing was changed"
         return StartOutcome(instance_id=name, result="already_running", epoch=epoch, message=message)
+    if result.result == "called_off":
+        return StartOutcome(instance_id=name, result="called_off", epoch=epoch, message=CALLED_OFF)
     record = context.instances.read(name)
     if record is None or record.phase not in {Phase.FAILED, Phase.STOPPING}:
         # Else it has ended, or begun, since it was refused.

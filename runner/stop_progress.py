@@ -22,6 +22,8 @@ class Ending(StrEnum):
     LOST = "lost"
     #: The state server knows nothing of it, and the ledger cannot be asked.
     UNKNOWN = "unknown"
+    #: The state server refused the request; what ran runs on.
+    REFUSED = "refused"
     #: Requested; the command did not wait.
     REQUESTED = "requested"
     #: The time was over before the instance was clean.
@@ -102,6 +104,8 @@ class StopProgress:
     finished_at_ms: int | None = None
     #: None while it goes on.
     ending: Ending | None = None
+    #: Why it was refused, for people.
+    problem: str = ""
 
     @property
     def is_over(self) -> bool:
@@ -132,6 +136,11 @@ class StopProgress:
         self.finished_at_ms = at_ms
         self.is_claimed = False
         self.ending = Ending.CLEAN
+
+    def refused(self, problem: str) -> None:
+        """Take in that the state server refuses what a stop takes."""
+        self.problem = problem
+        self.ending = Ending.REFUSED
 
     def _finished(self, event: Event) -> PhaseSeen:
         self._report(event.fields.get("outcome", ""))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -29,6 +30,7 @@ __all__ = [
     "StartResult",
     "StopPolicy",
     "StopResult",
+    "new_restart_mark",
 ]
 
 #: The longest window that an exchange of ours allows, and a second.
@@ -87,8 +89,9 @@ class StopPolicy:
 class StartResult:
     """Answer of `start`: `started`, or what stood in the way."""
 
-    #: ``started``, ``running``, ``stopping``, ``failed``, ``cleaning`` (a cleanup of it works just now) or
-    #: ``changed`` (it has left something else than what was accepted).
+    #: ``started``, ``running``, ``stopping``, ``failed``, ``cleaning`` (a cleanup of it works just now),
+    #: ``changed`` (it has left something else than what was accepted) or ``called_off`` (a stop came
+    #: after the restart).
     result: str
     epoch: int
 
@@ -132,6 +135,11 @@ class RunData:
     strays: frozenset[int] = frozenset()
 
 
+def new_restart_mark() -> str:
+    """Return what one restart, of anybody, is known by."""
+    return secrets.token_hex(8)
+
+
 class Instances:
     """Start, stop and read instances."""
 
@@ -157,13 +165,15 @@ class Instances:
         keeps: Keeps = Keeps.UNSURE,
         reach_ms: int = LONGEST_REACH_MS,
         least_epoch: int = 0,
+        restart: str = "",
     ) -> StartResult:
         """Begin a run: epoch + 1, tick 0. The next sweep publishes its first iteration at once.
 
         With `accept` also from failed, as long as the run has left just that. `keeps` is what the state
         server keeps when it crashes. `reach_ms` is how long after its permission a request of this run may be
         accepted; so long nothing is placed after such a crash. The run comes after `least_epoch`, of which
-        something else may know.
+        something else may know. With `restart`, the mark that a stop has left, only if no stop was asked for
+        since.
         """
         result, epoch, *_ = self._scripts.call(
             "start",
@@ -192,19 +202,29 @@ class Instances:
                 MOST_WAITING,
                 accept.booking if accept else "",
                 least_epoch,
+                restart,
             ],
         )
         return StartResult(result=str(result), epoch=int(epoch))
 
     def request_stop(
-        self, instance_id: str, *, by: str, reason: str, policy: StopPolicy, epoch: int = 0
+        self,
+        instance_id: str,
+        *,
+        by: str,
+        reason: str,
+        policy: StopPolicy,
+        epoch: int = 0,
+        restart: str = "",
     ) -> StopResult:
         """Close the gate; when this returns, no `authorize` of the run succeeds any more.
 
         With `epoch`, only that run is stopped. The next sweep, woken by this, publishes the cleanup.
+        `restart` marks that who asks means to start it again once it is clean; every stop without it, of
+        anybody, takes the mark away.
         """
         names = [keys.record(instance_id), keys.stop(instance_id), keys.DUE, keys.EVENTS, keys.WAKE]
-        arguments: list[str | int] = [instance_id, epoch, by, reason, policy.to_json()]
+        arguments: list[str | int] = [instance_id, epoch, by, reason, policy.to_json(), restart]
         result, stopped_epoch, at_ms = self._scripts.call("request_stop", names, arguments)
         if result == "damaged":
             self.fail(instance_id)

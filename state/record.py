@@ -68,6 +68,8 @@ class Record:
     pause_reason: str = ""
     #: Of a paused run: when it was known that no own order is left, or can still arrive.
     withdrawn_at_ms: int | None = None
+    #: Mark of who means to start it again once it is clean, empty for nobody. Who left it may be gone.
+    restart: str = ""
 
     @property
     def is_paused(self) -> bool:
@@ -98,7 +100,7 @@ RECORD_FIELDS = [
     ),
     *("stop_by", "stop_reason", "errors", "last_error", "slot", "account", "config_version", "attempts"),
     *("outcome", "lease_until", "fence", "left", "cleanup_until"),
-    *("paused", "paused_by", "pause_reason", "withdrawn"),
+    *("paused", "paused_by", "pause_reason", "withdrawn", "restart"),
 ]
 
 
@@ -149,4 +151,5 @@ def record_of(instance_id: str, values: Sequence[str | None]) -> Record | None:
         paused_by=fields.get("paused_by", ""),
         pause_reason=fields.get("pause_reason", ""),
         withdrawn_at_ms=time_or_none("withdrawn"),
+        restart=fields.get("restart", ""),
     )

@@ -1,6 +1,7 @@
 -- Close the gate: after this no iteration of the run is authorised any more.
 -- KEYS: 1 record, 2 stop key, 3 due set, 4 events, 5 wake list
--- ARGV: 1 instance, 2 epoch ('0' for whichever runs), 3 who, 4 reason, 5 policy JSON
+-- ARGV: 1 instance, 2 epoch ('0' for whichever runs), 3 who, 4 reason, 5 policy JSON, 6 mark of a restart: who asks starts the
+--   instance again when it is clean, as long as the mark stands ('': the last word, a restart that waits is called off)
 -- Returns {'stopping', epoch, now} when this call stopped it, else {phase as it is, epoch, now} with nothing changed
 --   ('joined' in place of 'stopping' when a stop is under way already). A further stop may ask for more than the one
 --   before it, never for less: then the next cleanup follows both.
@@ -13,6 +14,8 @@ local r = redis.call('HMGET', KEYS[1], 'phase', 'epoch', 'stop_policy', 'kept', 
   'lease_kind', 'running_task_id', 'seq', 'tick', 'asked')
 local phase, epoch = r[1] or 'stopped', tonumber(r[2] or '0')
 if ARGV[2] ~= '0' and tonumber(ARGV[2]) ~= epoch then return {'stale', epoch, now} end
+if ARGV[6] == '' then redis.call('HDEL', KEYS[1], 'restart')
+elseif epoch > 0 then redis.call('HSET', KEYS[1], 'restart', ARGV[6]) end
 local result, policy = 'stopping', ARGV[5]
 if phase ~= 'running' then
   result = phase == 'stopping' and 'joined' or phase

@@ -4,9 +4,11 @@
 -- ARGV: 1 instance, 2 config version, 3 config JSON, 4 slot, 5 account, 6 what a failed run may have left
 --   ('': nothing; else its epoch, a colon, and the ids of its own orders left as somebody was shown them), 7 who,
 --   8 what the state server keeps (as in state/durability.py), 9 how long after its permission a request may arrive, ms,
---   10 most bookings that wait, 11 booking of the failed run's receipt ('': none), 12 the run comes after this epoch
+--   10 most bookings that wait, 11 booking of the failed run's receipt ('': none), 12 the run comes after this epoch,
+--   13 mark of the restart that this is ('': none)
 -- Returns {'started', epoch, now}; else {phase as it is, epoch}, {'cleaning', epoch} while a cleanup of a failed
---   instance runs, or {'changed', epoch} where it has left something else by now: then nothing has changed.
+--   instance runs, {'changed', epoch} where it has left something else by now, or {'called_off', epoch} where
+--   the restart's mark is gone: then nothing has changed.
 -- include parts/restart.lua
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
@@ -15,6 +17,7 @@ local epoch = tonumber(redis.call('HGET', KEYS[1], 'epoch') or '0')
 if phase ~= 'stopped' and not (phase == 'failed' and ARGV[6] ~= '') then
   return {phase, epoch}
 end
+if ARGV[13] ~= '' and redis.call('HGET', KEYS[1], 'restart') ~= ARGV[13] then return {'called_off', epoch} end
 local cleanup_until = tonumber(redis.call('HGET', KEYS[1], 'cleanup_until') or '0')
 if phase == 'failed' and cleanup_until > now then return {'cleaning', epoch} end
 if phase == 'failed' then
@@ -39,7 +42,7 @@ end
 redis.call('HDEL', KEYS[1], 'lease_token', 'lease_until', 'lease_kind', 'running_task_id', 'pending_task_id', 'again',
   'woken', 'cleanup_token', 'cleanup_until', 'attempts', 'outcome', 'state', 'books', 'last_error', 'stop_by', 'stop_reason',
   'stop_policy', 'kept', 'stop_requested_at', 'stopped_at', 'unsaved', 'asked', 'flight', 'flight_end', 'left', 'damage',
-  'paused', 'paused_by', 'pause_reason', 'withdrawn', 'quiet')
+  'paused', 'paused_by', 'pause_reason', 'withdrawn', 'quiet', 'restart')
 redis.call('HSET', KEYS[1], 'phase', 'running', 'epoch', epoch, 'tick', 0, 'seq', 0, 'due', now, 'resends', 0, 'errors', 0,
   'started_at', now, 'config_version', ARGV[2], 'slot', ARGV[4], 'account', ARGV[5],
   'keeps', ARGV[8], 'reach', ARGV[9], 'server', ARGV[8] == 'always' and '' or server_id())

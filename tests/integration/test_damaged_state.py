@@ -81,6 +81,17 @@ class TestDamagedRecord:
         assert damaged.clean_up().is_clean
         assert damaged.venue.resting == {}
 
+    @pytest.mark.parametrize("policy", ["{", "5"])
+    def test_a_stop_joins_one_whose_policy_is_damaged(self, damaged: DamageBench, policy: str) -> None:
+        damaged.start()
+        for _ in range(2):
+            result = damaged.context.instances.request_stop(
+                INSTANCE_ID, by="t", reason="", policy=StopPolicy()
+            )
+            damaged.damage("stop_policy", policy)
+        assert result.result == "failed"
+        assert damaged.clean_up().is_clean
+
     def test_a_stop_of_it_repairs_it_without_a_worker(self, damaged: DamageBench) -> None:
         damaged.start()
         damaged.damage("epoch", "x")

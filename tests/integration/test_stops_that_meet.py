@@ -80,6 +80,64 @@ def test_a_second_stop_adds_to_the_first_and_takes_nothing_away(bench: StateBenc
         run.assert_follows(union(old, new), first, anew=union(old, new) != old)
 
 
+def marked_for_restart(bench: StateBench, name: str, policy: StopPolicy | None = None) -> Run:
+    """A run that is being stopped to be started again."""
+    run = Run(bench, name)
+    bench.instances.request_stop(
+        name, by="web", reason="restart", policy=policy or StopPolicy(), restart="mark"
+    )
+    return run
+
+
+def start_again(bench: StateBench, name: str, mark: str = "mark") -> str:
+    """Start as a restart does once the stop is proven."""
+    return bench.instances.start(
+        name, config_version="v", config_json="{}", slot=7, account="acc", by="web", restart=mark
+    ).result
+
+
+def test_a_restart_begins_a_run_and_its_mark_is_gone(bench: StateBench) -> None:
+    run = marked_for_restart(bench, "run")
+    bench.finish(run.claim_cleanup(), clean=True)
+    assert start_again(bench, "run") == "started"
+    assert run.field("restart") is None
+
+
+@pytest.mark.parametrize("kept", [False, True])
+@pytest.mark.parametrize("is_late", [False, True])
+def test_a_later_stop_of_anybody_calls_a_restart_off(bench: StateBench, kept: bool, is_late: bool) -> None:
+    policy = StopPolicy(cancel_orders=not kept)
+    run = marked_for_restart(bench, "run", policy)
+    if is_late:
+        bench.cleanup_leases.finish(
+            run.claim_cleanup(),
+            clean=True,
+            outcome_json="{}",
+            retry_after_ms=1,
+            attempts_until_failed=3,
+            keeps_orders=kept,
+        )
+        assert run.stop(policy) == "stopped"
+    else:
+        assert run.stop(policy) == "joined"
+        bench.finish(run.claim_cleanup(), clean=True)
+    assert start_again(bench, "run") == "called_off"
+    assert (run.field("phase"), run.field("epoch")) == ("stopped", "1")
+
+
+def test_a_second_restart_takes_the_place_of_the_first(bench: StateBench) -> None:
+    run = marked_for_restart(bench, "run")
+    bench.instances.request_stop("run", by="x", reason="", policy=StopPolicy(), restart="second")
+    bench.finish(run.claim_cleanup(), clean=True)
+    assert start_again(bench, "run") == "called_off"
+    assert start_again(bench, "run", "second") == "started"
+
+
+def test_a_mark_makes_no_record_of_what_never_ran(bench: StateBench) -> None:
+    bench.instances.request_stop("nobody", by="x", reason="", policy=StopPolicy(), restart="mark")
+    assert bench.instances.read("nobody") is None
+
+
 def test_a_stop_that_an_iteration_decides_adds_to_one_that_came_first(bench: StateBench) -> None:
     for number, (old, new) in enumerate(product(POLICIES, repeat=2)):
         run = Run(bench, f"run-{number}")

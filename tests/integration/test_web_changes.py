@@ -10,7 +10,9 @@ import pytest
 import redis
 import requests
 
+from cli.main import run
 from cli.stack.valkey import ValkeyServer
+from runner.starting import CALLED_OFF
 from tests.acceptance.world import eventually
 from tests.integration.web_bench import TIMEOUT_S, WebBench
 
@@ -106,16 +108,22 @@ def test_no_edit_reaches_keys_addresses_or_real_money(web: WebBench, section: st
     assert web.get(f"/instances/{NAME}/config").json() == before
 
 
-@pytest.mark.parametrize("is_all", [False, True])
-def test_a_stop_is_the_last_word_over_a_restart_that_waits(web: WebBench, is_all: bool) -> None:
+@pytest.mark.parametrize("way", ["POST stop", "POST stop-all", "manage.py stop", "manage.py stop --all"])
+def test_a_stop_is_the_last_word_over_a_restart_that_waits(
+    web: WebBench, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     web.start(NAME)
     web.log_in()
     assert web.post(f"/instances/{NAME}/restart").status_code == 202
-    if is_all:
+    if way == "POST stop-all":
         assert web.post("/stop-all", {"confirm": 0}).status_code == 202
-    else:
+    elif way == "POST stop":
         assert web.post(f"/instances/{NAME}/stop").status_code == 202
-    ended = {"result": "not_started", "why": "somebody has asked for a stop since"}
+    else:
+        monkeypatch.setenv("BROKER_URL", web.settings.state_url)
+        monkeypatch.setenv("CLEANBOOK_CONFIG_DIR", str(web.settings.config_dir))
+        assert run([*way.split()[1:], *([] if "--all" in way else [NAME]), "--no-wait"]) == 0
+    ended = {"result": "not_started", "why": CALLED_OFF}
     eventually(
         lambda: any(ended.items() <= event.fields.items() for event in web.events(NAME, "audit")),
         what="the end of the restart",

@@ -16,7 +16,7 @@ from runner.pausing import pause_instance, resume_instance
 from runner.receipt_reports import accept_left
 from runner.starting import StartOutcome, start_one
 from state.connection import StateError
-from state.instances import Phase, StopPolicy, StopResult
+from state.instances import Phase, StopPolicy, StopResult, new_restart_mark
 from state.queues import CLEANUP, ITERATE, needed_queues
 from state.stop_story import AcceptedLeft
 from web.audit import audited
@@ -77,7 +77,6 @@ def stop(instance_id: InstanceId, body: StopRequest, who: Who, services: With) -
     """
     require_row(services, instance_id)
     with audited(services, who, "stop", instance_id) as record:
-        services.restarts.give_up([instance_id])
         policy = _policy(services, instance_id, body)
         result = _request_stop(services, who, instance_id, policy, body.reason)
         record.epoch, record.result = result.epoch, result.result
@@ -90,16 +89,18 @@ def stop(instance_id: InstanceId, body: StopRequest, who: Who, services: With) -
 def restart(instance_id: InstanceId, body: RestartRequest, who: Who, services: With) -> Accepted:
     """Stop, and start again what is proven clean. The file is checked first.
 
-    This server waits for the proof; should it end before, the instance stays stopped.
+    This server waits for the proof; should it end before, the instance stays stopped. So it does when anybody
+    asks for a stop meanwhile, over HTTP or on the command line.
     """
     require_row(services, instance_id)
     settings = services.settings
     with audited(services, who, "restart", instance_id) as record:
         load_instance(instance_id, settings.config_dir, settings.environ)
         policy = own_policy(services.context.instances.config_json(instance_id))
-        result = _request_stop(services, who, instance_id, policy, body.reason)
+        mark = new_restart_mark()
+        result = _request_stop(services, who, instance_id, policy, body.reason, restart=mark)
         record.epoch, record.result = result.epoch, result.result
-        services.restarts.begin(instance_id, epoch=result.epoch, by=who.by)
+        services.restarts.begin(instance_id, epoch=result.epoch, by=who.by, mark=mark)
     return _stop_accepted(services, instance_id, result, saved=True)
 
 
@@ -152,10 +153,12 @@ def stop_all(body: StopAllRequest, who: Who, services: With) -> AcceptedAll:
     if len(running) != body.confirm:
         message = f"{len(running)} instances are running, not {body.confirm}; look again, then confirm that"
         raise ApiError(409, message, field="confirm")
-    services.restarts.give_up()
-    # Read again: what a restart had begun by then is stopped with the others. What is damaged may be running.
-    rows = services.rows.read(fresh=True).instances
-    chosen = [row.instance_id for row in rows if row.phase in {"running", "unknown"}]
+    # What is damaged may be running, and what is being restarted would run.
+    glance = services.rows.fleet.glance()
+    chosen = [
+        *glance.damaged,
+        *(name for name, seen in glance.records.items() if seen.phase is Phase.RUNNING or seen.restart),
+    ]
     policies = _own_policies(services, chosen)
     results: dict[str, StopResult] = {}
     failures: dict[str, ApiError] = {}
@@ -223,9 +226,17 @@ def _own_policies(services: Services, names: Iterable[str]) -> dict[str, StopPol
 
 
 def _request_stop(
-    services: Services, who: Principal, instance_id: str, policy: StopPolicy, reason: str
+    services: Services,
+    who: Principal,
+    instance_id: str,
+    policy: StopPolicy,
+    reason: str,
+    *,
+    restart: str = "",
 ) -> StopResult:
-    result = services.context.instances.request_stop(instance_id, by=who.by, reason=reason, policy=policy)
+    result = services.context.instances.request_stop(
+        instance_id, by=who.by, reason=reason, policy=policy, restart=restart
+    )
     if result.epoch == 0:
         lost = lost_runs(services.settings, [instance_id])
         epoch = lost.get(instance_id)

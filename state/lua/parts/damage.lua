@@ -30,7 +30,10 @@ local function damage(record)
   end
   if phase ~= 'running' then
     local policy = redis.call('HGET', record, 'stop_policy')
-    if (policy or phase ~= 'stopped') and not pcall(cjson.decode, policy) then return 'stop_policy cannot be read' end
+    local is_json, said = pcall(cjson.decode, policy)
+    if (policy or phase ~= 'stopped') and not (is_json and type(said) == 'table') then
+      return 'stop_policy cannot be read'
+    end
   end
   return nil
 end

@@ -20,6 +20,7 @@ from cli.top_reading import ORDERS
 from runner.apply_plan import Action
 from runner.pausing import Withdrawal
 from runner.receipt import Result
+from runner.starting import CALLED_OFF
 from runner.stop_progress import STEPS
 from state.instances import Phase
 from tests.unit.cli.command_line import Bench
@@ -40,6 +41,7 @@ WORDS = {
     *receipt_view.FLIGHT_ENDS.values(),
     *receipt_view.FATES.values(),
     proof.NOBODY_KNOWS,
+    CALLED_OFF,
     *list_instances.COLUMNS,
     *top_view.COLUMNS,
     *receipt.COLUMNS,

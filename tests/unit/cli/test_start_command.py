@@ -27,12 +27,24 @@ def exchange_is_fine(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Start without asking an exchange; iterations follow at once where a worker lives."""
 
     def start_instance(
-        _context: Context, instance_id: str, *, by: str, accept: AcceptedLeft | None = None
+        _context: Context,
+        instance_id: str,
+        *,
+        by: str,
+        accept: AcceptedLeft | None = None,
+        restart: str = "",
     ) -> Started:
         if instance_id == "refused":
             raise StartRefused("refused: this version cannot run it")
         result = bench.instances.start(
-            instance_id, config_version="v", config_json="{}", slot=1, account="a", by=by, accept=accept
+            instance_id,
+            config_version="v",
+            config_json="{}",
+            slot=1,
+            account="a",
+            by=by,
+            accept=accept,
+            restart=restart,
         )
         if result.started and bench.client.hlen("cleanbook:workers"):
             iterate_once(bench, instance_id)
@@ -180,6 +192,25 @@ def test_a_restart_that_is_not_clean_does_not_start(bench: Bench) -> None:
     assert ran.code == 3
     assert ran.json["started"] == []
     assert bench.record(NAME).epoch == 1
+
+
+@pytest.mark.usefixtures("exchange_is_fine")
+def test_a_stop_of_somebody_else_calls_a_restart_off(bench: Bench) -> None:
+    bench.configure(NAME)
+    bench.start(NAME)
+
+    def stop_and_end() -> None:
+        bench.instances.request_stop(NAME, by="another", reason="", policy=StopPolicy())
+        bench.clean_up(NAME)
+
+    bench.when_stopping(NAME, stop_and_end)
+
+    ran = bench.run("restart", NAME, "--json")
+
+    assert ran.code == 1
+    assert ran.json["stopped"][0]["result"] == "clean"
+    assert ran.json["started"][0]["result"] == "called_off"
+    assert (bench.record(NAME).phase, bench.record(NAME).epoch) == (Phase.STOPPED, 1)
 
 
 def test_a_restart_with_a_broken_file_stops_nothing(bench: Bench) -> None:

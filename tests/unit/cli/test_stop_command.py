@@ -10,6 +10,7 @@ import pytest
 import redis
 
 import runner.cleanup
+from cli.stack.valkey import ValkeyServer
 from runner.config import load_instance
 from state import keys
 from state.instances import Phase, StopPolicy
@@ -129,6 +130,53 @@ def test_a_damaged_record_keeps_no_other_from_being_stopped(bench: Bench) -> Non
 
     assert [one["instance_id"] for one in ran.json["instances"]] == ["a1", "b1"]
     assert (bench.record("a1").phase, bench.record("b1").phase) == (Phase.FAILED, Phase.STOPPING)
+
+
+@pytest.fixture
+def user_without_b1(
+    bench: Bench, valkey_server: ValkeyServer, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """A user of the state server who may read all, and change all but instance b1."""
+    patterns = [f"~cleanbook:{name}" for name in ("{a1}:*", "{c1}:*", "due", "events", "wake", "instances")]
+    rules = ["on", ">secret", "+@all", "&*", "%R~*", *patterns]
+    bench.client.execute_command("ACL", "SETUSER", "limited", *rules)  # type: ignore[no-untyped-call]
+    monkeypatch.setenv("BROKER_URL", f"redis://limited:secret@{valkey_server.url.rpartition('@')[2]}")
+    yield
+    bench.client.acl_deluser("limited")
+
+
+@pytest.mark.usefixtures("user_without_b1")
+@pytest.mark.parametrize("more", [(), ("--no-wait",)])
+def test_what_the_server_refuses_for_one_keeps_no_other_from_being_stopped(
+    bench: Bench, more: tuple[str, ...]
+) -> None:
+    for name in ("a1", "b1", "c1"):
+        bench.start(name)
+    if not more:
+        bench.when_stopping("a1", lambda: bench.clean_up("a1"))
+        bench.when_stopping("c1", lambda: bench.clean_up("c1"))
+
+    ran = bench.run("stop", "--all", "--json", "--timeout", "10", *more)
+
+    found = {one["instance_id"]: one for one in ran.json["instances"]}
+    well = "requested" if more else "clean"
+    assert [found[name]["result"] for name in ("a1", "b1", "c1")] == [well, "refused", well]
+    assert "No permissions" in found["b1"]["problem"]
+    assert ran.code == ran.json["exit_code"] == 1
+    assert bench.record("b1").phase is Phase.RUNNING
+    assert "b1: NOT stopped: " in bench.run("stop", "b1").out
+
+
+def test_all_calls_off_a_restart_that_is_about_to_begin(bench: Bench) -> None:
+    bench.start("a1")
+    bench.instances.request_stop("a1", by="t", reason="", policy=StopPolicy(), restart="mark")
+    bench.clean_up("a1")
+    assert bench.record("a1").restart == "mark"
+
+    ran = bench.run("stop", "--all", "--json")
+
+    assert (ran.code, ran.instance["result"]) == (0, "already_stopped")
+    assert bench.record("a1").restart == ""
 
 
 @pytest.mark.parametrize("what", [NAME, "--all"])

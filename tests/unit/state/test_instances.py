@@ -73,7 +73,7 @@ def test_a_start_has_careful_defaults() -> None:
         *(keys.WAKE, keys.INSTANCES, keys.intents(NAME), keys.BOOKINGS),
     ]
     arguments: list[str | int] = [
-        *(NAME, "v", "{}", 9, "acc", "", "me", Keeps.UNSURE, LONGEST_REACH_MS, MOST_WAITING, "", 0),
+        *(NAME, "v", "{}", 9, "acc", "", "me", Keeps.UNSURE, LONGEST_REACH_MS, MOST_WAITING, "", 0, ""),
     ]
     assert told.asked == [("start", names, arguments)]
 
@@ -81,20 +81,25 @@ def test_a_start_has_careful_defaults() -> None:
 def test_a_start_says_what_is_accepted() -> None:
     told = Told(["changed", 2])
     accept = AcceptedLeft(epoch=2, left="1,2", booking="b")
-    result = of(told).start(NAME, **START, accept=accept, keeps=Keeps.ALWAYS, reach_ms=3, least_epoch=4)
+    result = of(told).start(
+        NAME, **START, accept=accept, keeps=Keeps.ALWAYS, reach_ms=3, least_epoch=4, restart="mark"
+    )
     assert (result, result.started) == (StartResult(result="changed", epoch=2), False)
-    assert told.asked[0][2][5:] == ["2:1,2", "me", Keeps.ALWAYS, 3, MOST_WAITING, "b", 4]
+    assert told.asked[0][2][5:] == ["2:1,2", "me", Keeps.ALWAYS, 3, MOST_WAITING, "b", 4, "mark"]
 
 
 STOP: dict[str, Any] = {"by": "me", "reason": "tea", "policy": StopPolicy(unwind=True)}
 
 
-@pytest.mark.parametrize("more", [{}, {"epoch": 3}])
+@pytest.mark.parametrize("more", [{}, {"epoch": 3, "restart": "mark"}])
 def test_a_stop_is_of_any_run_or_of_one(more: dict[str, Any]) -> None:
     told = Told(["stopping", 2, 5])
     assert of(told).request_stop(NAME, **STOP, **more) == StopResult(result="stopping", epoch=2, at_ms=5)
     names = [keys.record(NAME), keys.stop(NAME), keys.DUE, keys.EVENTS, keys.WAKE]
-    arguments: list[str | int] = [NAME, more.get("epoch", 0), "me", "tea", StopPolicy(unwind=True).to_json()]
+    arguments: list[str | int] = [
+        *(NAME, more.get("epoch", 0), "me", "tea", StopPolicy(unwind=True).to_json()),
+        more.get("restart", ""),
+    ]
     assert told.asked == [("request_stop", names, arguments)]
 
 

@@ -35,6 +35,7 @@ FULL = {
     "paused_by": "her",
     "pause_reason": "rest",
     "withdrawn": "-16",
+    "restart": "mark",
 }
 EMPTY = Record(
     instance_id="mm",
@@ -98,6 +99,7 @@ def test_everything_is_read_from_its_own_field() -> None:
         paused_by="her",
         pause_reason="rest",
         withdrawn_at_ms=-16,
+        restart="mark",
     )
 
 
