@@ -56,33 +56,33 @@ class SupervisedWorker:
         self.name = name
         spec = stack.processes["iterate"].spec
         command = tuple(word.replace("iterate@", f"{name}@") for word in spec.command)
-        self._process = ManagedProcess(replace(spec, name=name, command=command), stack.log_dir)
+        self.process = ManagedProcess(replace(spec, name=name, command=command), stack.log_dir)
         self._context = context
 
     def start(self) -> None:
         """Start it, and return once it serves its queue."""
-        self._process.start()
+        self.process.start()
         wait_until_listed(self._context, self.name, READY_DEADLINE_S)
 
     def restart(self) -> float:
         """Send SIGTERM, wait for the end, start another."""
         began_s = time.monotonic()
-        self._process.send(signal.SIGTERM)
-        if not self._process.wait(END_DEADLINE_S):
+        self.process.send(signal.SIGTERM)
+        if not self.process.wait(END_DEADLINE_S):
             raise WorkerFailed(f"{self.name} did not end within {END_DEADLINE_S:g} s")
         took_s = time.monotonic() - began_s
-        if self._process.exit_code != 0:
-            raise WorkerFailed(f"{self.name} ended with {self._process.exit_code}:\n{self._process.tail()}")
+        if self.process.exit_code != 0:
+            raise WorkerFailed(f"{self.name} ended with {self.process.exit_code}:\n{self.process.tail()}")
         self.start()
         return took_s
 
     def stop(self) -> None:
         """End it."""
-        self._process.stop()
+        self.process.stop()
 
     def swept(self) -> int:
         """Return how many iterations its sweep has published."""
-        return self._process.log_file.read_text(errors="replace").count(SWEPT)
+        return self.process.log_file.read_text(errors="replace").count(SWEPT)
 
 
 class MultiWorker:
