@@ -23,7 +23,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from bench.fleet_report import Chain, Span, print_table, slope  # noqa: E402 - the path comes first
+from bench.fleet_report import Span, print_table, slope  # noqa: E402 - the path comes first
 from bench.fleet_run import Fleet, Started, open_fleet, server_memory_mb  # noqa: E402
 from bench.process_use import Use, total, use_of_group  # noqa: E402
 
@@ -60,7 +60,8 @@ def main() -> int:
                 spans.append(_settle_and_measure(fleet, seconds))
     print_table(spans)
     for start in starts:
-        took = f"{start.command_s:.1f} s, all ran after {start.all_ran_s:.1f} s"
+        took = f"{start.command_s:.1f} s ({start.command_cpu_s:.1f} s on the CPU)"
+        took += f", all ran after {start.all_ran_s:.1f} s"
         print(f"manage.py apply of {start.instances} more: {took}")
     result: dict[str, Any] = {
         "bench": "fleet",
@@ -100,25 +101,22 @@ def _settle_and_measure(fleet: Fleet, seconds: float) -> Span:
 
 def _measure(fleet: Fleet, seconds: float) -> Span:
     since_ms = fleet.context.instances.now_ms()
-    interval_ms = round(fleet.interval_s * 1000)
-    chains = {
-        name: Chain(interval_ms=interval_ms, tick=tick, due_ms=due_ms)
-        for name, (tick, due_ms) in fleet.schedules().items()
-    }
-    swept, asked, before = fleet.swept(), fleet.requests_so_far(), _uses(fleet)
+    chains = fleet.chains()
+    swept, asked, before = fleet.swept().total(), fleet.requests_so_far(), _uses(fleet)
     began_s = time.monotonic()
     time.sleep(seconds)
     after, took_s = _uses(fleet), time.monotonic() - began_s
-    asked, swept = fleet.requests_so_far() - asked, fleet.swept() - swept
+    asked, swept = fleet.requests_so_far() - asked, fleet.swept().total() - swept
     until_ms = fleet.context.instances.now_ms()
     for name, trace in fleet.traces(since_ms).items():
-        chains[name].follow(trace, until_ms)
+        chains[name].follow(trace)
     return Span(
         instances=len(chains),
         workers=len(fleet.workers),
         interval_s=fleet.interval_s,
         seconds=took_s,
-        late_ms=tuple(late for chain in chains.values() for late in chain.late_ms),
+        iterations=sum(len(chain.claims) for chain in chains.values()),
+        late_ms=tuple(late for chain in chains.values() for late in chain.late_ms(until_ms)),
         failed=sum(chain.failed for chain in chains.values()),
         swept=swept,
         requests=asked,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from bench.figures import median, nearest_rank
@@ -24,6 +24,9 @@ class Span:
     workers: int
     interval_s: float
     seconds: float
+    #: Iterations that began.
+    iterations: int
+    #: How late they were, and others that are overdue at the end of the span.
     late_ms: tuple[int, ...]
     failed: int
     #: Iterations that a sweep found overdue.
@@ -57,7 +60,7 @@ class Span:
 
     def figures(self) -> dict[str, Any]:
         """Return everything as one JSON object."""
-        done = len(self.late_ms)
+        done = self.iterations
         return {
             "instances": self.instances,
             "workers": self.workers,
@@ -77,44 +80,6 @@ class Span:
             "data_mb": round(self.data_mb, 1),
             "met": self.is_met,
         }
-
-
-@dataclass(kw_only=True)
-class Chain:
-    """Follows the schedule of one instance as the state server keeps it: a fixed rate, and who is later
-    than a whole interval starts a new count.
-    """
-
-    interval_ms: int
-    tick: int
-    due_ms: int
-    late_ms: list[int] = field(default_factory=list)
-    failed: int = 0
-    _wakes: set[str] = field(default_factory=set)
-
-    def follow(self, trace: Sequence[Mapping[str, str]], until_ms: int) -> None:
-        """Take in what was claimed and committed. Raises `ValueError` where a tick came twice."""
-        claimed: set[int] = set()
-        for entry in trace:
-            tick, at_ms = int(entry["tick"]), int(entry["at_ms"])
-            if tick < self.tick:
-                continue
-            if entry["event"] == "claimed":
-                if entry["kind"] != "tick":
-                    self._wakes.add(entry["token"])
-                    continue
-                if tick in claimed:
-                    raise ValueError(f"tick {tick} was claimed twice: {entry}")
-                claimed.add(tick)
-                self.late_ms.append(at_ms - self.due_ms)
-            elif entry["token"] not in self._wakes:
-                self.failed += int(entry["failed"])
-                self.tick = tick + 1
-                self.due_ms += self.interval_ms
-                if self.due_ms < at_ms:
-                    self.due_ms = at_ms + self.interval_ms
-        if self.tick not in claimed and until_ms > self.due_ms:
-            self.late_ms.append(until_ms - self.due_ms)
 
 
 def slope(spans: Sequence[Span], of: str) -> float:

@@ -5,20 +5,23 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import resource
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import redis
 import requests
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from bench.feed_market import symbol_name
-from bench.rolling_workers import SupervisedWorker
+from bench.fleet_chain import Chain
+from bench.rolling_workers import SWEPT, SupervisedWorker
 from cli.stack.processes import ManagedProcess, ProcessSpec
 from cli.stack.stack import ROOT, Stack, StackOptions
 from runner.context import Context, open_context
@@ -43,8 +46,9 @@ class Started:
     """How a start of many went."""
 
     instances: int
-    #: The whole command.
+    #: The whole command, by the clock and on the CPU.
     command_s: float
+    command_cpu_s: float
     #: From its begin until the first iteration of the last one was committed.
     all_ran_s: float
 
@@ -60,13 +64,15 @@ class Fleet:
     interval_s: float
     names: list[str]
     workers: list[SupervisedWorker]
+    workers_so_far: int = 0
 
     def have_workers(self, count: int) -> None:
         """Let exactly so many workers serve iterations."""
         while len(self.workers) > count:
             self.workers.pop().stop()
         while len(self.workers) < count:
-            worker = SupervisedWorker(self.stack, self.context, f"fleet{len(self.workers) + 1}")
+            self.workers_so_far += 1
+            worker = SupervisedWorker(self.stack, self.context, f"fleet{self.workers_so_far}")
             worker.start()
             self.workers.append(worker)
 
@@ -78,28 +84,45 @@ class Fleet:
         for name in new:
             content = _config(name, self.interval_s, self.venue_url)
             (folder / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
-        began_s = time.monotonic()
+        began_s, cpu_s = time.monotonic(), _children_cpu_s()
         command = (PYTHON, "manage.py", "apply", str(folder), "--yes", "--json")
         environ = dict(self.stack.processes["iterate"].spec.environ)
         done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
-        command_s = time.monotonic() - began_s
+        command_s, cpu_s = time.monotonic() - began_s, _children_cpu_s() - cpu_s
         if done.returncode != 0:
             raise NotRunning(
                 f"apply ended with {done.returncode}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
             )
         self.names += new
         self._wait_for_first_iterations(new)
-        return Started(instances=len(new), command_s=command_s, all_ran_s=time.monotonic() - began_s)
+        return Started(
+            instances=len(new),
+            command_s=command_s,
+            command_cpu_s=cpu_s,
+            all_ran_s=time.monotonic() - began_s,
+        )
 
     def requests_so_far(self) -> int:
         """Return how many questions and orders the exchange has had."""
-        answer = requests.get(f"{self.venue_url}/fleet/requests", timeout=5)
-        return int(answer.json()["requests"])
+        return self._told_by_exchange("requests")
 
-    def schedules(self) -> dict[str, tuple[int, int]]:
-        """Return which tick of each instance is scheduled, and for when (ms)."""
-        found = self.read_all("tick", "due")
-        return {name: (int(tick), int(due)) for name, (tick, due) in found.items()}
+    def orders_resting(self) -> int:
+        """Return how many orders rest on the exchange."""
+        return self._told_by_exchange("orders")
+
+    def chains(self) -> dict[str, Chain]:
+        """Return the chain of each instance as it stands now, to be followed."""
+        return {
+            name: Chain(
+                instance_id=name,
+                interval_ms=round(self.interval_s * 1000),
+                lease_ms=self.context.settings.lease_ms,
+                tick=int(tick),
+                due_ms=int(due_ms),
+                open_since_ms=int(until_ms) - self.context.settings.lease_ms if until_ms else None,
+            )
+            for name, (tick, due_ms, until_ms) in self.read_all("tick", "due", "lease_until").items()
+        }
 
     def read_all(self, *fields: str) -> dict[str, list[str]]:
         """Return fields of every instance's record."""
@@ -116,9 +139,17 @@ class Fleet:
         replies = cast("list[list[tuple[str, dict[str, str]]]]", pipeline.execute())
         return {name: [entry for _, entry in reply] for name, reply in zip(self.names, replies, strict=True)}
 
-    def swept(self) -> int:
-        """Return how many iterations had to be published by a sweep: first ones, and overdue ones."""
-        return sum(worker.swept() for worker in self.workers)
+    def swept(self) -> Counter[str]:
+        """Return how often an iteration of each had to be published by a sweep: first ones, overdue ones."""
+        found: Counter[str] = Counter()
+        for worker in self.workers:
+            log = worker.process.log_file.read_text(errors="replace")
+            found.update(json.loads(line)["instance"] for line in log.splitlines() if SWEPT in line)
+        return found
+
+    def _told_by_exchange(self, what: str) -> int:
+        answer = requests.get(f"{self.venue_url}/fleet", timeout=5)
+        return int(answer.json()[what])
 
     def _wait_for_first_iterations(self, new: Sequence[str]) -> None:
         deadline_s = time.monotonic() + 2 * DEADLINE_S
@@ -180,7 +211,13 @@ def open_fleet(folder: Path, *, interval_s: float, fsync: str = "always") -> Ite
 
 def server_memory_mb(client: redis.Redis) -> float:
     """Return the memory that the state server has allocated for data."""
-    return float(cast("dict[str, Any]", client.info("memory"))["used_memory"]) / 2**20
+    return float(client.info("memory")["used_memory"]) / 2**20
+
+
+def _children_cpu_s() -> float:
+    """Return the CPU time of children that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _name(number: int) -> str:

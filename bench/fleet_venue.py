@@ -247,10 +247,12 @@ async def nothing(request: web.Request) -> web.Response:
     return web.json_response([])
 
 
-@routes.get("/fleet/requests")
-async def requests_so_far(request: web.Request) -> web.Response:
-    """Return how many requests there were, clocks not counted."""
-    return web.json_response({"requests": request.app[VENUE].requests})
+@routes.get("/fleet")
+async def figures(request: web.Request) -> web.Response:
+    """Return how many requests there were, clocks not counted, and how many orders rest."""
+    venue = request.app[VENUE]
+    resting = sum(len(rows) for symbols in venue.orders.values() for rows in symbols.values())
+    return web.json_response({"requests": venue.requests, "orders": resting})
 
 
 def _not_found() -> web.Response:
