@@ -19,8 +19,10 @@ from cli.session import who
 from exchanges.errors import ExchangeError
 from runner.config_errors import ConfigError
 from runner.lifecycle import StartRefused
+from runner.looks import Looks
 from runner.starting import CALLED_OFF, StartOutcome, start_one
 from state.connection import StateError, StateUnavailable
+from state.record import Record
 from state.stop_story import AcceptedLeft
 
 if TYPE_CHECKING:
@@ -76,18 +78,21 @@ def start_instances(
     Raises `redis.RedisError` and `StateUnavailable` when the state server is away.
     """
     by, accepted, marks = who(), accept or {}, restarts or {}
-    reports = [
-        _start(context, name, by=by, accept=accepted.get(name), restart=marks.get(name, ""))
-        for name in dict.fromkeys(names)
-    ]
+    with Looks(context.settings) as looks:
+        reports = [
+            _start(context, name, by=by, accept=accepted.get(name), restart=marks.get(name, ""), looks=looks)
+            for name in dict.fromkeys(names)
+        ]
     if wait:
         reports = _first_iterations(context, reports)
     return tuple(reports)
 
 
-def _start(context: Context, name: str, *, by: str, accept: AcceptedLeft | None, restart: str) -> StartReport:
+def _start(
+    context: Context, name: str, *, by: str, accept: AcceptedLeft | None, restart: str, looks: Looks
+) -> StartReport:
     try:
-        outcome = start_one(context, name, by=by, accept=accept, restart=restart)
+        outcome = start_one(context, name, by=by, accept=accept, restart=restart, looks=looks)
     except (StateUnavailable, redis.RedisError):
         raise
     except (ConfigError, ExchangeError, StartRefused, StateError) as error:
@@ -124,17 +129,18 @@ def _first_iterations(context: Context, reports: list[StartReport]) -> list[Star
     deadline_s = time.monotonic() + FIRST_ITERATION_S
     pause = threading.Event()
     while any(report.result == "started" for report in reports):
-        reports = [_looked_at(context, report) for report in reports]
+        started = [report.instance_id for report in reports if report.result == "started"]
+        # One that cannot be read is still waited for, and looked at by itself in the end.
+        found = context.instances.read_many(started, lambda *_: None)
+        records = {record.instance_id: record for record in found}
+        reports = [_looked_at(report, records.get(report.instance_id)) for report in reports]
         if time.monotonic() >= deadline_s:
             break
         pause.wait(LOOK_EVERY_S)
     return [_still_waiting(context, report) if report.result == "started" else report for report in reports]
 
 
-def _looked_at(context: Context, report: StartReport) -> StartReport:
-    if report.result != "started":
-        return report
-    record = context.instances.read(report.instance_id)
+def _looked_at(report: StartReport, record: Record | None) -> StartReport:
     if record is None or record.epoch != report.epoch or committed_at_ms(record) is None or record.errors:
         return report
     return replace(

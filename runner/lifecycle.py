@@ -10,6 +10,7 @@ from runner.access import access
 from runner.config import InstanceConfig, load_instance, version_of
 from runner.context import Context
 from runner.loaded import LoadedInstance, from_config
+from runner.looks import Looks
 from runner.lost_state import Last, Loss, last_run, look_before_start, told_order_ids
 from runner.neighbours import shared_hedge
 from runner.place import own_slot, reach_ms, takeover_ms
@@ -40,20 +41,33 @@ class Started:
 
 
 def start_instance(
-    context: Context, instance_id: str, *, by: str, accept: AcceptedLeft | None = None, restart: str = ""
+    context: Context,
+    instance_id: str,
+    *,
+    by: str,
+    accept: AcceptedLeft | None = None,
+    restart: str = "",
+    looks: Looks | None = None,
 ) -> Started:
     """Begin a run of `instance_id`, or say what stands in the way.
 
     With `accept` also after a run that failed to become clean, as long as it has left just that. With
-    `restart` only if no stop was asked for since the one that left this mark.
+    `restart` only if no stop was asked for since the one that left this mark. What `looks` remembers of other
+    starts is not asked again.
 
     Raises `ConfigError` (bad or missing configuration, keys that are not set), `StateUnavailable`,
     `UnsafeServer`, `ExchangeError` (the exchange does not answer or refuses the keys) and
     `StartRefused`; in every case but that of `StateLost` nothing has changed.
     """
+    if looks is None:
+        with Looks(context.settings) as own_looks:
+            return start_instance(
+                context, instance_id, by=by, accept=accept, restart=restart, looks=own_looks
+            )
     settings = context.settings
     found = load_instance(instance_id, settings.config_dir, settings.environ)
-    report = require_safe(context.client, live=found.config.live, vouched=settings.state_durability)
+    live, vouched = found.config.live, settings.state_durability
+    report = looks.once(("server", live), lambda: require_safe(context.client, live=live, vouched=vouched))
     warnings = list(found.warnings)
     if report.keeps is Keeps.UNSURE:
         warnings.append(
@@ -70,14 +84,14 @@ def start_instance(
     account = access(loaded.config, settings).account
     if record is not None:
         _require_same_place(context, record, loaded, account)
-    listed, more_warnings = _preflight(context, loaded)
+    listed, more_warnings = _preflight(context, loaded, looks)
     warnings += (*more_warnings, *shared_hedge(context, loaded, account))
-    slot = own_slot(context, account, instance_id)
+    slot = own_slot(context, account, instance_id, looks)
     reach_ms = loaded.window_ms + settings.fence_margin_ms + takeover_ms(context, report)
     least_epoch = 0
     if record is None or record.phase is Phase.STOPPED:
         last = Last(instance_id=instance_id, record=record, slot=slot)
-        before = look_before_start(settings, context.venues.of(loaded.config), listed, last)
+        before = look_before_start(looks.last_runs, context.venues.of(loaded.config), listed, last)
         if before.loss is not None:
             return _state_lost(context, loaded, before.loss, last, reach_ms)
         least_epoch = before.epoch
@@ -147,17 +161,20 @@ def _state_lost(context: Context, loaded: LoadedInstance, loss: Loss, last: Last
     )
 
 
-def _preflight(context: Context, loaded: LoadedInstance) -> tuple[tuple[OpenOrder, ...], tuple[str, ...]]:
+def _preflight(
+    context: Context, loaded: LoadedInstance, looks: Looks
+) -> tuple[tuple[OpenOrder, ...], tuple[str, ...]]:
     """Show the strategy what it would find; return the symbol's open orders and its warnings.
 
     Raises `StartRefused`, `ExchangeError`.
     """
-    venue = context.venues.of(loaded.config)
+    venue, symbol = context.venues.of(loaded.config), loaded.config.metadata.symbol
     context.venues.instrument(loaded.config)
-    listed = tuple(venue.open_orders(loaded.config.metadata.symbol))  # shows that the keys are accepted, too
+    # Shows that the keys are accepted, too.
+    listed = looks.once((venue, "orders", symbol), lambda: tuple(venue.open_orders(symbol)))
     if loaded.strategy.preflight is None:
         return listed, ()
-    found = loaded.strategy.preflight(first_snapshot(context, loaded.config), loaded.params)
+    found = loaded.strategy.preflight(first_snapshot(context, loaded.config, looks), loaded.params)
     if found.problems:
         raise StartRefused(f"{loaded.config.instance_id}: {'; '.join(found.problems)}")
     return listed, found.warnings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 
 from settings import Settings
 
@@ -14,18 +15,19 @@ def lost_runs(settings: Settings, names: Sequence[str]) -> dict[str, int | None]
     """
     if not names:
         return {}
-    from runner.lost_state import last_run
+    from runner.lost_state import LastRuns
     from runner.receipt import Result
 
     found: dict[str, int | None] = {}
-    for number, name in enumerate(names):
-        try:
-            run = last_run(settings, name)
-        except Exception:  # noqa: BLE001 - SQLAlchemy and its drivers raise what they like; doctor says what
-            # One that is away keeps each question waiting.
-            return {**found, **dict.fromkeys(names[number:])}
-        if run is not None and run.outcome != Result.CLEAN:
-            found[name] = run.epoch
+    with closing(LastRuns(settings)) as last_runs:
+        for number, name in enumerate(names):
+            try:
+                run = last_runs.of(name)
+            except Exception:  # noqa: BLE001 - SQLAlchemy and its drivers raise what they like; doctor says what
+                # One that is away keeps each question waiting.
+                return {**found, **dict.fromkeys(names[number:])}
+            if run is not None and run.outcome != Result.CLEAN:
+                found[name] = run.epoch
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from state.client_ids import owns
 from state.instances import Record
 
 if TYPE_CHECKING:
+    from ledger.database import Ledger
     from ledger.queries import RunRecord
 
 _SQLITE = "sqlite:///"
@@ -55,7 +57,9 @@ class Before:
     warning: str = ""
 
 
-def look_before_start(settings: Settings, venue: Exchange, listed: Sequence[OpenOrder], last: Last) -> Before:
+def look_before_start(
+    last_runs: LastRuns, venue: Exchange, listed: Sequence[OpenOrder], last: Last
+) -> Before:
     """Return what orders that rest in the instance's slot, and the ledger, say about its earlier runs.
 
     `listed` are the open orders of the account in the symbol. Raises `ExchangeError`.
@@ -64,7 +68,7 @@ def look_before_start(settings: Settings, venue: Exchange, listed: Sequence[Open
     epoch, unclean, warning = (record.epoch if record else 0), "", ""
     if record is None:
         try:
-            run = last_run(settings, instance_id)
+            run = last_runs.of(instance_id)
         except Exception as error:  # noqa: BLE001 - SQLAlchemy and its drivers; what rests is looked at all the same
             run, warning = None, f"the ledger cannot tell whether {instance_id} has run before: {error}"
         if run is not None:
@@ -93,15 +97,34 @@ def _rests(venue: Exchange, order: OpenOrder) -> bool:
     return found is not None and found.order_id == order.order_id and found.status.is_open
 
 
+class LastRuns:
+    """The newest runs that the ledger knows; the first question opens it, `close` ends that."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Nothing is asked yet."""
+        self._url = settings.ledger_url
+        self._ledger: Ledger | None = None
+
+    def of(self, instance_id: str) -> RunRecord | None:
+        """Return the newest run of an instance, None for none. Raises `LedgerError`."""
+        if self._url.startswith(_SQLITE) and not Path(self._url.removeprefix(_SQLITE)).exists():
+            return None
+        # Only here: most starts need no ledger, and loading what speaks SQL takes longer than they do.
+        from ledger.database import open_ledger
+        from ledger.queries import runs
+
+        if self._ledger is None:
+            self._ledger = open_ledger(self._url)
+        found = runs(self._ledger, instance_id, limit=1)
+        return found[0] if found else None
+
+    def close(self) -> None:
+        """Close the ledger."""
+        if self._ledger is not None:
+            self._ledger.close()
+
+
 def last_run(settings: Settings, instance_id: str) -> RunRecord | None:
     """Return the newest run of an instance that the ledger knows, None for none. Raises `LedgerError`."""
-    url = settings.ledger_url
-    if url.startswith(_SQLITE) and not Path(url.removeprefix(_SQLITE)).exists():
-        return None
-    # Only here: most starts need no ledger, and loading what speaks SQL takes longer than they do.
-    from ledger.database import open_ledger
-    from ledger.queries import runs
-
-    with open_ledger(url) as ledger:
-        found = runs(ledger, instance_id, limit=1)
-    return found[0] if found else None
+    with closing(LastRuns(settings)) as known:
+        return known.of(instance_id)

@@ -13,6 +13,7 @@ from runner.config import InstanceConfig
 from runner.config_models import BackpackExchange, MetadataConfig
 from runner.context import Context
 from runner.loaded import LoadedInstance, load_running
+from runner.looks import Looks
 from state.cleanup_leases import CleanupLease
 from state.client_ids import allocate_slot, has_slot, remember_slots
 from state.connection import StateError, is_led_by_sentinels
@@ -90,17 +91,22 @@ def _whole(context: Context, lease: CleanupLease, config: InstanceConfig) -> Cle
     return replace(lease, account=account, slot=slot)
 
 
-def own_slot(context: Context, account: str, instance_id: str) -> int:
+def own_slot(context: Context, account: str, instance_id: str, looks: Looks | None = None) -> int:
     """Return the slot of an instance on an account, allocated on first use and kept.
 
     Where the list of slots is lost, nobody is given one that the record of another instance has.
     Raises `NoSlotLeft`.
     """
     if not has_slot(context.client, account, instance_id):
-        records = context.instances.read_all(lambda name, error: None)
-        taken = {record.instance_id: record.slot for record in records if record.account == account}
-        remember_slots(context.client, account, taken)
+        looks = looks or Looks(context.settings)
+        looks.once(("slots", account), lambda: _remember_slots_of_records(context, account))
     return allocate_slot(context.scripts, account, instance_id)
+
+
+def _remember_slots_of_records(context: Context, account: str) -> None:
+    records = context.instances.read_all(lambda name, error: None)
+    taken = {record.instance_id: record.slot for record in records if record.account == account}
+    remember_slots(context.client, account, taken)
 
 
 def _file(context: Context, instance_id: str) -> str:

@@ -7,23 +7,29 @@ from market.snapshot import Snapshot
 from runner.config import InstanceConfig
 from runner.context import Context
 from runner.loaded import LoadedInstance
+from runner.looks import Looks
 from strategies.base import Preflight
 
 
-def first_snapshot(context: Context, config: InstanceConfig) -> Snapshot:
-    """Return what a run of `config` would find now, without orders of its own. Raises `ExchangeError`."""
+def first_snapshot(context: Context, config: InstanceConfig, looks: Looks | None = None) -> Snapshot:
+    """Return what a run of `config` would find now, without orders of its own. Raises `ExchangeError`.
+
+    What `looks` remembers is not asked again.
+    """
+    looks = looks or Looks(context.settings)
     venue, symbol = context.venues.of(config), config.metadata.symbol
     instrument = context.venues.instrument(config)
     now_ms = context.instances.now_ms()
+    is_perp = instrument.market_type is MarketType.PERP
     return Snapshot(
         taken_at_ms=now_ms,
         started_at_ms=now_ms,
         instrument=instrument,
-        book=venue.order_book(symbol),
+        book=looks.once((venue, "book", symbol), lambda: venue.order_book(symbol)),
         open_orders=(),
-        balances=venue.balances(),
-        position=venue.position(symbol) if instrument.market_type is MarketType.PERP else None,
-        terms=venue.account_terms(),
+        balances=looks.once((venue, "balances"), venue.balances),
+        position=looks.once((venue, "position", symbol), lambda: venue.position(symbol)) if is_perp else None,
+        terms=looks.once((venue, "terms"), venue.account_terms),
         exclusive_symbol=config.exclusive_symbol,
     )
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from runner.context import Context
 from runner.left_orders import ids_shown, what_failed
 from runner.lifecycle import start_instance
+from runner.looks import Looks
 from state.instances import UNKNOWN_LEFT, Phase, StartResult
 from state.stop_story import AcceptedLeft
 
@@ -37,13 +38,19 @@ class StartOutcome:
 
 
 def start_one(
-    context: Context, name: str, *, by: str, accept: AcceptedLeft | None, restart: str = ""
+    context: Context,
+    name: str,
+    *,
+    by: str,
+    accept: AcceptedLeft | None,
+    restart: str = "",
+    looks: Looks | None = None,
 ) -> StartOutcome:
     """Start an instance unless something stands in the way. Raises what `start_instance` raises.
 
     `restart` is the mark of a restart, which a stop since then calls off.
     """
-    started = start_instance(context, name, by=by, accept=accept, restart=restart)
+    started = start_instance(context, name, by=by, accept=accept, restart=restart, looks=looks)
     return replace(_report(context, name, started.result), warnings=started.warnings)
 
 

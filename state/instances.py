@@ -296,7 +296,12 @@ class Instances:
         A record that cannot be read, a newer version's perhaps, is told to `unreadable` and left out; without
         that its `RecordUnreadable` is raised.
         """
-        names = sorted(cast("set[str]", self._client.smembers(keys.INSTANCES)))
+        return self.read_many(sorted(cast("set[str]", self._client.smembers(keys.INSTANCES))), unreadable)
+
+    def read_many(
+        self, names: Sequence[str], unreadable: Callable[[str, ValueError], None] | None = None
+    ) -> tuple[Record, ...]:
+        """Return the records of `names` that were ever started, as `read_all` does."""
         pipeline = self._client.pipeline(transaction=False)
         for name in names:
             pipeline.hmget(keys.record(name), RECORD_FIELDS)

@@ -30,7 +30,13 @@ def exchange_is_fine(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Start without asking an exchange."""
 
     def start_instance(
-        _context: Context, instance_id: str, *, by: str, accept: AcceptedLeft | None = None, restart: str = ""
+        _context: Context,
+        instance_id: str,
+        *,
+        by: str,
+        accept: AcceptedLeft | None = None,
+        restart: str = "",
+        looks: object,
     ) -> Started:
         result = bench.instances.start(
             instance_id, config_version="v", config_json="{}", slot=1, account="a", by=by, accept=accept

@@ -75,7 +75,7 @@ def test_a_silent_ledger_is_told_beside_the_data(
         raise OSError
 
     bench.configure(NAME)
-    monkeypatch.setattr("runner.lost_state.last_run", fail)
+    monkeypatch.setattr("runner.lost_state.LastRuns.of", fail)
 
     ran = bench.run(command, "--json")
 

@@ -33,6 +33,7 @@ def exchange_is_fine(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
         by: str,
         accept: AcceptedLeft | None = None,
         restart: str = "",
+        looks: object,
     ) -> Started:
         if instance_id == "refused":
             raise StartRefused("refused: this version cannot run it")

@@ -203,7 +203,7 @@ def test_a_ledger_that_cannot_be_asked_is_not_taken_for_one_that_knows_nothing(
         raise OSError
 
     bench.configure(NAME)
-    monkeypatch.setattr("runner.lost_state.last_run", fail)
+    monkeypatch.setattr("runner.lost_state.LastRuns.of", fail)
 
     ran = bench.run("stop", what)
 
@@ -218,7 +218,7 @@ def test_what_nobody_can_tell_is_unknown_to_scripts(bench: Bench, monkeypatch: p
 
     bench.configure("a1")
     bench.configure("b1")
-    monkeypatch.setattr("runner.lost_state.last_run", fail)
+    monkeypatch.setattr("runner.lost_state.LastRuns.of", fail)
 
     ran = bench.run("stop", "a1", "b1", "--json")
 
