@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import secrets
 
 import redis
@@ -17,6 +18,8 @@ log = structlog.get_logger(__name__)
 
 #: An instance that keeps failing is tried again at most this rarely.
 LONGEST_BACKOFF_MS = 8_000
+#: So many of those that are due are swept before it is looked who still is; so often, before signs of life.
+HANDFUL, MOST_HANDFULS = 200, 5
 
 
 def task_id(instance_id: str, epoch: int, tick: int | None) -> str:
@@ -41,10 +44,17 @@ def error_delay_ms(errors_in_a_row: int) -> int:
 def sweep(context: Context, publisher: Publisher) -> int:
     """Publish what nobody works on: overdue iterations and unclaimed cleanups. Return how many.
 
-    Every worker does this all the time; the script hands each piece of work to one of them.
+    Every worker does this all the time; the script hands each piece of work to one of them. Of many that are
+    due, each takes some at random and looks anew: in the same order all would ask for what one has taken.
     """
-    due = context.due.ids(now_ms=context.instances.now_ms())
-    return sum(sweep_one(context, publisher, instance_id) for instance_id in due)
+    found = 0
+    for _ in range(MOST_HANDFULS):
+        due = context.due.ids(now_ms=context.instances.now_ms())
+        handful = random.sample(due, min(len(due), HANDFUL))
+        found += sum(sweep_one(context, publisher, instance_id) for instance_id in handful)
+        if len(handful) == len(due):
+            break
+    return found
 
 
 def sweep_one(context: Context, publisher: Publisher, instance_id: str) -> bool:

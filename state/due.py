@@ -70,10 +70,15 @@ class Due:
         """Take back what was asked for so far: each call was made after its instance had become due."""
         self._client.delete(keys.WAKE)
 
-    def ids(self, *, now_ms: int, limit: int = 1000) -> tuple[str, ...]:
+    def ids(self, *, now_ms: int, limit: int = 5000) -> tuple[str, ...]:
         """Return the instances that are due at `now_ms`, the most overdue first."""
         found = self._client.zrange(keys.DUE, "-inf", now_ms, byscore=True, offset=0, num=limit)
         return tuple(cast("list[str]", found))
+
+    def takes_turn(self, *, every_s: float) -> bool:
+        """Tell whether this caller is the one of all that looks again: one is, about every `every_s`."""
+        # A little less, or who comes round exactly then would be too early each second time.
+        return bool(self._client.set(keys.LOOKED, 1, nx=True, px=int(every_s * 900)))
 
     def look_again(self, *, now_ms: int, at_once: bool = False) -> int:
         """Have a sweep look at every instance that goes on and that it has lost; return how many there were.

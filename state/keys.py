@@ -43,7 +43,7 @@ def released(instance_id: str) -> str:
 
 
 def trace(instance_id: str) -> str:
-    """Stream, short: claims and commits of the instance's iterations."""
+    """Stream of the last two hundred: claims and commits of the instance's iterations."""
     return f"{PREFIX}:{{{instance_id}}}:trace"
 
 
@@ -104,6 +104,8 @@ DISK_MARK = f"{PREFIX}:disk_mark"
 BOOKINGS = f"{PREFIX}:bookings"
 #: String: id of the ledger that takes bookings here; another one must not.
 LEDGER = f"{PREFIX}:ledger"
+#: String that ends by itself: a sweep has compared its list with all records.
+LOOKED = f"{PREFIX}:looked"
 #: Hash: why a task message was refused, to how often.
 REFUSED = f"{PREFIX}:refused_messages"
 #: String that ends by itself: which alerts process sends.

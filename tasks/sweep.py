@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 RETRY_S = 0.2
 #: Least time between two heartbeats of a worker.
 HEARTBEAT_MS = 1_000
-#: How often the sweep's own list is compared with what there is.
+#: How often the sweep's own list is compared with what there is, by one worker of all.
 LOOK_AGAIN_S = 10.0
 
 
@@ -102,6 +102,8 @@ class Sweeper:
         self._looked_again_s = time.monotonic()
         if at_once:
             tell_of_server(context.client, context.settings.state_durability)
+        elif not context.due.takes_turn(every_s=LOOK_AGAIN_S):
+            return
         lost = context.due.look_again(now_ms=context.instances.now_ms(), at_once=at_once)
         if lost:
             log.warning("instances were not on the sweep's list", count=lost)

@@ -33,7 +33,7 @@ redis.call('HSET', KEYS[1], 'lease_token', ARGV[4], 'lease_until', lease_until, 
 -- Whatever a wake-up was asked for, this iteration sees it.
 redis.call('HDEL', KEYS[1], 'woken', 'again')
 redis.call('ZADD', KEYS[2], lease_until + tonumber(ARGV[7]), ARGV[1])
-redis.call('XADD', KEYS[3], 'MAXLEN', '~', 1000, '*', 'event', 'claimed', 'epoch', ARGV[2], 'tick', r[3], 'seq', seq,
+redis.call('XADD', KEYS[3], 'MAXLEN', '~', 200, '*', 'event', 'claimed', 'epoch', ARGV[2], 'tick', r[3], 'seq', seq,
   'kind', ARGV[3] == '-1' and 'wake' or 'tick', 'token', ARGV[4], 'at_ms', now)
 return {'claimed', now, seq, tonumber(r[3]), tonumber(r[4]), tonumber(r[8]), tonumber(r[9]), tonumber(r[10]), r[11],
   r[12], r[13] or '', tonumber(r[7] or '0'), r[14] or '', r[15] or '', redis.call('HGETALL', KEYS[4]), r[20] or ''}

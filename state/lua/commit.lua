@@ -28,7 +28,7 @@ if ARGV[14] ~= '-' then
 end
 -- In one step with the books: what they have counted, the ledger will.
 for i = 20, #ARGV do redis.call('XADD', KEYS[9], 'MAXLEN', '~', ARGV[17], '*', 'booking', ARGV[i]) end
-redis.call('XADD', KEYS[3], 'MAXLEN', '~', 1000, '*', 'event', 'committed', 'epoch', r[4], 'tick', r[5], 'seq', r[9],
+redis.call('XADD', KEYS[3], 'MAXLEN', '~', 200, '*', 'event', 'committed', 'epoch', r[4], 'tick', r[5], 'seq', r[9],
   'token', ARGV[2], 'resolved', ARGV[3], 'failed', ARGV[7] ~= '' and 1 or 0, 'at_ms', now)
 local errors = 0
 if ARGV[7] ~= '' then

@@ -10,10 +10,10 @@ import pytest
 
 from runner.context import Context
 from runner.publisher import Iteration
-from runner.schedule import LONGEST_BACKOFF_MS, error_delay_ms, hop_s, sweep, task_id
+from runner.schedule import HANDFUL, LONGEST_BACKOFF_MS, MOST_HANDFULS, error_delay_ms, hop_s, sweep, task_id
 from settings import Settings
 from state import keys
-from state.due import UNSENT_RETRY_MS, Due
+from state.due import UNSENT_RETRY_MS, Due, IterateAgain
 from state.instances import Instances, Phase, StopPolicy
 from tests.store_clock import StoreClock
 
@@ -158,3 +158,58 @@ def test_an_instance_that_another_sweeper_got_first_is_left_to_it(world: World) 
     due.ids = lambda **_: ("a", "a")  # type: ignore[method-assign]
     assert world.sweep() == 1
     assert len(world.published.iterations) == 1
+
+
+class ManyDue:
+    """A list of who is due, from which sweeps take."""
+
+    def __init__(self, count: int) -> None:
+        self.names = [f"mm_{number}" for number in range(count)]
+        self.taken: set[str] = set()
+        self.asked: list[str] = []
+
+    def ids(self, *, now_ms: int) -> tuple[str, ...]:
+        """Return whom nobody has taken."""
+        return tuple(name for name in self.names if name not in self.taken)
+
+    def sweep(self, instance_id: str, *, task_id: str) -> IterateAgain | None:
+        """Take one, unless it is taken."""
+        self.asked.append(instance_id)
+        if instance_id in self.taken:
+            return None
+        self.taken.add(instance_id)
+        return IterateAgain(instance_id=instance_id, account="a", epoch=1, tick=0, task_id=task_id)
+
+    def context(self) -> Context:
+        """Return what a sweep needs of one."""
+        instances = SimpleNamespace(now_ms=lambda: 0)
+        return cast("Context", SimpleNamespace(due=self, instances=instances))
+
+
+def test_a_sweep_reaches_all_that_are_due_and_asks_once_for_each() -> None:
+    due, published = ManyDue(2 * HANDFUL + 50), Published()
+    assert sweep(due.context(), published) == len(due.names)
+    assert sorted(due.asked) == sorted(due.names)
+    assert {each.instance_id for each in published.iterations} == set(due.names)
+
+
+def test_a_sweep_comes_to_an_end_however_many_are_due() -> None:
+    """Signs of life wait for it."""
+    due = ManyDue(HANDFUL * MOST_HANDFULS + 1)
+    assert sweep(due.context(), Published()) == HANDFUL * MOST_HANDFULS
+
+
+def test_sweeps_at_the_same_time_hardly_ask_for_the_same() -> None:
+    due, first_look = ManyDue(10 * HANDFUL), [True]
+
+    def ids_while_another_sweeps(*, now_ms: int) -> tuple[str, ...]:
+        found = ManyDue.ids(due, now_ms=now_ms)
+        if first_look:
+            first_look.clear()
+            sweep(due.context(), Published())
+        return found
+
+    due.ids = ids_while_another_sweeps  # type: ignore[method-assign]
+    sweep(due.context(), Published())
+    # The other one took half of all meanwhile, and only what was chosen before can be in vain.
+    assert len(due.asked) - len(due.taken) < 0.75 * HANDFUL

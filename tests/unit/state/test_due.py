@@ -93,6 +93,13 @@ def test_calls_are_forgotten(client: redis.Redis) -> None:
     assert not client.exists(keys.WAKE)
 
 
+def test_one_of_all_has_the_turn_to_look_again_and_then_another(client: redis.Redis) -> None:
+    assert [due(client).takes_turn(every_s=10) for _ in range(3)] == [True, False, False]
+    assert 0 < cast("int", client.pttl(keys.LOOKED)) <= 9_000
+    client.delete(keys.LOOKED)
+    assert due(client).takes_turn(every_s=10)
+
+
 class TestLookAgain:
     def test_nobody_is_lost_where_there_is_nobody(self, client: redis.Redis) -> None:
         assert due(client).look_again(now_ms=5) == 0

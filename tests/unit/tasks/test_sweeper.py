@@ -27,6 +27,7 @@ class World:
         self.beats: list[tuple[str, tuple[str, ...], int]] = []
         self.forgotten: list[str] = []
         self.pause = threading.Event()
+        self.is_its_turn = True
         self.context = SimpleNamespace(
             settings=Settings(),
             client=None,  # asked only where something was refused
@@ -34,7 +35,12 @@ class World:
             events=SimpleNamespace(
                 heartbeat=lambda *beat: self.beats.append(beat), forget_worker=self.forgotten.append
             ),
-            due=SimpleNamespace(wait=self.wait, forget_calls=lambda: None, look_again=self.look_again),
+            due=SimpleNamespace(
+                wait=self.wait,
+                forget_calls=lambda: None,
+                look_again=self.look_again,
+                takes_turn=lambda **_: self.is_its_turn,
+            ),
         )
         #: For each comparison of the sweep's list with what there is: whether it was about everything.
         self.looked_again: list[bool] = []
@@ -149,3 +155,15 @@ def test_the_list_is_compared_from_time_to_time(world: World, monkeypatch: pytes
     wait_until(lambda: len(world.looked_again) > 2)
     sweeper.stop()
     assert world.looked_again[:3] == [True, False, False]
+
+
+def test_another_worker_compares_the_list_for_all(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep, "LOOK_AGAIN_S", 0.0)
+    world.is_its_turn = False
+    sweeper = sweep.Sweeper("worker", ("iterate",))
+    sweeper.start()
+    wait_until(lambda: world.sweeps > 5)
+    world.failures = [redis.ConnectionError("down")]
+    wait_until(lambda: not world.failures and world.sweeps > 10)
+    sweeper.stop()
+    assert world.looked_again == [True, True], "at the start and after a failure each one does"
