@@ -95,7 +95,7 @@ def test_calls_are_forgotten(client: redis.Redis) -> None:
 
 def test_one_of_all_has_the_turn_to_look_again_and_then_another(client: redis.Redis) -> None:
     assert [due(client).takes_turn(every_s=10) for _ in range(3)] == [True, False, False]
-    assert 0 < cast("int", client.pttl(keys.LOOKED)) <= 9_000
+    assert 0 < client.pttl(keys.LOOKED) <= 9_000
     client.delete(keys.LOOKED)
     assert due(client).takes_turn(every_s=10)
 
