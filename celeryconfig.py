@@ -106,6 +106,8 @@ if _sentinels:
         },
         # A server that is frozen keeps its connections while another one leads: nobody else notices that.
         "health_check_interval": 3,
+        # No longer than the Sentinels take: what is sent to such a one keeps the whole worker waiting.
+        "socket_timeout": 2.0,
     }
 # A worker outlives any outage of the broker; a supervisor would only restart it into the same outage.
 broker_connection_retry_on_startup = True

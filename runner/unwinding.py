@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
+from math import inf
 from typing import Protocol
 
 import structlog
@@ -170,8 +171,14 @@ class LastBooks:
             # While there is progress there is no reason to wait longer each time.
             pause_s = FIRST_PAUSE_S if still < waiting_for else min(LONGEST_PAUSE_S, pause_s * 2)
             waiting_for = still
-            self._cleaner.pause(pause_s)
+            self._cleaner.pause(min(pause_s, self._until_told_s()))
         return False
+
+    def _until_told_s(self) -> float:
+        """Return for how long orders that nobody shows may still turn up; for ever where there is none."""
+        standing = self.standing
+        left_ms = standing.fence_ms + standing.history_lag_ms - standing.now_ms - standing.elapsed_ms
+        return (left_ms + 1) / 1000 if standing.intents and left_ms > 0 else inf
 
     def _fills(self) -> tuple[Fill, ...]:
         books, standing = self.standing.books, self.standing

@@ -159,7 +159,7 @@ class CleanupLeases:
             keys.intents(lease.instance_id),
         ]
         reply = saved_first(
-            lambda: self._scripts.call("authorize_cleanup", names, arguments),
+            lambda: self._scripts.call_confirmed("authorize_cleanup", names, arguments),
             self._client,
             self._scripts,
             lease.instance_id,

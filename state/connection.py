@@ -74,6 +74,22 @@ def is_led_by_sentinels(client: redis.Redis) -> bool:
     return isinstance(client.connection_pool, SentinelConnectionPool)
 
 
+def servers_watched(client: redis.Redis) -> int:
+    """Return how many servers the Sentinels watch, dead ones among them; 0 where none of them answers."""
+    pool = client.connection_pool
+    if not isinstance(pool, SentinelConnectionPool):
+        return 0
+    most = 0
+    for sentinel in pool.sentinel_manager.sentinels:
+        try:
+            told = sentinel.sentinel_masters()
+        except redis.RedisError:
+            continue
+        # One that began a moment ago has not heard of all.
+        most = max(most, 1 + int(told.get(pool.service_name, {}).get("num-slaves", -1)))
+    return most
+
+
 def _client(url: str, **options: Any) -> redis.Redis:
     if not is_sentinel(url):
         return redis.Redis.from_url(url, decode_responses=True, **options)

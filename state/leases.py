@@ -17,7 +17,7 @@ from state.client_ids import ClientOrderId, client_order_ids, generation_field, 
 from state.connection import StateError
 from state.durability import save
 from state.instances import StopPolicy
-from state.scripts import Reply, Scripts
+from state.scripts import Reply, Scripts, Unconfirmed
 
 #: A message that arrives this much before its iteration is due is run, not sent round again.
 EARLY_MS = 100
@@ -171,7 +171,8 @@ class Leases:
         """Allow one request that creates `orders` (level and role of each), and move `fence` behind it.
 
         Where the state server may forget its last second, the first one of a run and of each level waits for
-        its disk. Raises `AuthorizationRefused` when the gate is closed or the lease is not ours any more.
+        its disk; where Sentinels may replace it, each one for a replica. Raises `AuthorizationRefused` when
+        the gate is closed or the lease is not ours any more.
         """
         reply = saved_first(
             lambda: self._authorize(lease, window_ms, orders), self._client, self._scripts, lease.instance_id
@@ -179,7 +180,7 @@ class Leases:
         return granted(reply, lease.slot, orders)
 
     def _authorize(self, lease: Lease, window_ms: int, orders: Sequence[tuple[int, Role]]) -> Reply:
-        return self._scripts.call(
+        return self._scripts.call_confirmed(
             "authorize",
             [
                 keys.record(lease.instance_id),
@@ -281,7 +282,10 @@ def saved_first(ask: Callable[[], Reply], client: redis.Redis, scripts: Scripts,
     More than once only when a stop comes in between, and that refuses.
     """
     for _ in range(3):
-        reply = ask()
+        try:
+            reply = ask()
+        except Unconfirmed as error:
+            raise AuthorizationRefused(f"not authorised: {error}") from error
         if reply[:2] != ["refused", "unsaved"]:
             return reply
         if not save(client, scripts, instance_id, str(reply[2])):

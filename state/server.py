@@ -9,13 +9,15 @@ from typing import Any, cast
 import redis
 from redis.exceptions import NoPermissionError
 
-from state.connection import StateUnavailable, UnsafeServer, is_led_by_sentinels
+from state.connection import StateUnavailable, UnsafeServer, is_led_by_sentinels, servers_watched
 from state.durability import Keeps, is_first_file_unfinished
 
 #: Redis 6.2 (any Valkey): `ZRANGE` by score. Before 5 a script that reads the time could not write.
 LEAST_VERSION = (6, 2)
 #: From 7 on a script, too, is refused its writes while replicas are missing.
 LEAST_VERSION_WITH_SENTINELS = (7, 0)
+#: With so many, any replica that confirms a permission, and any that another leader needs to write, are one.
+MOST_SERVERS_IN_STEP = 3
 #: The server's own default of `min-replicas-max-lag`, for one that does not tell.
 DEFAULT_MAX_LAG_S = 10
 
@@ -60,6 +62,8 @@ class ServerReport:
     script_problem: str = ""
     #: Sentinels may let another server take its place.
     is_led_by_sentinels: bool = False
+    #: How many servers Sentinels watch; 0: nobody tells.
+    servers: int = 0
     #: Without so many replicas that keep up it takes no writes (`min-replicas-to-write`); None: not told.
     min_replicas: int | None = None
     #: A replica keeps up as long as it was heard of so recently (`min-replicas-max-lag`).
@@ -93,10 +97,14 @@ class ServerReport:
     def takeover_ms(self, longest_lease_ms: int) -> int:
         """Return for how long a server that was replaced may still let somebody send orders, at most, ms.
 
-        One that is cut off: until it misses its replicas, which it looks for once a second and counts in
-        whole seconds. One that was frozen and wakes up: to who held a lease before.
+        With three servers not at all: a permission counts once a replica has confirmed it
+        (`Scripts.call_confirmed`), and whoever takes over writes nothing before one of the same two follows.
+        With more of them, one that is cut off may keep a replica, until it misses that: it looks once a
+        second and counts in whole seconds. One that was frozen and wakes up: to who held a lease before.
         """
         if not self.is_led_by_sentinels:
+            return 0
+        if self.min_replicas and 0 < self.servers <= MOST_SERVERS_IN_STEP:
             return 0
         return max((self.max_lag_s + 2) * 1000, longest_lease_ms)
 
@@ -178,6 +186,7 @@ def server_report(client: redis.Redis, *, vouched: str = "") -> ServerReport:
         replicas=int(info.get("connected_slaves", 0)),
         is_cluster=bool(int(info.get("cluster_enabled", 0))),
         is_led_by_sentinels=is_led_by_sentinels(client),
+        servers=servers_watched(client),
         min_replicas=_number(_setting(client, "min-replicas-to-write")),
         max_lag_s=DEFAULT_MAX_LAG_S if max_lag_s is None else max_lag_s,
         script_problem=script_problem,

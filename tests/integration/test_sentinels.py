@@ -18,7 +18,7 @@ from cli.stack.processes import StackError
 from sentinel_url import parse
 from state.connection import NotLeading, UnsafeServer, connect
 from state.durability import Keeps, wait_for_replicas, wait_until_kept
-from state.scripts import LUA_DIR, Scripts
+from state.scripts import LUA_DIR, Scripts, Unconfirmed
 from state.server import require_safe, server_report
 from tasks import transport
 from tests.acceptance.command import plain_environ
@@ -68,9 +68,11 @@ def test_the_report_says_what_a_takeover_may_forget(client: redis.Redis) -> None
     report = require_safe(client, live=True)
     assert report.is_led_by_sentinels
     assert report.keeps is Keeps.EVERYSEC
-    # The example's max-lag of 3 s, and two seconds of rounding; a lease if that is longer.
-    assert report.takeover_ms(1_000) == 5_000
-    assert report.takeover_ms(8_000) == 8_000
+    assert report.servers == 3
+    assert report.takeover_ms(8_000) == 0
+    # With more of them, the example's max-lag of 3 s, and two seconds of rounding; a lease if that is longer.
+    assert replace(report, servers=5).takeover_ms(1_000) == 5_000
+    assert replace(report, servers=5).takeover_ms(8_000) == 8_000
 
 
 def test_the_doctor_looks_through_the_sentinels(house: SentinelHouse, client: redis.Redis) -> None:
@@ -107,6 +109,26 @@ def test_what_a_replica_has_not_got_is_not_kept(house: SentinelHouse, client: re
     eventually(lambda: wait_for_replicas(client), what="the replica to catch up")
 
 
+def test_a_permission_counts_once_a_replica_has_confirmed_it(
+    house: SentinelHouse, client: redis.Redis
+) -> None:
+    scripts = Scripts(client, sources={"permit": "return {'ok', redis.call('INCR', KEYS[1])}"})
+    client.delete("cleanbook:test")
+    one, other = (name for name in house.servers if name != leader(house))
+    house.servers[one].send(signal.SIGSTOP)
+    try:
+        assert scripts.call_confirmed("permit", ["cleanbook:test"], []) == ["ok", 1]
+        house.servers[other].send(signal.SIGSTOP)
+        with pytest.raises(Unconfirmed):
+            scripts.call_confirmed("permit", ["cleanbook:test"], [])
+    finally:
+        house.servers[one].send(signal.SIGCONT)
+        house.servers[other].send(signal.SIGCONT)
+    eventually(lambda: wait_for_replicas(client), what="the replicas to catch up")
+    # What nobody confirmed has happened all the same.
+    assert scripts.call_confirmed("permit", ["cleanbook:test"], []) == ["ok", 3]
+
+
 def test_a_leader_without_replicas_takes_no_writes_and_permits_nothing(
     house: SentinelHouse, client: redis.Redis
 ) -> None:
@@ -118,6 +140,9 @@ def test_a_leader_without_replicas_takes_no_writes_and_permits_nothing(
             client.set("cleanbook:test", 1)
         with pytest.raises(NotLeading, match="NOREPLICAS"):
             client.eval("return redis.call('HINCRBY', KEYS[1], 'a', 1)", 1, "cleanbook:test")
+        # Nor does a script of ours that would have written nothing: it may know less than who leads now.
+        with pytest.raises(NotLeading, match="NOREPLICAS"):
+            Scripts(client, sources={"tell": "return {'stale'}"}).call("tell", [], [])
         assert not wait_for_replicas(client)
     finally:
         for name in others:

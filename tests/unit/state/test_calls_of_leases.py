@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any, cast
 
 import pytest
@@ -14,7 +15,7 @@ from state.bookings import MOST_WAITING
 from state.client_ids import ClientOrderId, intent_field
 from state.instances import StopPolicy
 from state.leases import EARLY_MS, AuthorizationRefused, Committed, Granted, Lease, LeaseLost, Leases, Refusal
-from state.scripts import Reply, Scripts
+from state.scripts import Reply, Scripts, Unconfirmed
 from tests.factories import client_order_id
 from tests.unit.state.told_scripts import Told
 
@@ -149,6 +150,19 @@ def test_a_permission_with_too_few_numbers_is_none() -> None:
 def test_a_refused_permission_says_why() -> None:
     with pytest.raises(AuthorizationRefused, match="not authorised: phase"):
         of(Told(["refused", "phase"])).authorize(LEASE, window_ms=20, orders=ORDERS)
+
+
+class Cut(Told):
+    """The scripts of a server that has lost its replicas."""
+
+    def call_confirmed(self, name: str, names: Sequence[str], arguments: Sequence[str | int]) -> Reply:
+        """Tell that nobody has confirmed it."""
+        raise Unconfirmed("no replica")
+
+
+def test_a_permission_that_no_replica_confirms_is_none() -> None:
+    with pytest.raises(AuthorizationRefused, match="not authorised: no replica"):
+        of(Cut()).authorize(LEASE, window_ms=20, orders=ORDERS)
 
 
 class Disk:

@@ -84,6 +84,7 @@ def sentinels(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Whether Sentinels lead: the last word counts."""
     said = [False]
     monkeypatch.setattr(server, "is_led_by_sentinels", lambda _: said[-1])
+    monkeypatch.setattr(server, "servers_watched", lambda _: 3 if said[-1] else 0)
     return said
 
 
@@ -149,7 +150,7 @@ def test_one_that_says_nothing_is_trusted_with_nothing() -> None:
 
 def test_sentinels_are_told_of(sentinels: list[bool]) -> None:
     sentinels.append(True)
-    assert report().is_led_by_sentinels
+    assert report() == replace(GOOD, is_led_by_sentinels=True, servers=3, min_replicas=0)
 
 
 @pytest.mark.parametrize(
@@ -259,6 +260,12 @@ def test_what_to_do_about_it_is_said(changes: dict[str, Any], advice: str) -> No
         (SENTINEL, 5_000, 12_000),
         (SENTINEL, 13_000, 13_000),
         (SENTINEL | {"max_lag_s": 3}, 1, 5_000),
+        # Three in step: what one permits a replica confirms, and another needs that replica to write.
+        (SENTINEL | {"servers": 3}, 13_000, 0),
+        (SENTINEL | {"servers": 2}, 13_000, 0),
+        (SENTINEL | {"servers": 4}, 13_000, 13_000),
+        (SENTINEL | {"servers": 3, "min_replicas": 0}, 13_000, 13_000),
+        (SENTINEL | {"servers": 3, "min_replicas": None}, 13_000, 13_000),
     ],
 )
 def test_one_that_was_replaced_is_waited_out(

@@ -19,6 +19,10 @@ class Told:
         self.asked.append((name, list(names), list(arguments)))
         return self.answers.pop(0)
 
+    def call_confirmed(self, name: str, names: Sequence[str], arguments: Sequence[str | int]) -> Reply:
+        """Answer likewise."""
+        return self.call(name, names, arguments)
+
     def call_int(self, name: str, names: Sequence[str], arguments: Sequence[str | int]) -> int:
         """Answer with the one number."""
         return int(self.call(name, names, arguments)[0])
