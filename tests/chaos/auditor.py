@@ -2,7 +2,8 @@
 
 (a) no order is accepted for a run after its clean receipt
 (b) no order is open at a clean receipt, which has two empty lists of orders to show
-(c) never two iterations of an instance at the same time
+(c) never two iterations of an instance at the same time; where the server that leads now has forgotten
+    a claim, never an order while both are at work
 (d) no foreign order is touched
 (e) every running instance iterates again within the bound after a fault's end
 (f) every stop ends clean within the bound after its request, or after the end of the fault it met
@@ -19,6 +20,7 @@ from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from tests.chaos.evidence import (
     OWN_ACCOUNT,
@@ -45,6 +47,18 @@ class Hold:
     begin_ms: int
     end_ms: int
     epoch: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overlap:
+    """When two iterations were at work, since the server had forgotten the claim of the first.
+
+    It shows that itself, by giving the number of that one again. The first is refused every permission from
+    then on, and the second has to wait for the fence: so nobody may send.
+    """
+
+    begin_ms: int
+    end_ms: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +104,8 @@ def _by_whom(found: Evidence, own: dict[str, list[Order]], runs: dict[str, list[
         mine = runs.get(instance_id, [])
         holds, problems = _holds(steps[instance_id], found.lease_ms)
         yield from problems
+        overlaps = list(_overlaps(steps[instance_id], found.lease_ms))
+        yield from _sent_in_overlaps(own.get(instance_id, []), instance_id, mine, overlaps)
         holds += [
             Hold(begin_ms=run.stop_requested_at_ms, end_ms=run.clean_at_ms or found.until_ms, epoch=run.epoch)
             for run in mine
@@ -98,6 +114,16 @@ def _by_whom(found: Evidence, own: dict[str, list[Order]], runs: dict[str, list[
         clean = {run.epoch: run.clean_at_ms for run in mine}
         for order in own.get(instance_id, []):
             yield from _judge_order(order, instance_id, mine, holds, clean)
+
+
+def _sent_in_overlaps(
+    orders: list[Order], instance_id: str, runs: list[Run], overlaps: Sequence[Overlap]
+) -> Iterator[Violation]:
+    for order in orders:
+        for overlap in overlaps:
+            if overlap.begin_ms <= order.signed_at_ms < overlap.end_ms:
+                text = f"order {order.order_id} was signed at {order.signed_at_ms}, in {overlap}"
+                yield _about(order, "c", instance_id, _run_of(runs, order.accepted_at_ms), text)
 
 
 def _judge_order(
@@ -155,7 +181,7 @@ def _holds(steps: Sequence[Step], lease_ms: int) -> tuple[list[Hold], list[Viola
         if step.kind == "claimed":
             if claim is not None:
                 hold(claim, claim.at_ms + lease_ms)
-                if step.at_ms < claim.at_ms + lease_ms:
+                if step.at_ms < claim.at_ms + lease_ms and not _is_forgotten(claim, by=step):
                     note(step, f"seq {step.seq} begins {step.at_ms - claim.at_ms} ms after {claim}")
             claim = step
         elif claim is None or claim.token != step.token:
@@ -166,6 +192,21 @@ def _holds(steps: Sequence[Step], lease_ms: int) -> tuple[list[Hold], list[Viola
     if claim is not None:
         hold(claim, claim.at_ms + lease_ms)
     return holds, problems
+
+
+def _overlaps(steps: Sequence[Step], lease_ms: int) -> Iterator[Overlap]:
+    """Yield when the holder of a claim that was forgotten may have been at work beside the next one."""
+    ends = {step.token: step.at_ms for step in steps if step.kind == "committed"}
+    claims = [step for step in steps if step.kind == "claimed"]
+    for lost, again in pairwise(claims):
+        end_ms = min(lost.at_ms + lease_ms, ends.get(again.token, again.at_ms + lease_ms))
+        if lost.token not in ends and again.at_ms < end_ms and _is_forgotten(lost, by=again):
+            yield Overlap(begin_ms=again.at_ms, end_ms=end_ms)
+
+
+def _is_forgotten(claim: Step, *, by: Step) -> bool:
+    """Tell whether whoever gave a later claim knew nothing of `claim`."""
+    return by.epoch == claim.epoch and by.seq <= claim.seq
 
 
 def _foreign_touched(found: Evidence, orders: dict[str, Order]) -> Iterator[Violation]:

@@ -222,3 +222,31 @@ def test_what_never_came_is_graver_than_what_came_late() -> None:
     other = replace(never, rule="a")
     assert graver_than_late([late, never, other], BOUND_MS + 1) == [never, other]
     assert graver_than_late([late], BOUND_MS) == [late]
+
+
+def _with_forgotten_claim(*, signed_ms: int) -> Evidence:
+    """Return a story in which the third claim of a run was lost and given again, and an order of then."""
+    whole = story()
+    lost = next(each for each in whole.steps if each.instance_id == NAME and each.seq == 3)
+    again = [
+        replace(each, token="again", at_ms=each.at_ms + 600)
+        for each in whole.steps
+        if each.token == lost.token
+    ]
+    steps = [each for each in whole.steps if each.token != lost.token]
+    order = _entry(9, 6800, "order_accepted", "9", signed_at_ms=T0 + signed_ms)
+    ended = _entry(10, 7100, "order_cancelled", "9")
+    return replace(
+        whole,
+        steps=sorted([*steps, lost, *again], key=lambda step: step.at_ms),
+        journal=[*whole.journal, order, ended],
+    )
+
+
+def test_a_claim_that_its_server_forgot_may_be_given_again_and_nobody_may_send_meanwhile() -> None:
+    assert judge(_with_forgotten_claim(signed_ms=6599)).violations == []
+    # Behind the end of either of them there is one again.
+    assert judge(_with_forgotten_claim(signed_ms=6700)).violations == []
+    for signed_ms in (6600, 6699):
+        (found,) = judge(_with_forgotten_claim(signed_ms=signed_ms)).violations
+        assert (found.rule, found.instance_id, found.journal_lines) == ("c", NAME, (9, 10))
