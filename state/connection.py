@@ -19,6 +19,8 @@ from sentinel_url import SENTINEL_TIMEOUT_S, is_sentinel, parse
 
 #: An answer that takes longer is given up on.
 SOCKET_TIMEOUT_S = 5.0
+#: Likewise where another server may lead meanwhile. Longer than anything that blocks on purpose.
+FAILOVER_TIMEOUT_S = 3.0
 #: What shows that the state server is away, or another one by now.
 AWAY = (redis.ConnectionError, redis.TimeoutError, redis.ReadOnlyError)
 
@@ -38,10 +40,12 @@ class UnsafeServer(StateError):
 class NotLeading(redis.ConnectionError):
     """Raised when the server must not be written to, since another one leads by now or may soon.
 
-    A connection error to everybody: whoever tries again is led to the right server.
+    A connection error to everybody: whoever tries again is led to the right server. Nothing has been done by
+    the one that was asked, so a client of ours tries once more by itself.
     """
 
 
+_REPLICA = (redis.ReadOnlyError, MasterDownError)
 #: How answers begin of a server that has lost its replicas, or its lead while somebody waited for it.
 _NOT_LEADING = ("NOREPLICAS", "UNBLOCKED")
 
@@ -58,13 +62,13 @@ def connect_impatiently(url: str, *, timeout_s: float) -> redis.Redis:
 
 
 def connect(url: str) -> redis.Redis:
-    """Return a client for `url`. It connects on first use, and every call is bounded to 5 s."""
+    """Return a client for `url`. It connects on first use, and every call is bounded: to 5 s, or 3 s."""
     return _client(
         url,
         # What is no text is then damaged, which its reader tells, instead of an error of every command.
         encoding_errors="replace",
         socket_connect_timeout=2.0,
-        socket_timeout=SOCKET_TIMEOUT_S,
+        socket_timeout=FAILOVER_TIMEOUT_S if is_sentinel(url) else SOCKET_TIMEOUT_S,
         health_check_interval=30,
     )
 
@@ -94,6 +98,7 @@ def _client(url: str, **options: Any) -> redis.Redis:
     if not is_sentinel(url):
         return redis.Redis.from_url(url, decode_responses=True, **options)
     where = parse(url)
+    options = {"retry": Retry(NoBackoff(), 1, supported_errors=(NotLeading,)), **options}
     asked = {
         **where.sentinel_options,
         "socket_timeout": SENTINEL_TIMEOUT_S,
@@ -118,12 +123,19 @@ def _client(url: str, **options: Any) -> redis.Redis:
 class LeaderConnection(SentinelManagedConnection):
     """To whichever server leads: asked for anew whenever the one that led does not any more."""
 
+    def send_packed_command(self, *args: Any, **options: Any) -> None:
+        """Send a command. One that is tried once more would go to the same server, by redis-py's own way."""
+        if not self._sock:
+            self.connect()  # type: ignore[no-untyped-call]
+        super().send_packed_command(*args, **options)  # type: ignore[no-untyped-call]
+
     def read_response(self, *args: Any, **options: Any) -> Any:
         """Return the answer; one of a server that no longer leads ends this connection."""
         try:
-            return super().read_response(*args, **options)
+            # Past redis-py's own way with a replica, which does not tell that nothing was done.
+            return super(SentinelManagedConnection, self).read_response(*args, **options)
         except redis.ResponseError as error:
-            if not str(error).startswith(_NOT_LEADING) and not isinstance(error, MasterDownError):
+            if not str(error).startswith(_NOT_LEADING) and not isinstance(error, _REPLICA):
                 raise
             self.disconnect()  # type: ignore[no-untyped-call]
             raise NotLeading(f"the state server leads no longer, or lacks replicas: {error}") from error

@@ -16,8 +16,8 @@ RESEND_MS = 1_000
 LONGEST_RESEND_MS = 30_000
 #: What could not be sent is tried again after this; a broker that was away long must not make anybody wait.
 UNSENT_RETRY_MS = 500
-#: The client takes a longer silence for a dead server (`SOCKET_TIMEOUT_S`).
-LONGEST_WAIT_S = 3.0
+#: The client takes a longer silence for a dead server (`FAILOVER_TIMEOUT_S`).
+LONGEST_WAIT_S = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ class Due:
         self._grace_ms = grace_ms
 
     def wait(self, *, timeout_s: float) -> str | None:
-        """Return an instance for which a sweep is asked, None when none is within `timeout_s` or 3 s.
+        """Return an instance for which a sweep is asked, None when none is within `timeout_s` or 2 s.
 
         There may be more of them: a sweep of everything that is due answers all of them.
         """

@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 
 #: Longest wait for the disk: shorter than a lease, and than a client's patience with its socket.
 DISK_TIMEOUT_S = 4.0
+#: Longest wait for the replicas, likewise.
+REPLICAS_TIMEOUT_S = 2.0
 #: A server that writes each second has handed over by then what it was told before.
 HANDED_OVER_S = 1.1
 LOOK_EVERY_S = 0.05
@@ -80,7 +82,7 @@ def wait_for_disk(client: redis.Redis, *, timeout_s: float = DISK_TIMEOUT_S) -> 
         threading.Event().wait(LOOK_EVERY_S)
 
 
-def wait_for_replicas(client: redis.Redis, *, timeout_s: float = DISK_TIMEOUT_S) -> bool:
+def wait_for_replicas(client: redis.Redis, *, timeout_s: float = REPLICAS_TIMEOUT_S) -> bool:
     """Tell whether every replica that is connected has everything the server has done so far.
 
     False where there is none: then whoever takes over lacks it. Which replica takes over is the Sentinels'

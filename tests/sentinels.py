@@ -118,12 +118,12 @@ class SentinelHouse:
     def _tls_options(self) -> dict[str, Any]:
         return {"ssl": True, "ssl_ca_certs": str(self._tls / "ca.pem")} if self._tls else {}
 
-    def leader(self) -> str | None:
-        """Return the server that most Sentinels call the one that leads; None while they differ."""
+    def leader(self, *, least: int = 2) -> str | None:
+        """Return the server that so many Sentinels call the one that leads; None while they differ."""
         ports = {port: name for name, port in self.ports.items()}
         said = [ports.get(int(state.get("port", 0))) for state in self._states()]
         for name in set(said) - {None}:
-            if said.count(name) >= 2:
+            if said.count(name) >= least:
                 return name
         return None
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import redis
@@ -18,7 +19,7 @@ from cli.stack.processes import StackError
 from sentinel_url import parse
 from state.connection import NotLeading, UnsafeServer, connect
 from state.durability import Keeps, wait_for_replicas, wait_until_kept
-from state.scripts import LUA_DIR, Scripts, Unconfirmed
+from state.scripts import CONFIRM_MS, LUA_DIR, Scripts, Unconfirmed
 from state.server import require_safe, server_report
 from tasks import transport
 from tests.acceptance.command import plain_environ
@@ -191,6 +192,51 @@ def test_servers_and_sentinels_may_speak_tls(tmp_path: Path) -> None:
         house.stop()
 
 
+def test_a_leader_that_wakes_up_too_late_is_confirmed_and_believed_by_nobody(
+    house: SentinelHouse, client: redis.Redis
+) -> None:
+    first = leader(house)
+    client.set("cleanbook:test", "before")
+    with house.client(first) as admin, connect(house.url()) as idle:
+        tell = Scripts(idle, sources={"tell": "return {redis.call('GET', KEYS[1])}"})
+        assert tell.call("tell", ["cleanbook:test"], []) == ["before"]
+        connection = admin.connection_pool.get_connection()
+        house.servers[first].send(signal.SIGSTOP)
+        try:
+            # What somebody has asked for and it has not read when it freezes.
+            connection.send_command("SET", "cleanbook:test", "too late")
+            connection.send_command("WAIT", 1, CONFIRM_MS)
+            eventually(lambda: house.leader(least=3) not in {first, None}, 20, what="another server to lead")
+            eventually(lambda: _writes(client), 20, what="another server to take writes")
+            eventually(lambda: _writes(client, "cleanbook:test", "after"), what="it to have a replica")
+        finally:
+            house.servers[first].send(signal.SIGCONT)
+        answers = [_read(connection) for _ in range(2)]
+        assert answers[1] == 0, answers
+        eventually(lambda: not _has_replicas(admin), what="the old leader to notice")
+        # Over a connection to the old leader, which would know better than to write, and answers nothing.
+        assert tell.call("tell", ["cleanbook:test"], []) == ["after"]
+    house.wait_for(lambda: house.good_replicas() == 2, "return of the old leader as a replica")
+
+
+def _writes(client: redis.Redis, key: str = "cleanbook:other", value: str = "1") -> bool:
+    try:
+        return bool(client.set(key, value))
+    except redis.RedisError:
+        return False
+
+
+def _has_replicas(client: redis.Redis) -> bool:
+    return bool(int(cast("Mapping[str, Any]", client.info("replication")).get("min_slaves_good_slaves", 0)))
+
+
+def _read(connection: Any) -> object:
+    try:
+        return connection.read_response(timeout=10)
+    except redis.ResponseError as error:
+        return error
+
+
 def test_a_takeover_is_followed_and_seen_as_another_server(house: SentinelHouse, client: redis.Redis) -> None:
     before, first = server_id(client), leader(house)
     ids = {}
@@ -201,14 +247,7 @@ def test_a_takeover_is_followed_and_seen_as_another_server(house: SentinelHouse,
     assert wait_until_kept(client)
     house.servers[first].kill()
     try:
-
-        def writes() -> bool:
-            try:
-                return bool(client.set("cleanbook:other", 1))
-            except redis.RedisError:
-                return False
-
-        eventually(writes, 20, what="another server to lead")
+        eventually(lambda: _writes(client), 20, what="another server to lead")
         assert client.get("cleanbook:test") == "kept"
         assert leader(house) != first
         assert server_id(client) != before

@@ -10,7 +10,7 @@ import redis
 
 from cli.stack.valkey import ValkeyServer
 from state import due, keys
-from state.connection import SOCKET_TIMEOUT_S, connect
+from state.connection import FAILOVER_TIMEOUT_S, connect
 from state.due import LONGEST_RESEND_MS, RESEND_MS, UNSENT_RETRY_MS, CleanUp, Due, IterateAgain
 from state.scripts import Scripts
 from tests.integration.state_bench import (
@@ -229,7 +229,7 @@ def test_a_long_pause_between_sweeps_is_no_failure_of_the_server(
     valkey_server: ValkeyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The client gives up on an answer before the longest pause that settings allow is over."""
-    assert due.LONGEST_WAIT_S < SOCKET_TIMEOUT_S
+    assert due.LONGEST_WAIT_S < FAILOVER_TIMEOUT_S
     monkeypatch.setattr(due, "LONGEST_WAIT_S", 0.05)
     with redis.Redis.from_url(valkey_server.url, socket_timeout=1.0) as client:
         client.flushall()
