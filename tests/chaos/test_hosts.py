@@ -38,6 +38,6 @@ def test_a_leader_that_was_replaced_and_goes_on_leaves_no_order_behind(tmp_path:
     plan = Plan(seconds=SECONDS, seed=seed, faults=(CUT_OFF,), hosts=True, instances=10)
     evidence, verdict = CrashTest(plan=plan, folder=tmp_path / "chaos", tell=tell).run()
     assert evidence.rounds
-    # Claims on the side that was cut off are seen by nobody here. Nothing is sent under them, so that (c) holds.
+    # Claims on the side that was cut off are seen by nobody here; nothing is sent under them, so (c) holds.
     grave = graver_than_late(verdict.violations, PATIENCE_MS)
     assert [f"seed {seed} ({each.rule}) {each.text}" for each in grave] == []
