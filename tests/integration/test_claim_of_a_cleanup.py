@@ -24,6 +24,7 @@ from tests.integration.state_bench import (
 )
 
 RECORD = keys.record(NAME)
+LEASE_FIELDS = ["lease_token", "lease_until", "lease_kind", "running_task_id"]
 
 
 def test_everything_that_is_known_is_told(bench: StateBench) -> None:
@@ -199,3 +200,24 @@ def test_orders_that_it_knew_at_its_end_are_told(bench: StateBench) -> None:
     assert bench.cleanup_leases.renew(lease).order_ids == ()
     bench.commit(iteration, order_ids=["3", "4"])
     assert bench.cleanup_leases.renew(lease).order_ids == ("3", "4")
+
+
+def test_a_lease_that_is_over_is_taken_away(bench: StateBench) -> None:
+    """The guard and who lists instances look at its end alone."""
+    bench.claim()
+    bench.stop()
+    lease = bench.claim_cleanup()
+    bench.cleanup_leases.renew(lease)
+    assert None not in bench.client.hmget(RECORD, LEASE_FIELDS)
+    bench.clock.advance(LEASE_MS)
+    bench.cleanup_leases.renew(lease)
+    assert bench.client.hmget(RECORD, LEASE_FIELDS) == [None] * len(LEASE_FIELDS)
+
+
+def test_a_lease_of_before_a_restart_is_taken_away_at_once(redis_client: redis.Redis) -> None:
+    bench = StateBench(redis_client, Keeps.EVERYSEC)
+    bench.claim()
+    bench.stop()
+    bench.clock.restart_server()
+    bench.claim_cleanup()
+    assert bench.client.hmget(RECORD, LEASE_FIELDS) == [None] * len(LEASE_FIELDS)

@@ -316,3 +316,13 @@ def test_a_cleanup_that_follows_the_new_policy_is_published_at_once(bench: State
     commit_with_stop(bench, iteration, StopPolicy())
     assert bench.due_score() == bench.clock.now_ms
     assert isinstance(bench.sweep(), CleanUp)
+
+
+def test_a_damaged_record_is_told_and_not_worked_with(bench: StateBench) -> None:
+    bench.client.hset(keys.record(NAME), "tick", "many")
+    names = [keys.record(NAME), keys.stop(NAME), keys.DUE, keys.EVENTS, keys.WAKE]
+    asked: list[str | int] = [NAME, 0, "test", "tested", StopPolicy().to_json()]
+    assert bench.clock.scripts.call("request_stop", names, asked) == ["damaged", 0, bench.clock.now_ms]
+    assert bench.client.get(keys.stop(NAME)) is None
+    bench.stop()
+    assert bench.record.phase == "failed"

@@ -51,7 +51,7 @@ def test_a_fill_asks_for_an_iteration_now_and_leaves_the_schedule_alone(wakes: W
     assert wakes.tell(fill()) == "woken"
     found = wakes.swept()
     assert found is not None
-    assert found.tick is None
+    assert (found.tick, found.account) == (None, "acc")
     assert wakes.bench.client.hget(keys.record(NAME), "pending_task_id") == pending
     assert wakes.bench.record.due_at_ms == due_at_ms
 
