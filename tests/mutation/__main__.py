@@ -77,8 +77,8 @@ def _survivors(mutants: list[Mutant], kinds: Tests, options: argparse.Namespace)
 
         def tell(mutant: Mutant, verdict: Verdict, verdicts: dict[str, Verdict] = verdicts) -> None:
             verdicts[mutant.name + mutant.text] = verdict
-            if verdict is Verdict.SURVIVED:
-                print(f"\n  {mutant.name}", flush=True)
+            if verdict is not Verdict.KILLED:
+                print(f"\n  {verdict}: {mutant.name}", flush=True)
 
         if not judge_all(left, tests, tell, timeout_s=options.timeout_s):
             return None
