@@ -38,7 +38,9 @@ What happens to orders when the one that leads of three servers is lost. The sam
 auditor as for [CRASH_MATRIX.md](CRASH_MATRIX.md), judgements (a) to (h) there; but broker and state are three
 Valkey servers with three Sentinels, from the files in `deploy/redis` (down-after {DOWN_AFTER_MS} ms). With
 `--hosts` each has a network namespace of its own, and *cut off* means: from the other servers, not from the
-exchange, so that workers beside a leader that was replaced go on with it.
+exchange, so that workers beside a leader that was replaced go on with it. On (c): a leader may have
+forgotten the last claim of the one before it, and give its number again. Then two iterations are at work
+for a moment, and what is judged is that no order is sent meanwhile.
 
 Take it yourself: `make drill SECONDS=240` (`DRILL_ARGS=--hosts`, root).
 """
