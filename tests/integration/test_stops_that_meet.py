@@ -121,6 +121,7 @@ def test_a_later_stop_of_anybody_calls_a_restart_off(bench: StateBench, kept: bo
     else:
         assert run.stop(policy) == "joined"
         bench.finish(run.claim_cleanup(), clean=True)
+    assert run.field("restart") is None
     assert start_again(bench, "run") == "called_off"
     assert (run.field("phase"), run.field("epoch")) == ("stopped", "1")
 
@@ -131,6 +132,22 @@ def test_a_second_restart_takes_the_place_of_the_first(bench: StateBench) -> Non
     bench.finish(run.claim_cleanup(), clean=True)
     assert start_again(bench, "run") == "called_off"
     assert start_again(bench, "run", "second") == "started"
+
+
+@pytest.mark.parametrize("decides", [True, False])
+def test_an_iteration_in_flight_calls_a_restart_off_if_it_decides_to_stop(
+    bench: StateBench, decides: bool
+) -> None:
+    """What made it stop holds for the next run as well."""
+    run = Run(bench, "run")
+    iteration = run.claim()
+    bench.instances.request_stop("run", by="web", reason="restart", policy=StopPolicy(), restart="mark")
+    if decides:
+        commit_with_stop(bench, iteration, StopPolicy())
+    else:
+        bench.commit(iteration)
+    bench.finish(run.claim_cleanup(), clean=True)
+    assert start_again(bench, "run") == ("called_off" if decides else "started")
 
 
 def test_a_mark_makes_no_record_of_what_never_ran(bench: StateBench) -> None:
