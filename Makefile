@@ -25,6 +25,12 @@ FUZZ_EXAMPLES ?= 1000
 # make model QUICK=1, or VARIANT=nofence TRAIL=1 for one way in which it goes wrong, step by step; JSON=1
 VARIANT ?=
 MODEL_ARGS = $(if $(VARIANT),--variant "$(VARIANT)") $(if $(TRAIL),--trail) $(if $(QUICK),--quick) $(if $(JSON),--json)
+# make bench QUICK=1: every bench quickly; BENCH_ARGS for one of them: make bench BENCHES=fleet BENCH_ARGS='--help'
+BENCHES ?= stop_latency stop_all hedge_reaction feed_load rolling_restart decide metrics_overhead iteration_cost \
+	fleet recovery sweep_at_scale cli_start quote_reaction side_by_side
+BENCH_ARGS ?= $(if $(QUICK),--quick)
+# make bench-smoke KEEP=1: keep the figures in bench/history.jsonl, and draw them
+KEEP ?=
 # make mutants: which files (hours for all of them), and options (--lines 10-25, --list)
 FILES ?= $(wildcard state/lua/*.lua state/lua/parts/*.lua state/*.py) runner/cleanup.py
 MUTANTS_ARGS ?=
@@ -35,7 +41,7 @@ PYTEST_ARGS ?=
 TEST_PROCESSES ?= 4
 PARALLEL = -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help env env-dev demo test test-drill test-slow test-chaos test-web test-deploy screenshots browser chaos drill fuzz mutants model soak lint types imports docs check audit lock clean
+.PHONY: help env env-dev demo test test-drill test-slow test-chaos test-web test-deploy screenshots browser bench bench-smoke chaos drill fuzz mutants model soak lint types imports docs check audit lock clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -92,6 +98,13 @@ mutants: $(VENV)/.stamp-dev ## change one thing of the code at a time, list what
 
 test-deploy: $(VENV)/.stamp-dev ## check what is in deploy/ with the programs that read it (promtool, systemd-analyze, hadolint)
 	@$(BIN)/python -m pytest -m deploy tests/deploy $(PYTEST_ARGS)
+
+bench: $(VENV)/.stamp-dev ## run every bench, one after the other: an hour; QUICK=1 for a look (BENCHES, BENCH_ARGS)
+	@for name in $(BENCHES); do echo "== $$name" >&2; $(BIN)/python bench/$$name.py $(BENCH_ARGS) || exit 1; done
+
+bench-smoke: $(VENV)/.stamp-dev ## what must not double, as ratios within one run, in three minutes (KEEP=1 keeps them)
+	@$(BIN)/python bench/smoke.py $(if $(KEEP),--keep)
+	$(if $(KEEP),@$(BIN)/python bench/plots.py)
 
 soak: $(VENV)/.stamp-dev ## long runs: failing requests, streams, databases; killed workers (SOAK_EVENTS, SOAK_FILLS, SOAK_SEED)
 	@SOAK_EVENTS="$(SOAK_EVENTS)" SOAK_FILLS="$(SOAK_FILLS)" SOAK_SEED="$(SOAK_SEED)" $(BIN)/python -m pytest -m soak tests/soak -s $(PYTEST_ARGS)

@@ -30,7 +30,8 @@ ITERATIONS = 150
 ORDERS = 6
 #: Instances that share an account: as many as its request budget lets trade at a pace of a minute or so.
 PER_ACCOUNT = 50
-INTERVAL_MS = 30_000
+#: So long that nobody who has iterated is due again while it is measured.
+INTERVAL_MS = 600_000
 VENUE, SYMBOL = "backpack-simulated", "SOL_USDC"
 #: Keys of one instance.
 KINDS = {

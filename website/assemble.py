@@ -67,6 +67,8 @@ def site_pages(root: Path) -> dict[str, str]:
     """Return every file of the site: where it is in the checkout, and where on the site."""
     files = sorted(path for path in (root / "docs").rglob("*") if path.is_file())
     pages = {path.relative_to(root).as_posix(): path.relative_to(root / "docs").as_posix() for path in files}
+    plots = sorted((root / "bench" / "plots").glob("*.svg"))
+    pages |= {path.relative_to(root).as_posix(): f"img/plots/{path.name}" for path in plots}
     return pages | {source: place for source, place in ELSEWHERE.items() if (root / source).exists()}
 
 
