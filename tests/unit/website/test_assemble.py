@@ -18,6 +18,7 @@ def root(tmp_path: Path) -> Path:
         "settings.py": "",
         "docs/use.md": "",
         "docs/img/drawn.svg": "<svg/>",
+        "bench/plots/plot.svg": "<svg/>",
         "docs/decisions/README.md": "",
         "bench/RESULTS.md": "",
     }.items():
@@ -36,6 +37,7 @@ def root(tmp_path: Path) -> Path:
         ("docs/decisions/README.md", "[Home](../../README.md)", "[Home](../index.md)"),
         ("README.md", "[why](docs/decisions)", "[why](decisions/README.md)"),
         ("docs/use.md", "![A picture](img/drawn.svg)", "![A picture](img/drawn.svg)"),
+        ("bench/RESULTS.md", "![A plot](plots/plot.svg)", "![A plot](img/plots/plot.svg)"),
         ("bench/RESULTS.md", "![A picture](../docs/img/drawn.svg)", "![A picture](img/drawn.svg)"),
         ("docs/use.md", "see [`settings.py`](../settings.py).", "see `settings.py`."),
         ("docs/use.md", "[Celery](https://docs.celeryq.dev) [below](#how)", None),
@@ -71,6 +73,7 @@ def test_a_folder_is_made_anew(root: Path) -> None:
     assert found == [
         "decisions/README.md",
         "img/drawn.svg",
+        "img/plots/plot.svg",
         "index.md",
         "index.zh-TW.md",
         "results.md",
