@@ -19,6 +19,7 @@ from feed.silence import Silence
 from feed.telling import Teller
 from feed.watched import Connections, WatchedAccount
 from metrics import families
+from state.hearing import HEARD, SINCE, Hearing
 from state.own_fills import OwnFills
 
 log = structlog.get_logger(__name__)
@@ -31,8 +32,11 @@ PING_S = 5.0
 IDLE_S = 0.1
 #: Wait while a change is still to be kept.
 BUSY_S = 0.02
+#: That something is heard is noted at most this often.
+NOTE_EVERY_S = 0.25
 #: A connection that has worked for this long ends the back-off.
 STEADY_S = 5.0
+STREAMING = "streaming"
 #: What the loss of a stream is counted as; the first that fits.
 LOST_BY: tuple[tuple[type[Exception], str], ...] = (
     (StreamFrozen, "frozen"),
@@ -53,6 +57,7 @@ class AccountFeed:
         teller: Teller,
         reconciler: Reconciler,
         own_fills: OwnFills,
+        hearing: Hearing,
     ) -> None:
         self._watched = watched
         self._connections = connections
@@ -60,13 +65,14 @@ class AccountFeed:
         self._teller = teller
         self._reconciler = reconciler
         self._own_fills = own_fills
+        self._hearing = hearing
         self._silence = Silence()
         self._moves = Moves()
         self._backoff = Backoff()
         self._is_changed = threading.Event()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"feed {watched.account}", daemon=True)
-        self._heard_s = self._pinged_s = 0.0
+        self._heard_s = self._pinged_s = self._noted_s = 0.0
         #: Markets that the reconciler was asked to find out about.
         self._asked_for: frozenset[str] = frozenset()
         #: How the stream stands, a word or two.
@@ -140,6 +146,8 @@ class AccountFeed:
     def distrust(self) -> None:
         """Tell everything of late again: the state server may have lost what it took last."""
         self._teller.forget_told()
+        if self.standing == STREAMING:
+            self._hearing.note(self._watched.account, SINCE)
         self._reconciler.ask()
 
     @property
@@ -148,8 +156,9 @@ class AccountFeed:
         return self._thread.is_alive() and self._reconciler.is_alive
 
     def _hide_books(self) -> None:
-        """Take away books that nobody follows any longer: the exchange's own are better than old ones."""
+        """Take away what nobody follows any longer: the exchange's own word is better than an old one."""
         try:
+            self._hearing.interrupt(self._watched.account)
             self._markets.restart()
         except redis.RedisError as error:
             log.info("books not taken away, they grow old", account=self._watched.account, error=str(error))
@@ -162,7 +171,8 @@ class AccountFeed:
         self._is_changed.set()
         # Behind the subscription: what happened before it is in the histories, what happens now is told.
         self._reconciler.ask()
-        self.standing = "streaming"
+        self._hearing.note(self._watched.account, SINCE)
+        self.standing = STREAMING
         log.info("stream open", account=self._watched.account, symbols=len(self._watched.symbols))
         is_busy, unreadable = False, stream.unreadable_messages
         while not self._ended.is_set():
@@ -173,6 +183,7 @@ class AccountFeed:
             if stream.unreadable_messages != unreadable:
                 # It may have been a fill.
                 unreadable = stream.unreadable_messages
+                self._hearing.note(self._watched.account, SINCE)
                 self._reconciler.ask()
             is_busy = self._markets.work()
             now_s = time.monotonic()
@@ -180,6 +191,7 @@ class AccountFeed:
             self._moves.seen(self._markets.kept)
             self._wake(self._moves.due(now_s), "price moved")
             self._check_life(now_s)
+            self._note_life(now_s)
             if now_s - opened_s > STEADY_S:
                 self._backoff.reset()
 
@@ -206,6 +218,8 @@ class AccountFeed:
             if isinstance(event, BookChange):
                 _count_lag(event.at_ms, "book")
                 self._markets.take(event)
+            if isinstance(event, Pulse) and event.mark_price is not None:
+                self._markets.take_mark(event.symbol, event.mark_price)
             if isinstance(event, BookChange | Pulse):
                 self._heard_s = time.monotonic()
                 self._wake(self._silence.heard(event.symbol, self._heard_s), "heard again")
@@ -218,6 +232,12 @@ class AccountFeed:
         for instance_id in instance_ids:
             result = self._own_fills.wake(instance_id)
             log.info("market data", instance=instance_id, why=why, wake_up=result)
+
+    def _note_life(self, now_s: float) -> None:
+        """Note that this stream brings something, behind what it has brought: that has been told."""
+        if self._heard_s > self._noted_s and now_s - self._noted_s >= NOTE_EVERY_S:
+            self._noted_s = now_s
+            self._hearing.note(self._watched.account, HEARD)
 
     def _check_life(self, now_s: float) -> None:
         """Raise `StreamFrozen` when a connection stands over which nothing comes."""

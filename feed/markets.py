@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 import redis
 import structlog
@@ -67,6 +68,8 @@ class Markets:
         self._market_data = market_data
         self._clock = clock
         self._markets: dict[str, _Market] = {}
+        #: Mark prices that Redis does not have.
+        self._marks: dict[str, Decimal] = {}
         self._questions: queue.SimpleQueue[LocalBook | None] = queue.SimpleQueue()
         self._answers: queue.SimpleQueue[tuple[LocalBook, DepthSnapshot | None]] = queue.SimpleQueue()
         #: The books that the last `work` has kept.
@@ -99,6 +102,11 @@ class Markets:
         market.last_update_id = change.last_update_id
         if market.owed is not None and change.last_update_id >= market.owed[0]:
             market.owed = None
+
+    def take_mark(self, symbol: str, price: Decimal) -> None:
+        """Take in a mark price from the stream."""
+        if symbol in self._markets:
+            self._marks[symbol] = price
 
     def work(self) -> bool:
         """Ask for snapshots, take in those that came, keep what has changed; tell whether some is left to do.
@@ -167,7 +175,8 @@ class Markets:
         due = [m for m in self._markets.values() if m.is_dirty and not m.book.needs_snapshot]
         ripe = [market for market in due if now_s - market.kept_s >= LEAST_GAP_S]
         self.kept = tuple(book for market in ripe if (book := market.book.book(LEVELS)) is not None)
-        self._market_data.put(self._venue_name, self.kept)
+        self._market_data.put(self._venue_name, self.kept, self._marks)
+        self._marks = {}
         for market in ripe:
             market.is_dirty, market.kept_s = False, now_s
         return len(due) > len(ripe)

@@ -24,6 +24,7 @@ from state.bookings import BookingQueue
 from state.client_ids import slot_owner
 from state.events import Events
 from state.feeds import LEASE_MS, FeedProcess, Feeds
+from state.hearing import Hearing
 from state.instances import Instances
 from state.market_data import MarketData
 from state.own_fills import OwnFills
@@ -63,6 +64,7 @@ class FeedService:
         scripts = Scripts(client)
         self._feeds = Feeds(client, scripts)
         self._own_fills = OwnFills(client, scripts)
+        self._hearing = Hearing(client, scripts)
         self._market_data = MarketData(client, scripts)
         self._instances = Instances(client, scripts)
         self._events = Events(client)
@@ -218,7 +220,7 @@ class FeedService:
             self._instances.now_ms,
             BookingQueue(self._client).length,
         )
-        feed = AccountFeed(watched, connections, markets, teller, reconciler, self._own_fills)
+        feed = AccountFeed(watched, connections, markets, teller, reconciler, self._own_fills, self._hearing)
         self._running[account] = feed
         log.info("account taken", account=account, instances=len(watched.instances), feed=self._name)
         feed.start()

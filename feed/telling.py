@@ -79,15 +79,16 @@ class Teller:
         """Tell what a stream said, in one step. Raises `redis.RedisError`; then nothing was told."""
         fills = [(each.fill, "stream") for each in updates if each.fill is not None]
         orders = [
-            self._order(
+            self._order_news(
                 each.order,
                 each.at_ms,
                 reason=each.reason,
                 created_at_ms=each.at_ms if each.event is OrderEvent.ACCEPTED else 0,
+                is_execution=each.event is OrderEvent.FILLED,
             )
             for each in updates
         ]
-        self._tell(fills, [News(booking=order.model_dump_json()) for order in orders])
+        self._tell(fills, orders)
 
     def tell_fills(self, fills: Iterable[Fill], source: str) -> int:
         """Tell the fills that were not told yet; return how many.
@@ -102,8 +103,9 @@ class Teller:
 
     def tell_orders(self, orders: Iterable[OpenOrder], at_ms: int) -> None:
         """Tell how orders stood at `at_ms`, exchange time. Raises `redis.RedisError`."""
-        bookings = [self._order(order, at_ms, created_at_ms=order.created_at_ms) for order in orders]
-        self._own_fills.tell([News(booking=booking.model_dump_json()) for booking in bookings])
+        self._own_fills.tell(
+            [self._order_news(order, at_ms, created_at_ms=order.created_at_ms) for order in orders]
+        )
 
     def tell_funding(self, payments: Iterable[FundingPayment]) -> None:
         """Tell payments; the ledger knows whose they are. Raises `redis.RedisError`."""
@@ -172,12 +174,22 @@ class Teller:
             level_role=_purpose(fill.client_order_id, instance_id),
             source=source,
         )
-        return News(booking=booking.model_dump_json(), instance_id=instance_id, fill=fill)
+        return News(
+            booking=booking.model_dump_json(), instance_id=instance_id, fill=fill, account=self._account
+        )
 
-    def _order(self, order: OpenOrder, at_ms: int, *, created_at_ms: int, reason: str = "") -> OrderBooking:
+    def _order_news(
+        self,
+        order: OpenOrder,
+        at_ms: int,
+        *,
+        created_at_ms: int,
+        reason: str = "",
+        is_execution: bool = False,
+    ) -> News:
         instance_id, epoch = self._owner(order.client_order_id, created_at_ms or at_ms)
         level, role = _purpose(order.client_order_id, instance_id) or (None, None)
-        return OrderBooking(
+        booking = OrderBooking(
             account=self._account,
             instance_id=instance_id,
             epoch=epoch,
@@ -194,6 +206,12 @@ class Teller:
             reason=reason,
             at_ms=at_ms,
             created_at_ms=created_at_ms,
+        )
+        return News(
+            booking=booking.model_dump_json(),
+            instance_id=instance_id,
+            account=self._account,
+            is_execution=is_execution,
         )
 
     def _owner(self, client_order_id: int | None, at_ms: int) -> tuple[str, int]:

@@ -36,6 +36,7 @@ class Gathered:
     snapshot: Snapshot
     #: Where its order book came from.
     source: Source
+    held: Held
     #: Resting orders in this instance's slot that this run did not place: to be cancelled, never counted.
     strangers: tuple[OpenOrder, ...] = ()
     #: True: they have been there for longer than a cancel can take.
@@ -91,24 +92,29 @@ def gather(
         exclusive_symbol=instance.config.exclusive_symbol,
     )
     stay = books.strangers_stay(are_there=bool(strangers), now_ms=standing.now_ms)
-    return Gathered(snapshot=snapshot, source=read.source, strangers=strangers, strangers_stay=stay)
+    return Gathered(
+        snapshot=snapshot, source=read.source, held=held, strangers=strangers, strangers_stay=stay
+    )
 
 
 def _read_book(
     context: Context, instance: LoadedInstance, venue: Venue, standing: Standing, symbol: str
 ) -> BookRead:
     streamed = context.market_data.read(market_venue(instance.config), symbol)
-    limit_s = instance.limits.max_data_age_s
     # After the other questions, which took their time.
-    elapsed_ms = standing.elapsed_ms
-    freshness = Freshness(
+    return read_book(venue, symbol, streamed, freshness_of(instance, venue, standing))
+
+
+def freshness_of(instance: LoadedInstance, venue: Venue, standing: Standing) -> Freshness:
+    """Return what a streamed book has to be at this moment. Raises `ExchangeError` without a clock."""
+    limit_s, elapsed_ms = instance.limits.max_data_age_s, standing.elapsed_ms
+    return Freshness(
         now_ms=standing.now_ms + elapsed_ms,
         exchange_ms=venue.clock.signing_time_ms(standing.now_ms, standing.reading) + elapsed_ms,
         limit_ms=None if limit_s is None else int(limit_s * 1000),
         own_changed_at_ms=standing.books.own_changed_at_ms,
         own_filled_ms=max((fill.filled_at_ms for fill in standing.streamed_fills), default=0),
     )
-    return read_book(venue, symbol, streamed, freshness)
 
 
 def update_books(

@@ -16,13 +16,14 @@ from metrics import families
 from runner.access import require_account
 from runner.bookings import Teller
 from runner.books import Books
+from runner.calm import find_nothing_to_do, known_place, look_json, remember_place
 from runner.context import Context
 from runner.daily import advance_daily
 from runner.ending import CutShort, IsEnding, never
 from runner.execution import ExecutionReport, Executor
 from runner.gathering import Gathered, gather
 from runner.known_orders import own_order
-from runner.limiting import limited_plan
+from runner.limiting import cut_names, limited_plan
 from runner.loaded import LoadedInstance, StateDamaged, load_running, parse_books
 from runner.lookups import Standing
 from runner.market_read import NoMarketData, Source
@@ -55,6 +56,8 @@ class _Work:
     report: ExecutionReport = field(default_factory=ExecutionReport)
     state_json: str = ""
     daily_json: str = ""
+    #: What was seen on the exchange, empty when nobody looked.
+    look_json: str = ""
     error: str = ""
     stop_reason: str = ""
     unwind: bool = False
@@ -120,7 +123,9 @@ def run_iteration(
             Iteration(instance_id=instance_id, account=account, epoch=epoch, tick=tick, task_id=own_task_id),
         )
     asked_at_s = time.monotonic()
-    lease = context.leases.claim(instance_id, epoch=epoch, tick=tick, task_id=own_task_id)
+    lease = context.leases.claim(
+        instance_id, epoch=epoch, tick=tick, task_id=own_task_id, place=known_place(instance_id)
+    )
     if isinstance(lease, Refusal):
         say(f"not run: {lease.detail or lease.reason}")
         return _refused(context, instance_id, epoch, tick, lease)
@@ -159,6 +164,7 @@ def _work(
         work.stop_reason = "duration is over"
         return
     require_account(instance.config, context.settings, lease.account)
+    remember_place(lease, instance.config)
     venue = context.venues.of(instance.config)
     state = instance.parse_state(lease.state_json)
     standing = Standing(
@@ -172,6 +178,11 @@ def _work(
     )
     # Also kept when gathering fails half-way: what was learned by then is true.
     work.standing = standing
+    nothing = find_nothing_to_do(context, lease, instance, venue, standing, state)
+    if nothing is not None:
+        work.source = Source.STREAM
+        work.state_json, work.daily_json = nothing.state_json, nothing.daily_json
+        return
     executor = _executor(context, lease, instance, venue, reading, work)
     try:
         gathered = gather(
@@ -191,7 +202,21 @@ def _work(
         return
     if work.is_ending():
         raise CutShort
-    work.source = gathered.source
+    _decide_and_send(context, lease, instance, gathered, state, executor, work)
+
+
+def _decide_and_send(
+    context: Context,
+    lease: Lease,
+    instance: LoadedInstance,
+    gathered: Gathered,
+    state: State,
+    executor: Executor,
+    work: _Work,
+) -> None:
+    standing = work.standing
+    assert standing is not None
+    work.source, work.look_json = gathered.source, look_json(standing, gathered.held)
     work.daily_json, work.stop_reason = advance_daily(lease, instance.limits, gathered.snapshot)
     if work.stop_reason:
         return
@@ -242,7 +267,7 @@ def _plan(
 ) -> tuple[OrderPlan, TakerOrder | None]:
     """Return what to send: the decision within the limits, against what rests."""
     limited = limited_plan(instance, gathered.snapshot, decision, standing.books.placed_at_ms)
-    names = tuple(sorted({f"{cut.limit} {cut.side} {cut.level}" for cut in limited.cuts}))
+    names = cut_names(limited.cuts)
     if names != standing.books.cuts:
         standing.books.cuts = names
         context.events.limits_changed(
@@ -316,6 +341,7 @@ def _end(context: Context, lease: Lease, work: _Work, tick: int | None) -> tuple
             bookings=_bookings(lease, standing),
             is_quiet=work.is_quiet,
             look_again_ms=work.look_again_ms,
+            look_json=work.look_json,
         )
     except LeaseLost:
         _count(lease, work, tick, is_lost=True)

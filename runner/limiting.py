@@ -57,6 +57,11 @@ def limited_plan(
     )
 
 
+def cut_names(cuts: Sequence[Cut]) -> tuple[str, ...]:
+    """Return what was cut without how much, so that two sets of cuts can be compared."""
+    return tuple(sorted({f"{cut.limit} {cut.side} {cut.level}" for cut in cuts}))
+
+
 def _without_gaps(plan: OrderPlan, places: Sequence[Quote]) -> OrderPlan:
     """Return the plan with `places` only; an order whose successor has to wait rests until then.
 

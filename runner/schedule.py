@@ -25,7 +25,7 @@ HANDFUL, MOST_HANDFULS = 200, 5
 def task_id(instance_id: str, epoch: int, tick: int | None) -> str:
     """Return a readable id that is never used twice: workers remember revoked ids for ever."""
     place = "wake" if tick is None else str(tick)
-    return f"{instance_id}.{epoch}.{place}.{secrets.token_hex(3)}"
+    return f"{instance_id}.{epoch}.{place}.{secrets.token_hex(4)}"
 
 
 def hop_s(remaining_s: float, visibility_timeout_s: int) -> float:

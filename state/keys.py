@@ -67,6 +67,11 @@ def feed_cursor(account: str) -> str:
     return f"{PREFIX}:feed:cursor:{account}"
 
 
+def heard(account: str) -> str:
+    """Hash: when feeds have heard what of an account, and since when without a break."""
+    return f"{PREFIX}:feed:heard:{account}"
+
+
 def slots(account: str) -> str:
     """Hash: instance id to its slot, and ``#slot`` to its instance, for one account."""
     return f"{PREFIX}:slots:{account}"

@@ -16,6 +16,7 @@ from state.bookings import MOST_WAITING
 from state.client_ids import ClientOrderId, client_order_ids, generation_field, intent_field
 from state.connection import StateError
 from state.durability import save
+from state.hearing import Heard, heard_of
 from state.instances import StopPolicy
 from state.scripts import Reply, Scripts, Unconfirmed
 
@@ -29,6 +30,16 @@ class AuthorizationRefused(StateError):
 
 class LeaseLost(StateError):
     """Raised when another task holds the lease: leave everything to it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where an instance trades: what is known of it there is read together with the claim."""
+
+    #: Under this name market data is kept.
+    venue: str
+    symbol: str
+    account: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +73,14 @@ class Lease:
     intents: Mapping[int, int] = field(default_factory=dict)
     #: True: the run is paused, nothing is authorised, and what rests is withdrawn.
     is_paused: bool = False
+    #: What the last look at the exchange showed, as last committed (JSON); empty: nobody has looked.
+    look_json: str = ""
+    #: The market as a feed sees it (`market_data.FIELDS`), read with the claim; empty: not asked for.
+    market: tuple[str | None, ...] = ()
+    #: What feeds have heard of the account; None: not asked for, or damaged.
+    heard: Heard | None = None
+    #: Of which place these two are.
+    place: Place | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,8 +136,12 @@ class Leases:
         self._grace_ms = grace_ms
         self._fence_margin_ms = fence_margin_ms
 
-    def claim(self, instance_id: str, *, epoch: int, tick: int | None, task_id: str) -> Lease | Refusal:
+    def claim(
+        self, instance_id: str, *, epoch: int, tick: int | None, task_id: str, place: Place | None = None
+    ) -> Lease | Refusal:
         """Take the lease for the scheduled iteration `tick`, or for a wake-up when `tick` is None."""
+        market = keys.market(place.venue, place.symbol) if place else keys.market("", "")
+        heard = keys.heard(place.account if place else "")
         token = secrets.token_hex(8)
         kind, *rest = self._scripts.call(
             "claim",
@@ -128,6 +151,8 @@ class Leases:
                 keys.trace(instance_id),
                 keys.intents(instance_id),
                 keys.generations(instance_id),
+                market,
+                heard,
             ],
             [
                 instance_id,
@@ -145,7 +170,8 @@ class Leases:
         if kind != "claimed":
             return Refusal(reason=str(kind), detail=str(rest[0]) if rest else "")
         now, seq, current_tick, due, started_at, errors, slot, version, account, state_json, *more = rest
-        fence, books, daily, intents, paused = more
+        fence, books, daily, intents, paused, look, *streamed = more
+        market_fields, times = cast("list[list[str | None]]", streamed)
         return Lease(
             instance_id=instance_id,
             epoch=epoch,
@@ -165,6 +191,10 @@ class Leases:
             daily_json=str(daily),
             intents=client_order_ids(int(slot), cast("list[str]", intents)),
             is_paused=paused != "",
+            look_json=str(look),
+            market=tuple(market_fields) if place else (),
+            heard=heard_of(times) if place else None,
+            place=place,
         )
 
     def authorize(self, lease: Lease, *, window_ms: int, orders: Sequence[tuple[int, Role]]) -> Granted:
@@ -210,6 +240,7 @@ class Leases:
         bookings: Sequence[str] = (),
         is_quiet: bool | None = None,
         look_again_ms: int = 0,
+        look_json: str = "",
     ) -> Committed:
         """Save the state, release the lease, and return what to publish. Raises `LeaseLost`.
 
@@ -217,7 +248,7 @@ class Leases:
         still not known, with when they were given. What is None or empty stays as it was. A `stop_reason`
         closes the gate, as `request_stop` does. `bookings` are for the ledger (JSON). Of a paused run
         `is_quiet` says whether nothing rested that could be withdrawn, nor could arrive; unless it did so
-        twice, the next look follows after `look_again_ms`.
+        twice, the next look follows after `look_again_ms`. `look_json` is what was seen on the exchange.
         """
         kind, *rest = self._scripts.call(
             "commit",
@@ -252,6 +283,7 @@ class Leases:
                 MOST_WAITING,
                 "" if is_quiet is None else int(is_quiet),
                 look_again_ms,
+                look_json,
                 *bookings,
             ],
         )

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 from market.position import Fill
 from state import keys
 from state.bookings import BookingQueue
+from state.hearing import Hearing
 from state.scripts import Scripts
 
 #: Kept for the next iteration; what is older it finds in the exchange's history.
@@ -28,8 +29,12 @@ class News:
     booking: str
     #: Whose matter it is; empty: none of ours.
     instance_id: str = ""
-    #: None: nothing was executed.
+    #: None: nothing was executed, or another piece of news has it.
     fill: Fill | None = None
+    #: Whose iterations go by what is heard; empty: nobody's do.
+    account: str = ""
+    #: True: something was executed, even where nobody can tell yet what.
+    is_execution: bool = False
 
 
 class OwnFills:
@@ -39,6 +44,7 @@ class OwnFills:
         self._client = client
         self._scripts = scripts
         self._queue = BookingQueue(client)
+        self._hearing = Hearing(client, scripts)
 
     def tell(self, news: Sequence[News]) -> dict[str, str]:
         """Hand over what happened, and wake whose orders were filled; return how each was woken, by instance.
@@ -49,6 +55,16 @@ class OwnFills:
             return {}
         woken = tuple(dict.fromkeys(each.instance_id for each in news if each.fill and each.instance_id))
         pipe = self._client.pipeline(transaction=True)
+        for account in dict.fromkeys(each.account for each in news if each.account):
+            of_account = [each for each in news if each.account == account]
+            self._hearing.queue(
+                pipe,
+                account,
+                is_filled=any(each.fill or each.is_execution for each in of_account),
+                instance_ids=tuple(
+                    dict.fromkeys(each.instance_id for each in of_account if each.instance_id)
+                ),
+            )
         self._queue.add([each.booking for each in news], pipe)
         for each in news:
             if each.fill is not None and each.instance_id:

@@ -7,7 +7,8 @@
 --   ('' keeps the old one), 14 intents that are still open (JSON; '-' keeps them all), 15 why the run stops itself
 --   ('' : it does not), 16 policy of that stop (JSON), 17 most bookings that wait, 18 of a paused run: '1' when the iteration found no own
 --   order and none that could still arrive, '0' when it did ('': it did not look), 19 how long to wait before the
---   next look for what rests, ms, 20.. bookings for the ledger (JSON)
+--   next look for what rests, ms, 20 what the iteration saw when it looked at the exchange ('' : it did not),
+--   21.. bookings for the ledger (JSON)
 -- Returns {'running', epoch, tick, countdown ms (-1: the pending message stands), wake-up wanted 0|1, errors},
 --   {'stopping'} (also for failed or stopped) or {'lost'}: another task holds the lease, nothing changed.
 local t = redis.call('TIME')
@@ -22,12 +23,13 @@ if ARGV[10] ~= '-' then redis.call('HSET', KEYS[1], 'order_ids', ARGV[10]) end
 if ARGV[4] ~= '' then redis.call('HSET', KEYS[1], 'state', ARGV[4]) end
 if ARGV[12] ~= '' then redis.call('HSET', KEYS[1], 'books', ARGV[12]) end
 if ARGV[13] ~= '' then redis.call('HSET', KEYS[1], 'daily', ARGV[13]) end
+if ARGV[20] ~= '' then redis.call('HSET', KEYS[1], 'look', ARGV[20]) end
 if ARGV[14] ~= '-' then
   redis.call('DEL', KEYS[5])
   for name, at in pairs(cjson.decode(ARGV[14])) do redis.call('HSET', KEYS[5], name, at) end
 end
 -- In one step with the books: what they have counted, the ledger will.
-for i = 20, #ARGV do redis.call('XADD', KEYS[9], 'MAXLEN', '~', ARGV[17], '*', 'booking', ARGV[i]) end
+for i = 21, #ARGV do redis.call('XADD', KEYS[9], 'MAXLEN', '~', ARGV[17], '*', 'booking', ARGV[i]) end
 redis.call('XADD', KEYS[3], 'MAXLEN', '~', 200, '*', 'event', 'committed', 'epoch', r[4], 'tick', r[5], 'seq', r[9],
   'token', ARGV[2], 'resolved', ARGV[3], 'failed', ARGV[7] ~= '' and 1 or 0, 'at_ms', now)
 local errors = 0

@@ -42,7 +42,7 @@ end
 redis.call('HDEL', KEYS[1], 'lease_token', 'lease_until', 'lease_kind', 'running_task_id', 'pending_task_id', 'again',
   'woken', 'cleanup_token', 'cleanup_until', 'attempts', 'outcome', 'state', 'books', 'last_error', 'stop_by', 'stop_reason',
   'stop_policy', 'kept', 'stop_requested_at', 'stopped_at', 'unsaved', 'asked', 'flight', 'flight_end', 'left', 'damage',
-  'paused', 'paused_by', 'pause_reason', 'withdrawn', 'quiet', 'restart')
+  'paused', 'paused_by', 'pause_reason', 'withdrawn', 'quiet', 'restart', 'look')
 redis.call('HSET', KEYS[1], 'phase', 'running', 'epoch', epoch, 'tick', 0, 'seq', 0, 'due', now, 'resends', 0, 'errors', 0,
   'started_at', now, 'config_version', ARGV[2], 'slot', ARGV[4], 'account', ARGV[5],
   'keeps', ARGV[8], 'reach', ARGV[9], 'server', ARGV[8] == 'always' and '' or server_id())

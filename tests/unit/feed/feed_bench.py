@@ -20,6 +20,7 @@ from ledger.queries import OrderRecord
 from market.book import BookLevel
 from market.position import Fill
 from state.feeds import Feeds
+from state.hearing import Hearing
 from state.instances import Instances
 from state.market_data import MarketData
 from state.own_fills import OwnFills
@@ -106,6 +107,7 @@ class FeedBench:
         self.stream = FakeStream()
         self.feeds = Feeds(client, scripts)
         self.own_fills = OwnFills(client, scripts)
+        self.hearing = Hearing(client, scripts)
         self.market_data = MarketData(client, scripts)
         self.instances = Instances(client, scripts)
         self.instances.start(
@@ -134,6 +136,7 @@ class FeedBench:
             self.teller,
             self.reconciler,
             self.own_fills,
+            self.hearing,
         )
 
     def start(self) -> None:

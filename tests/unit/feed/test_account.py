@@ -9,10 +9,12 @@ from decimal import Decimal
 import pytest
 
 from exchanges.errors import Refused, StreamClosed
-from exchanges.stream import OrderUpdate, StreamRefused
+from exchanges.stream import OrderUpdate, Pulse, StreamRefused
 from feed import account
 from feed.watched import WakeOnMove
+from state import keys
 from state.bookings import BookingQueue
+from state.hearing import HEARD, SINCE
 from tests.factories import ACCOUNT, INSTANCE_ID, SYMBOL, fill, instrument
 from tests.support import wait_until
 from tests.unit.feed.feed_bench import END, FeedBench, change, filled, pulse, watched
@@ -230,3 +232,61 @@ def test_a_move_of_the_price_wakes_whoever_asked_behind_the_book_that_shows_it(b
     bench.stream.bring(change(1, bid="99.98", at_ms=2_000_000))
     wait_until(bench.woken)
     assert best_bid() == Decimal("99.98")
+
+
+def heard(bench: FeedBench, name: str) -> int:
+    return int(bench.client.hget(keys.heard(ACCOUNT), name) or 0)
+
+
+def test_a_stream_that_stands_and_lives_is_noted(bench: FeedBench) -> None:
+    before_ms = bench.instances.now_ms()
+    started(bench)
+    assert heard(bench, SINCE) >= before_ms
+    after_ms = bench.instances.now_ms()
+    bench.stream.bring(pulse())
+    wait_until(lambda: heard(bench, HEARD) >= after_ms)
+
+
+def test_a_lost_stream_is_noted_and_the_next_one_stands_since_then(bench: FeedBench) -> None:
+    started(bench)
+    bench.stream.refusals += [StreamClosed("away")] * 2
+    bench.stream.bring(END)
+    wait_until(lambda: heard(bench, SINCE) == 0)
+    wait_until(lambda: heard(bench, SINCE) > 0)
+    assert bench.stream.opened == 2
+
+
+def test_a_stream_stands_no_longer_when_its_feed_ends(bench: FeedBench) -> None:
+    started(bench)
+    bench.feed.stop()
+    bench.feed.join(5)
+    assert heard(bench, SINCE) == 0
+
+
+def test_a_message_that_cannot_be_read_breaks_a_stream(bench: FeedBench) -> None:
+    started(bench)
+    bench.client.hset(keys.heard(ACCOUNT), SINCE, 1)
+    bench.stream.unreadable_messages += 1
+    wait_until(lambda: heard(bench, SINCE) > 1)
+
+
+def test_so_does_a_server_that_may_have_forgotten_something(bench: FeedBench) -> None:
+    started(bench)
+    bench.client.hset(keys.heard(ACCOUNT), SINCE, 1)
+    bench.feed.distrust()
+    assert heard(bench, SINCE) > 1
+
+
+def test_a_feed_that_has_no_stream_does_not_say_that_one_stands(bench: FeedBench) -> None:
+    bench.feed.distrust()
+    assert heard(bench, SINCE) == 0
+
+
+def test_mark_prices_are_kept_with_their_market(bench: FeedBench) -> None:
+    started(bench).stream.bring(Pulse(symbol=SYMBOL, at_ms=0, mark_price=Decimal("101.5")))
+
+    def kept() -> bool:
+        streamed = bench.market_data.read("backpack-simulated", SYMBOL)
+        return streamed is not None and streamed.mark_price == Decimal("101.5") and streamed.marked_at_ms > 0
+
+    wait_until(kept)

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 import redis
 
+from exchanges.stream import OrderEvent
 from state import keys
 from state.bookings import BookingQueue
-from tests.factories import INSTANCE_ID, SYMBOL, client_order_id, fill, instrument, open_order
+from state.hearing import FILLED, touched
+from tests.factories import ACCOUNT, INSTANCE_ID, SYMBOL, client_order_id, fill, instrument, open_order
 from tests.unit.feed.feed_bench import FeedBench, filled, watched
 
 
@@ -139,3 +141,35 @@ def test_a_long_history_is_told_in_parts(told: FeedBench) -> None:
         len({booking["trade_id"] for booking in bookings(told)}) == 1_000
         or BookingQueue(told.client).length() == 1_300
     )
+
+
+def heard(bench: FeedBench) -> set[str]:
+    return {str(name) for name in bench.client.hkeys(keys.heard(ACCOUNT))}
+
+
+def test_an_execution_is_heard_by_all_of_the_account_and_its_instance(told: FeedBench) -> None:
+    told.teller.tell_updates([filled(fill("t1"))])
+    assert heard(told) == {FILLED, touched(INSTANCE_ID)}
+
+
+def test_an_execution_that_nobody_can_place_yet_is_heard_too(bench: FeedBench) -> None:
+    bench.teller.tell_updates([filled(fill("t1", symbol="ETH_USDC"))])
+    assert FILLED in heard(bench)
+
+
+def test_what_else_happens_to_an_order_is_heard_by_its_instance_only(told: FeedBench) -> None:
+    update = replace(filled(fill("t1")), event=OrderEvent.CANCELLED, fill=None)
+    told.teller.tell_updates([update])
+    assert heard(told) == {touched(INSTANCE_ID)}
+
+
+def test_orders_that_a_list_shows_otherwise_are_heard_of(told: FeedBench) -> None:
+    told.teller.tell_orders([open_order()], 1)
+    assert heard(told) == {touched(INSTANCE_ID)}
+
+
+def test_a_fill_that_a_history_shows_again_is_nothing_new(told: FeedBench) -> None:
+    told.teller.tell_fills([fill("t1")], "rest")
+    told.client.delete(keys.heard(ACCOUNT))
+    told.teller.tell_fills([fill("t1")], "rest")
+    assert heard(told) == set()

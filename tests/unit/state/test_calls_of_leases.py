@@ -13,8 +13,19 @@ from market.orders import Role
 from state import keys, leases
 from state.bookings import MOST_WAITING
 from state.client_ids import ClientOrderId, intent_field
+from state.hearing import Heard
 from state.instances import StopPolicy
-from state.leases import EARLY_MS, AuthorizationRefused, Committed, Granted, Lease, LeaseLost, Leases, Refusal
+from state.leases import (
+    EARLY_MS,
+    AuthorizationRefused,
+    Committed,
+    Granted,
+    Lease,
+    LeaseLost,
+    Leases,
+    Place,
+    Refusal,
+)
 from state.scripts import Reply, Scripts, Unconfirmed
 from tests.factories import client_order_id
 from tests.unit.state.told_scripts import Told
@@ -40,6 +51,8 @@ LEASE = Lease(
     intents={},
 )
 
+PLACE = Place(venue="venue", symbol="SOL_USDC", account="acc")
+
 
 def of(told: Told) -> Leases:
     return Leases(
@@ -55,6 +68,7 @@ def test_a_claim_says_who_wants_what(tick: int | None, as_told: int) -> None:
     assert script == "claim"
     assert names == [
         *(keys.record(NAME), keys.DUE, keys.trace(NAME), keys.intents(NAME), keys.generations(NAME)),
+        *(keys.market("", ""), keys.heard("")),
     ]
     token = arguments.pop(3)
     assert arguments == [NAME, 2, as_told, "t", 11, 12, EARLY_MS]
@@ -83,9 +97,13 @@ def test_a_lease_has_all_that_the_script_tells(paused: str) -> None:
             "d",
             cast("Any", intents),
             paused,
+            "look",
+            cast("Any", ["1", None, "b", None, None]),
+            cast("Any", ["11", "12", None, "13"]),
         ]
     )
-    found = of(told).claim(NAME, epoch=2, tick=3, task_id="t")
+    found = of(told).claim(NAME, epoch=2, tick=3, task_id="t", place=PLACE)
+    assert told.asked[0][1][5:] == [keys.market("venue", "SOL_USDC"), keys.heard("acc")]
     assert found == Lease(
         instance_id=NAME,
         epoch=2,
@@ -105,6 +123,10 @@ def test_a_lease_has_all_that_the_script_tells(paused: str) -> None:
         daily_json="d",
         intents={number: 77},
         is_paused=paused == "5",
+        look_json="look",
+        market=("1", None, "b", None, None),
+        heard=Heard(since_ms=11, heard_ms=12, filled_ms=0, touched_ms=13),
+        place=PLACE,
     )
     by_default: dict[str, Any] = {
         name: getattr(LEASE, name) for name in LEASE.__dataclass_fields__ if name != "is_paused"
@@ -215,7 +237,7 @@ def test_a_commit_keeps_by_default_what_is_there() -> None:
     policy = StopPolicy().to_json()
     assert arguments == [
         *(NAME, "token", "1", "s", 21, "n", "", 0, 12, "-", EARLY_MS, "", "", "-", "", policy, MOST_WAITING),
-        *("", 0),
+        *("", 0, ""),
     ]
 
 
@@ -237,12 +259,13 @@ def test_a_commit_saves_what_it_is_given() -> None:
         bookings=["x", "y"],
         is_quiet=True,
         look_again_ms=23,
+        look_json="l",
     )
     arguments = told.asked[0][2]
     assert json.loads(str(arguments.pop(13))) == {intent_field(number): 77}
     assert arguments == [
         *(NAME, "token", "0", "s", 21, "n", "oh", 22, 12, "1,2", EARLY_MS, "b", "d", "enough"),
-        *(policy.to_json(), MOST_WAITING, 1, 23, "x", "y"),
+        *(policy.to_json(), MOST_WAITING, 1, 23, "l", "x", "y"),
     ]
 
 
