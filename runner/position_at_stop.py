@@ -45,7 +45,7 @@ class PositionAtStop:
 
     def follow_policy(self, place: Place, venue: Venue) -> bool:
         """Bring the position to where the policy wants it; tell whether it is there."""
-        policy, in_order = self._evidence.lease.policy, True
+        policy = self._evidence.lease.policy
         # Whoever asked for the stop, and however: a hedge is not left half done.
         unwinds = policy.unwind or place.unwinds_at_stop
         if not unwinds and not policy.close_position:
@@ -54,20 +54,12 @@ class PositionAtStop:
         if instance is None:
             # The orders are gone all the same; `start --force` leaves the position as it is.
             self.problem = f"the position cannot be brought back: {place.problem}"
-            self._step("unwound", self.problem[:200])
+            self._step("unwound", self.problem)
             return False
         self._closing = closing = ClosingOrders(self._context, self._evidence.lease, instance, venue)
-        if unwinds:
-            in_order = self._unwind(instance, venue, closing)
+        in_order = not unwinds or self._unwind(instance, venue, closing)
         if policy.close_position:
-            instrument = self._context.venues.instrument(instance.config)
-            flattener = Flattener(
-                venue, instrument, closing, renew=self._cleaner.renew, pause=self._cleaner.pause
-            )
-            before, after = flattener.close_position()
-            self._evidence.position = (before, after, "account")
-            self._step("position", f"{before} -> {after}")
-            in_order = not flattener.position_left
+            in_order = self._close(instance, venue, closing)
         return in_order
 
     def _unwind(self, instance: LoadedInstance, venue: Venue, closing: ClosingOrders) -> bool:
@@ -78,13 +70,24 @@ class PositionAtStop:
         except StateUnreadable as error:
             # The orders are gone all the same; who cannot run that version has `start --force`.
             self.problem = f"what the run opened is not known: {error}"
-            self._step("unwound", self.problem[:200])
+            self._step("unwound", self.problem)
             return False
         self._evidence.position = (str(before), str(after), "run")
         self._step("unwound", f"net of this run {before} -> {after}")
         if not in_order:
             self.problem = f"{after} of what the run opened could not be brought back yet"
         return in_order
+
+    def _close(self, instance: LoadedInstance, venue: Venue, closing: ClosingOrders) -> bool:
+        """Bring the account's whole position to zero; tell whether it is there."""
+        instrument = self._context.venues.instrument(instance.config)
+        flattener = Flattener(
+            venue, instrument, closing, renew=self._cleaner.renew, pause=self._cleaner.pause
+        )
+        before, after = flattener.close_position()
+        self._evidence.position = (before, after, "account")
+        self._step("position", f"{before} -> {after}")
+        return not flattener.position_left
 
     def complete_books(self, instance: LoadedInstance, receipt: Receipt) -> Receipt:
         """Count the fills that came last, and return the receipt with the position that they lead to.

@@ -15,6 +15,8 @@ from state import keys
 UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
 #: Of a time or an epoch.
 MOST_DIGITS = 18
+#: Events kept of all instances together; beyond, the oldest go.
+MOST_EVENTS = 100_000
 #: What every event in the stream says.
 COMMON_FIELDS = frozenset({"event", "instance", "epoch", "at_ms"})
 
@@ -69,7 +71,7 @@ class Events:
                 "step": step,
                 "detail": detail,
             },
-            maxlen=100_000,
+            maxlen=MOST_EVENTS,
         )
 
     def limits_changed(self, instance_id: str, *, epoch: int, at_ms: int, cuts: Sequence[str]) -> None:
@@ -83,7 +85,7 @@ class Events:
                 "at_ms": at_ms,
                 "cuts": json.dumps(list(cuts)),
             },
-            maxlen=100_000,
+            maxlen=MOST_EVENTS,
         )
 
     def guard(
@@ -91,7 +93,7 @@ class Events:
     ) -> None:
         """Record what a guard did or saw: ``guard_watching``, ``guard_acted``, ``guard_verified``."""
         common = {"event": event, "instance": instance_id, "epoch": str(epoch), "at_ms": str(at_ms), "by": by}
-        self._client.xadd(keys.EVENTS, cast("Any", {**common, **details}), maxlen=100_000)
+        self._client.xadd(keys.EVENTS, cast("Any", {**common, **details}), maxlen=MOST_EVENTS)
 
     def audit(
         self,
@@ -114,7 +116,7 @@ class Events:
             "action": action,
             "result": result,
         }
-        self._client.xadd(keys.EVENTS, cast("Any", {**common, **details}), maxlen=100_000)
+        self._client.xadd(keys.EVENTS, cast("Any", {**common, **details}), maxlen=MOST_EVENTS)
 
     def last_id(self) -> str:
         """Return the position of the newest event, to follow from here on."""

@@ -45,10 +45,13 @@ CLEANUP_LATER = (
     *("tests/integration/test_late_news.py", "tests/integration/test_unwinding_of_a_run.py"),
     *("tests/integration/test_receipts.py", "tests/integration/test_damaged_state.py"),
 )
-POSITION = (
+POSITION = ("tests/unit/runner/test_position_at_stop.py",)
+POSITION_LATER = (
     *("tests/integration/test_cleanup_position.py", "tests/integration/test_late_news.py"),
     *("tests/integration/test_unwinding_of_a_run.py", "tests/unit/runner/test_cleanup_attempt.py"),
 )
+
+EVENTS = ("tests/unit/state/test_events.py", "tests/unit/state/test_feeds.py")
 
 #: The first tests are tried on every mutant, the second ones on what those did not notice.
 TARGETS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -82,7 +85,7 @@ TARGETS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "state/client_ids.py": (("tests/unit/state/test_client_ids.py",), ("tests/fuzz/test_fuzz_state.py",)),
     "state/bookings.py": (("tests/unit/state/test_bookings_queue.py",), ("tests/fuzz/test_fuzz_state.py",)),
     "state/budget.py": (("tests/unit/state/test_budget.py",), ()),
-    "state/events.py": (("tests/unit/state/test_feeds.py",), ("tests/fuzz/test_fuzz_state.py",)),
+    "state/events.py": (EVENTS, ("tests/fuzz/test_fuzz_state.py",)),
     "state/feeds.py": (("tests/unit/state/test_feeds.py",), ("tests/fuzz/test_fuzz_state.py",)),
     "state/market_data.py": (("tests/unit/state/test_market_data.py",), ()),
     "state/own_fills.py": (("tests/unit/state/test_own_fills.py",), ("tests/fuzz/test_fuzz_state.py",)),
@@ -99,7 +102,22 @@ TARGETS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "state/heartbeats.py": (("tests/unit/state/test_heartbeats.py",), ("tests/integration/test_guard.py",)),
     "state/guards.py": (("tests/unit/state/test_guards.py",), ("tests/integration/test_guard.py",)),
     "state/server.py": (("tests/unit/state/test_server.py",), ("tests/integration/test_server_report.py",)),
+    "state/alerts.py": (("tests/unit/state/test_alerts.py",), ("tests/integration/test_alerts.py",)),
+    "state/connection.py": (
+        ("tests/unit/state/test_connection.py",),
+        ("tests/integration/test_valkey_server.py",),
+    ),
+    "state/fleet.py": (("tests/unit/state/test_fleet.py",), ()),
+    "state/keys.py": (("tests/unit/state/test_keys.py",), SCRIPTS),
+    "state/queues.py": (("tests/unit/state/test_queues.py",), ()),
+    "state/refusals.py": (("tests/unit/state/test_refusals.py",), ()),
+    "state/run_changes.py": (
+        ("tests/unit/state/test_run_changes.py",),
+        ("tests/integration/test_pauses.py", "tests/integration/test_wake_ups.py"),
+    ),
+    "state/scripts.py": (("tests/unit/state/test_scripts.py",), SCRIPTS),
+    "state/times.py": (("tests/unit/state/test_times.py",), ()),
     "state/*.py": (SCRIPTS, ("tests/integration/test_iteration.py", "tests/fuzz/test_fuzz_state.py")),
     "runner/cleanup.py": (CLEANUP, CLEANUP_LATER),
-    "runner/position_at_stop.py": (POSITION, CLEANUP_LATER),
+    "runner/position_at_stop.py": (POSITION, POSITION_LATER),
 }

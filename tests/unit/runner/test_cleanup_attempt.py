@@ -23,6 +23,7 @@ from runner.own_orders import FIRST_PAUSE_S, LONGEST_PAUSE_S
 from runner.position_at_stop import PositionAtStop
 from runner.receipt import FlightEnd, Receipt, Result
 from runner.receipt_reading import read_receipt
+from runner.unwinding import LastBooks
 from state.instances import StopPolicy
 from state.leases import Refusal
 from state.stop_story import FlightAtStop, StopAsked
@@ -439,3 +440,44 @@ def test_what_keeps_the_position_is_told(attempt: Attempt, monkeypatch: pytest.M
     receipt = attempt.run()
     assert receipt is not None
     assert (receipt.result, receipt.problem) == (Result.POSITION_LEFT, "too little of it")
+
+
+def test_the_end_is_counted_and_a_stop_that_failed_is_alarmed(
+    attempt: Attempt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[Receipt] = []
+    monkeypatch.setattr(cleanup, "count_receipt", counted.append)
+    attempt.told = [ValueError("whatever")]
+    attempt.kept = "failed"
+    with capture_logs() as logs:
+        receipt = attempt.run()
+    assert counted == [receipt]
+    assert [log["event"] for log in logs if log["log_level"] == "error"] == ["alert: stop failed"]
+
+
+def test_books_that_were_opened_are_saved_with_what_was_sent(
+    attempt: Attempt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A closing order that was interrupted must be in the books: nobody may send it again."""
+    sent: list[str] = []
+    books = SimpleNamespace(
+        note_sent=lambda: sent.append("closing order"),
+        standing=SimpleNamespace(
+            books=SimpleNamespace(model_dump_json=lambda: f"books with {sent}"), intents={8: 9}
+        ),
+        daily_json="daily",
+        bookings=lambda: ["fills"],
+    )
+
+    def follow(position: PositionAtStop, *_: object) -> bool:
+        position.books = cast("LastBooks", books)
+        return True
+
+    monkeypatch.setattr(PositionAtStop, "follow_policy", follow)
+    assert attempt.run() is not None
+    told = attempt.finished
+    assert (told["books_json"], told["intents"], told["daily_json"]) == (
+        *("books with ['closing order']", {8: 9}, "daily"),
+    )
+    fills, booked = told["bookings"]
+    assert (fills, '"result":"clean"' in booked) == ("fills", True)

@@ -24,6 +24,7 @@ from state.client_ids import (
     generation_field,
     has_slot,
     intent_field,
+    level_role,
     owns,
     remember_slots,
     slot_owner,
@@ -61,21 +62,19 @@ def test_orders_without_a_number_of_ours_belong_to_no_slot(number: int | None) -
     assert not any(owns(slot, number) for slot in (1, 7, SLOTS))
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"slot": SLOTS + 1},
-        {"slot": -1},
-        {"level": LEVELS},
-        {"level": -1},
-        {"generation": GENERATIONS},
-        {"generation": -1},
-    ],
-)
-def test_a_part_that_would_spill_into_another_is_refused(wrong: dict[str, int]) -> None:
-    fitting = {"slot": 1, "level": 0, "generation": 0}
-    with pytest.raises(ValueError, match=next(iter(wrong))):
-        ClientOrderId(role=Role.QUOTE, **(fitting | wrong))
+@given(any_id)
+def test_an_order_is_for_its_level_and_role(parts: ClientOrderId) -> None:
+    assert level_role(parts.encode()) == (parts.level, int(parts.role))
+
+
+@pytest.mark.parametrize(("name", "most"), [("slot", 4095), ("level", 255), ("generation", 1023)])
+@pytest.mark.parametrize("beyond", [True, False])
+def test_a_part_that_would_spill_into_another_is_refused(name: str, most: int, beyond: bool) -> None:
+    parts = {"slot": 1, "level": 0, "generation": 0, name: most}
+    assert ClientOrderId(role=Role.QUOTE, **parts).encode() < 2**32
+    wrong = most + 1 if beyond else -1
+    with pytest.raises(ValueError, match=f"^{name} {wrong} of .* from 0 to {most}$"):
+        ClientOrderId(role=Role.QUOTE, **(parts | {name: wrong}))
 
 
 def test_levels_and_roles_count_their_generations_apart() -> None:
@@ -95,6 +94,11 @@ def test_an_instance_gets_the_same_slot_again_after_all_data_was_lost(
     first = allocate_slot(scripts, "account", "bp_sol_01")
     client.delete(keys.slots("account"))
     assert allocate_slot(scripts, "account", "bp_sol_01") == first
+
+
+@pytest.mark.parametrize(("name", "slot"), [("bp_sol_01", 3845), ("bot_5591", 1), ("bot_10082", SLOTS)])
+def test_every_version_gives_a_name_the_same_first_slot(scripts: Scripts, name: str, slot: int) -> None:
+    assert allocate_slot(scripts, "account", name) == slot
 
 
 def test_slot_0_is_never_given_away(scripts: Scripts) -> None:

@@ -130,7 +130,7 @@ def test_a_failure_is_told(answer: Reply, failed: Failed | None) -> None:
 def test_the_time_is_counted_in_whole_milliseconds() -> None:
     class Client:
         def time(self) -> tuple[int, int]:
-            return 5, 999_999
+            return 5, 999_998
 
     assert of(Told(), Client()).now_ms() == 5_999
 
@@ -250,3 +250,9 @@ class TestReading:
 
         with pytest.raises(redis.ResponseError, match="memory"):
             of(Told(), Client()).config_json(NAME)
+
+
+def test_the_account_of_an_instance_is_empty_where_none_was_ever_started(client: redis.Redis) -> None:
+    assert of(Told(), client).account_of(NAME) == ""
+    client.hset(keys.record(NAME), "account", "acc")
+    assert of(Told(), client).account_of(NAME) == "acc"

@@ -76,6 +76,9 @@ def test_what_is_no_queue_of_ours_serves_nobody(queue: str) -> None:
         (set(), {"iterate", "cleanup"}),
         ({"cleanup"}, {"iterate", "cleanup"}),
         ({"iterate.2of2"}, {"iterate.1of2", "iterate.2of2", "cleanup"}),
+        # What is no queue of iterations tells nothing of their number.
+        ({"cleanup", "iterate.1of3"}, set(all_queues(3))),
+        ({"iterate.1of999", "iterate.1of3"}, set(all_queues(3))),
         # While the number changes, whichever division is served best.
         ({"iterate", "iterate.1of2"}, {"iterate", "cleanup"}),
         ({"iterate.1of2", "iterate.1of3", "iterate.2of3", "iterate.3of3"}, set(all_queues(3))),
