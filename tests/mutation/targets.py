@@ -104,7 +104,7 @@ TARGETS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "state/server.py": (("tests/unit/state/test_server.py",), ("tests/integration/test_server_report.py",)),
     "state/alerts.py": (("tests/unit/state/test_alerts.py",), ("tests/integration/test_alerts.py",)),
     "state/connection.py": (
-        ("tests/unit/state/test_connection.py",),
+        ("tests/unit/state/test_connecting.py", "tests/unit/state/test_connection.py"),
         ("tests/integration/test_valkey_server.py",),
     ),
     "state/fleet.py": (("tests/unit/state/test_fleet.py",), ()),

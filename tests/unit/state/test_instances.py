@@ -22,6 +22,7 @@ from state.instances import (
     StartResult,
     StopPolicy,
     StopResult,
+    new_restart_mark,
 )
 from state.scripts import Reply, Scripts
 from state.stop_story import AcceptedLeft
@@ -256,3 +257,9 @@ def test_the_account_of_an_instance_is_empty_where_none_was_ever_started(client:
     assert of(Told(), client).account_of(NAME) == ""
     client.hset(keys.record(NAME), "account", "acc")
     assert of(Told(), client).account_of(NAME) == "acc"
+
+
+def test_no_two_restarts_are_known_by_the_same_mark() -> None:
+    marks = {new_restart_mark() for _ in range(100)}
+    assert len(marks) == 100
+    assert "" not in marks
