@@ -17,6 +17,7 @@ from state.connection import (
     connect,
     connect_impatiently,
     is_led_by_sentinels,
+    servers_watched,
 )
 
 DIRECT = "redis://:secret@one:7000/2"
@@ -185,3 +186,15 @@ def test_what_nobody_has_done_is_tried_once_more() -> None:
         with pytest.raises(type(error)):
             retry.call_with_retry(lambda error=error: fail(error), lambda _: None)
         assert len(calls) == times
+
+
+def test_a_sentinel_that_is_away_hides_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = connect(LED)
+    away, there = sentinels_of(client).sentinels
+
+    def fail() -> None:
+        raise redis.ConnectionError("away")
+
+    monkeypatch.setattr(away, "sentinel_masters", fail)
+    monkeypatch.setattr(there, "sentinel_masters", lambda: {"house": {"num-slaves": "2"}})
+    assert servers_watched(client) == 3

@@ -263,6 +263,7 @@ def test_what_to_do_about_it_is_said(changes: dict[str, Any], advice: str) -> No
         # Three in step: what one permits a replica confirms, and another needs that replica to write.
         (SENTINEL | {"servers": 3}, 13_000, 0),
         (SENTINEL | {"servers": 2}, 13_000, 0),
+        (SENTINEL | {"servers": 1}, 13_000, 0),
         (SENTINEL | {"servers": 4}, 13_000, 13_000),
         (SENTINEL | {"servers": 3, "min_replicas": 0}, 13_000, 13_000),
         (SENTINEL | {"servers": 3, "min_replicas": None}, 13_000, 13_000),
