@@ -12,7 +12,7 @@ OF_AN_INSTANCE = (
     *(keys.record, keys.stop, keys.config, keys.generations, keys.intents, keys.released),
     *(keys.trace, keys.own_fills),
 )
-OF_OTHERS = (keys.feed_lease, keys.feed_cursor, keys.slots, keys.budget, keys.alerts_outbox)
+OF_OTHERS = (keys.feed_lease, keys.feed_cursor, keys.heard, keys.slots, keys.budget, keys.alerts_outbox)
 
 
 def test_no_two_things_share_a_key() -> None:
