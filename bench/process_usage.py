@@ -33,6 +33,16 @@ def cpu_s(pids: Iterable[int]) -> float:
     return ticks / _TICKS_PER_S
 
 
+def pss_mb(pids: Iterable[int]) -> float:
+    """Return the memory of processes, what several share divided among them (PSS), MB."""
+    kilobytes = 0
+    for pid in pids:
+        with suppress(OSError):
+            lines = (PROC / str(pid) / "smaps_rollup").read_text(encoding="ascii").splitlines()
+            kilobytes += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    return kilobytes * 1024 / 1e6
+
+
 def ports(pid: int) -> frozenset[int]:
     """Return the local TCP ports of a process's connections over IPv4."""
     sockets = set()

@@ -28,8 +28,9 @@ import requests  # noqa: E402 - the checkout is put on the path first
 import structlog  # noqa: E402
 
 from bench.journal_tail import JournalTail  # noqa: E402
+from bench.process_usage import cpu_s, pss_mb, tree  # noqa: E402
 from bench.stop_all_fleet import ORDERS, Fleet, NotPlaced  # noqa: E402
-from bench.stop_all_report import Stops, cpu_s, report  # noqa: E402
+from bench.stop_all_report import Stops, report  # noqa: E402
 from cli.stack.processes import ManagedProcess, ProcessSpec  # noqa: E402
 from cli.stack.stack import CLEANUP_WORKER, Stack, StackOptions  # noqa: E402
 from runner.context import Context, open_context  # noqa: E402
@@ -132,9 +133,10 @@ def _stop(
     tail = JournalTail(stack.data_dir / "journal.jsonl")
     tail.more()
     position = context.events.last_id()
-    processes = {"worker": worker.pid, "exchange": stack.processes["simulator"].pid}
-    processes["server"] = stack.processes["valkey"].pid
-    before = {name: cpu_s(pid) for name, pid in processes.items()}
+    server, exchange = stack.processes["valkey"], stack.processes["simulator"]
+    roots = {"worker": worker, "exchange": exchange, "server": server}
+    pids = {name: tree(process.pid or 0) for name, process in roots.items()}
+    before = {name: cpu_s(of) for name, of in pids.items()}
     command = (str(ROOT / "manage.py"), "stop", "--all", "--timeout", str(int(DEADLINE_S)))
     own_before_s, began_s = _children_s(), time.monotonic()
     done = subprocess.run(
@@ -149,7 +151,7 @@ def _stop(
     wall_s = time.monotonic() - began_s
     if done.returncode != 0:
         raise NotPlaced(f"the command ended with {done.returncode}: {done.stderr[-2000:]}")
-    used = {name: cpu_s(pid) - before[name] for name, pid in processes.items()}
+    used = {name: cpu_s(of) - before[name] for name, of in pids.items()}
     used["command"] = _children_s() - own_before_s
     left = _resting(http, stack.simulator_url)
     if left:
@@ -179,6 +181,7 @@ def _stop(
         wall_s=wall_s,
         by_command=here,
         cpu_s=used,
+        worker_mb=pss_mb(pids["worker"]),
         asked=dict(asked),
     )
 

@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from bench.figures import nearest_rank
 from bench.stop_all_fleet import ORDERS
@@ -32,19 +31,10 @@ class Stops:
     #: Cleanups that the command ran itself.
     by_command: int
     cpu_s: Mapping[str, float]
+    #: Of the worker with its children, once all is stopped.
+    worker_mb: float
     #: Requests to the exchange, by method and path.
     asked: Mapping[str, int]
-
-
-def cpu_s(pid: int | None) -> float:
-    """Return the CPU time of a process and its children, living or ended, so far."""
-    folder = Path("/proc") / str(pid)
-    ticks_per_s = os.sysconf("SC_CLK_TCK")
-    # The program's name, in brackets, may hold anything.
-    fields = (folder / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    own_s = sum(int(ticks) for ticks in fields[11:15]) / ticks_per_s
-    children = (folder / "task" / str(pid) / "children").read_text(encoding="utf-8").split()
-    return own_s + sum(cpu_s(int(child)) for child in children)
 
 
 def bound_s(requests: int, limits: BudgetLimits) -> float:
@@ -88,6 +78,7 @@ def report(stops: Stops, *, latency_ms: int, children: int, load_before: float) 
                 "gates_closed_s": round(stops.gates_closed_s, 2),
                 "command_s": round(stops.wall_s, 2),
                 "by_command": stops.by_command,
+                "worker_pss_mb": round(stops.worker_mb),
                 "requests_per_stop": round(sum(stops.asked.values()) / stops.instances, 2),
                 "bound_cancels_s": round(cancels_s, 2),
                 "bound_s": round(whole_s, 2),
