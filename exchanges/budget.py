@@ -35,6 +35,18 @@ class RateBudget(Protocol):
         ...
 
 
+class TurnBudget(RateBudget, Protocol):
+    """One that also gives turns to those who would rather wait."""
+
+    def take_turn(self, kind: RequestKind, count: int = 1) -> None:
+        """Take `count` requests, the reserve included; return when they may be sent, a moment later at most.
+
+        Raises:
+            exchanges.errors.RateLimited: likewise, where the wait would be longer than a moment.
+        """
+        ...
+
+
 class UnlimitedBudget:
     """A budget that never ends: for tests, and for a venue that counts nothing."""
 
@@ -45,13 +57,17 @@ class UnlimitedBudget:
 class CleanupBudget:
     """A view of a budget for cleanups: all of it reaches into the part that is reserved for cancels.
 
-    A cleanup that may cancel but may not list cannot prove that it is done, and all it places closes.
+    A cleanup that may cancel but may not list cannot prove that it is done, and all it places closes. It
+    waits for its turn: a cancel that is refused leads to another list, and that takes a request, too.
     """
 
-    def __init__(self, budget: RateBudget) -> None:
+    def __init__(self, budget: TurnBudget) -> None:
         self._budget = budget
 
     def take(self, kind: RequestKind, count: int = 1) -> None:
-        """Take `count` requests as cancels. Raises `RateLimited` like the inner budget."""
-        del kind
-        self._budget.take(RequestKind.CANCEL, count)
+        """Take `count` requests, with the reserve. Raises `RateLimited` like the inner budget."""
+        if kind is RequestKind.PLACE:
+            # Signed already, for a short while: better authorised again than sent late.
+            self._budget.take(RequestKind.CANCEL, count)
+        else:
+            self._budget.take_turn(kind, count)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
-from exchanges.budget import CleanupBudget, RateBudget, RequestKind
+from exchanges.budget import CleanupBudget, RequestKind
 from exchanges.errors import RateLimited
 from exchanges.registry import Venue, VenueSettings, open_exchange
 from market.instrument import Instrument
@@ -12,11 +13,13 @@ from metrics import families
 from runner.access import access
 from runner.config import InstanceConfig
 from settings import Settings
-from state.budget import BudgetLimits, take
+from state.budget import BudgetLimits, take, take_turn
 from state.scripts import Scripts
 
 #: Rules of an instrument are read again after this long; the venue's own cache keeps them 5 minutes.
 INSTRUMENT_TTL_S = 300.0
+#: How long a cleanup's request waits for its turn. With the time-outs of a request it stays below the lease.
+PATIENCE_MS = 1_500
 
 
 class SharedBudget:
@@ -37,10 +40,21 @@ class SharedBudget:
             may_use_reserve=kind is RequestKind.CANCEL,
         )
         if wait_ms > 0:
-            families.REQUESTS_FAILED.add(kind, "own_budget")
-            raise RateLimited(
-                f"the request budget of account {self._account} is used up", retry_after_s=wait_ms / 1000
-            )
+            raise self._used_up(kind, wait_ms)
+
+    def take_turn(self, kind: RequestKind, count: int = 1) -> None:
+        """Take `count` requests with the reserve and wait for their turn. Raises `RateLimited` likewise."""
+        turn = take_turn(self._scripts, self._account, self._limits, count=count, patience_ms=PATIENCE_MS)
+        if not turn.is_taken:
+            raise self._used_up(kind, turn.wait_ms)
+        if turn.wait_ms:
+            threading.Event().wait(turn.wait_ms / 1000)
+
+    def _used_up(self, kind: RequestKind, wait_ms: int) -> RateLimited:
+        families.REQUESTS_FAILED.add(kind, "own_budget")
+        return RateLimited(
+            f"the request budget of account {self._account} is used up", retry_after_s=wait_ms / 1000
+        )
 
 
 class Venues:
@@ -62,7 +76,7 @@ class Venues:
         wanted = access(config, self._settings)
         key = (wanted.base_url, wanted.account, for_cleanup)
         if key not in self._open:
-            budget: RateBudget = SharedBudget(
+            budget = SharedBudget(
                 self._scripts, wanted.account, BudgetLimits.of(self._settings.requests_per_minute)
             )
             self._open[key] = open_exchange(

@@ -26,17 +26,39 @@ class BudgetLimits:
         return cls(per_minute=per_minute, burst=burst, reserved_for_cancels=burst // 3)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Turn:
+    """What became of a request for a turn."""
+
+    #: False: nothing was taken, since the wait is too long.
+    is_taken: bool
+    wait_ms: int
+
+
 def take(
     scripts: Scripts, account: str, limits: BudgetLimits, *, count: int = 1, may_use_reserve: bool = False
 ) -> int:
     """Take `count` requests; return 0, or the milliseconds until they would be there."""
+    reserve = 0 if may_use_reserve else limits.reserved_for_cancels
+    return _take(scripts, account, limits, count=count, reserve=reserve, patience_ms=0)
+
+
+def take_turn(
+    scripts: Scripts, account: str, limits: BudgetLimits, *, count: int = 1, patience_ms: int
+) -> Turn:
+    """Take `count` requests, reserve included, also where they are there in `patience_ms` only.
+
+    They are to be sent after the wait: turns are given in the order in which they were asked for.
+    """
+    answer = _take(scripts, account, limits, count=count, reserve=0, patience_ms=patience_ms)
+    return Turn(is_taken=answer <= 0, wait_ms=abs(answer))
+
+
+def _take(
+    scripts: Scripts, account: str, limits: BudgetLimits, *, count: int, reserve: int, patience_ms: int
+) -> int:
     return scripts.call_int(
         "take_budget",
         [keys.budget(account)],
-        [
-            limits.burst,
-            str(limits.per_minute / 60),
-            count,
-            0 if may_use_reserve else limits.reserved_for_cancels,
-        ],
+        [limits.burst, str(limits.per_minute / 60), count, reserve, patience_ms],
     )

@@ -63,14 +63,19 @@ def test_a_base_url_that_cannot_work_is_refused(url: str) -> None:
 class CountingBudget:
     def __init__(self) -> None:
         self.taken: list[tuple[RequestKind, int]] = []
+        self.turns: list[tuple[RequestKind, int]] = []
 
     def take(self, kind: RequestKind, count: int = 1) -> None:
         self.taken.append((kind, count))
 
+    def take_turn(self, kind: RequestKind, count: int = 1) -> None:
+        self.turns.append((kind, count))
 
-def test_all_of_a_cleanup_may_use_the_part_reserved_for_cancels() -> None:
+
+def test_all_of_a_cleanup_may_use_the_part_reserved_for_cancels_and_waits_but_for_what_places() -> None:
     inner = CountingBudget()
     budget: RateBudget = CleanupBudget(inner)
     for kind in RequestKind:
         budget.take(kind, 2)
-    assert inner.taken == [(RequestKind.CANCEL, 2)] * len(RequestKind)
+    assert inner.taken == [(RequestKind.CANCEL, 2)]
+    assert inner.turns == [(RequestKind.READ, 2), (RequestKind.CANCEL, 2)]

@@ -6,7 +6,7 @@ import pytest
 import redis
 
 from state import keys
-from state.budget import BudgetLimits, take
+from state.budget import BudgetLimits, Turn, take, take_turn
 from state.scripts import Scripts
 from tests.store_clock import StoreClock
 
@@ -93,3 +93,47 @@ def test_the_rate_holds_over_a_long_time(scripts: Scripts, clock: StoreClock, co
         clock.advance(7)
         taken += count if take(scripts, "account", LIMITS, count=count) == 0 else 0
     assert 14_000 / 100 - count <= taken <= 14_000 / 100
+
+
+def test_turns_are_given_one_behind_the_other_and_not_beyond_what_is_waited(scripts: Scripts) -> None:
+    drain(scripts, may_use_reserve=True)
+    turns = [take_turn(scripts, "account", LIMITS, patience_ms=300) for _ in range(5)]
+    taken = [Turn(is_taken=True, wait_ms=wait_ms) for wait_ms in (100, 200, 300)]
+    assert turns == [*taken, *[Turn(is_taken=False, wait_ms=400)] * 2]
+
+
+def test_a_turn_that_is_there_needs_no_wait_and_may_use_the_reserve(scripts: Scripts) -> None:
+    turns = [take_turn(scripts, "account", LIMITS, patience_ms=300) for _ in range(LIMITS.burst)]
+    assert turns == [Turn(is_taken=True, wait_ms=0)] * LIMITS.burst
+
+
+def test_who_does_not_wait_comes_behind_the_turns_that_were_given(
+    scripts: Scripts, clock: StoreClock
+) -> None:
+    drain(scripts, may_use_reserve=True)
+    take_turn(scripts, "account", LIMITS, count=2, patience_ms=300)
+    clock.advance(200)
+    assert take(scripts, "account", LIMITS, may_use_reserve=True) == 100
+    clock.advance(100)
+    assert take(scripts, "account", LIMITS, may_use_reserve=True) == 0
+
+
+def test_the_rate_holds_with_turns_as_well(scripts: Scripts, clock: StoreClock) -> None:
+    drain(scripts, may_use_reserve=True)
+    sent_at_ms = []
+    for now_ms in range(0, 14_000, 7):
+        turn = take_turn(scripts, "account", LIMITS, patience_ms=300)
+        if turn.is_taken:
+            sent_at_ms.append(now_ms + turn.wait_ms)
+        clock.advance(7)
+    # Never before its time, and rounded up to whole milliseconds.
+    assert all(0 <= at_ms - 100 * (place + 1) <= 1 for place, at_ms in enumerate(sent_at_ms))
+    assert len(sent_at_ms) >= 140
+
+
+def test_a_bucket_with_turns_to_come_is_not_forgotten_before_it_is_full(
+    client: redis.Redis, scripts: Scripts
+) -> None:
+    drain(scripts, may_use_reserve=True)
+    take_turn(scripts, "account", LIMITS, count=30, patience_ms=5_000)
+    assert int(client.pttl(keys.budget("account"))) > 4_000
