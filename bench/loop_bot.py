@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import signal
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -71,15 +72,15 @@ class Bot:
             own_fills=SimpleNamespace(seen=lambda *_, **__: ()),
             market_data=SimpleNamespace(read=lambda *_: None),
         )
-        self.ends = False
+        self.ended = threading.Event()
 
     def run(self) -> None:
-        """Trade until `ends`, then clean up."""
+        """Trade until `ended`, then clean up."""
         slices = max(1, round(self._instance.interval_ms / 1000 / SLICE_S))
-        while not self.ends:
+        while not self.ended.is_set():
             self._iterate()
             for _ in range(slices):
-                if self.ends:
+                if self.ended.is_set():
                     break
                 time.sleep(SLICE_S)
         self._clean_up()
@@ -148,7 +149,7 @@ def main() -> int:
     bot = Bot(sys.argv[1], int(sys.argv[2]))
 
     def end(*_: object) -> None:
-        bot.ends = True
+        bot.ended.set()
 
     signal.signal(signal.SIGTERM, end)
     bot.run()
