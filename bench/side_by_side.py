@@ -88,9 +88,10 @@ class Bench:
         before_s = cpu_s(pids)
         time.sleep(self._seconds)
         used_s, memory_mb = cpu_s(pids) - before_s, pss_mb(pids)
-        asked = [each["path"] for each in self._tail.more() if each["event"] == "request"]
+        entries = [each for each in self._tail.more() if each["event"] == "request"]
+        asked = [f"{each['method']} {each['path']}" for each in entries]
         # Each iteration reads one list of orders, on either side.
-        iterations = asked.count("/api/v1/orders")
+        iterations = asked.count("GET /api/v1/orders")
         if not iterations:
             raise NotComparable("no iteration was seen")
         return used_s, iterations, len(asked) / iterations, memory_mb
@@ -259,7 +260,7 @@ def _cancel_all(context: Context, bench: Bench, name: str) -> None:
 
 def _pause(number: int) -> None:
     """Wait for a moment that is another part of the interval each time."""
-    time.sleep(0.3 * (number % 7) + 0.1)
+    time.sleep(0.1 + 0.37 * number % 1)
 
 
 def _say(text: str) -> None:

@@ -8,7 +8,6 @@ import redis
 from exchanges.budget import CleanupBudget, RequestKind
 from exchanges.errors import RateLimited
 from exchanges.registry import VenueSettings
-from runner import venues
 from runner.venues import PATIENCE_MS, SharedBudget
 from settings import Settings
 from state.budget import BudgetLimits, take
@@ -34,7 +33,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         def wait(self, seconds: float) -> None:
             found.append(seconds)
 
-    monkeypatch.setattr(venues.threading, "Event", Moment)
+    monkeypatch.setattr("runner.venues.threading.Event", Moment)
     return found
 
 
