@@ -5,11 +5,12 @@ For the web, which has no editor: the command line's user edits the file and has
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import tempfile
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,23 @@ def edit_config(
     settings = context.settings
     text = json.dumps(layout, ensure_ascii=False)
     config = read_layout(text, instance_id, settings.environ)
+    if dry_run:
+        return _edit(context, config, base_version=base_version, by=by, dry_run=True)
+    with ExitStack() as held:
+        # Of two edits at the same moment, the second has to find what the first has made of it.
+        path = settings.config_dir / f"{instance_id}.json"
+        try:
+            held.enter_context(_alone(path))
+        except OSError as error:
+            told = f"{path} cannot be locked: {error.strerror}; nothing was changed"
+            raise ChangeRefused(f"{instance_id}: {told}") from error
+        return _edit(context, config, base_version=base_version, by=by, dry_run=False)
+
+
+def _edit(
+    context: Context, config: InstanceConfig, *, base_version: str, by: str, dry_run: bool
+) -> ConfigChange:
+    settings, instance_id = context.settings, config.instance_id
     before = read_config(context, instance_id)
     if base_version != before.version:
         raise ConfigConflict(
@@ -106,6 +124,28 @@ def edit_config(
             told += "; the run has the change, but the next one would not"
             change = replace(change, warnings=(*change.warnings, told))
     return change
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Keep other edits of an instance's file waiting, also those of other processes. Raises `OSError`.
+
+    One that has waited finds another file in its place, and so another version than it was made from.
+    """
+    handle = _opened(path)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _opened(path: Path) -> int:
+    """Return a file, or its folder: a run's configuration may have none yet."""
+    try:
+        return os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return os.open(path.parent, os.O_RDONLY)
 
 
 def write_file(path: Path, layout: Mapping[str, Any]) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
@@ -14,7 +15,7 @@ import redis
 
 from cli.stack.valkey import ValkeyServer
 from exchanges.errors import Unavailable
-from runner import loaded
+from runner import config_edit, loaded
 from runner.config import InstanceConfig, version_of
 from runner.config_change import (
     ChangeRefused,
@@ -330,3 +331,39 @@ def test_an_edit_of_what_does_not_run_is_for_the_next_start(editing: Editing) ->
     assert editing.layout["strategy_config"]["spread"] == "0.2"
     edit_config(*args, base_version=found.version, by="web")
     assert editing.layout["strategy_config"]["spread"] == "0.4"
+
+
+@pytest.mark.parametrize(("runs", "has_file"), [(True, True), (True, False), (False, True)])
+def test_of_two_edits_at_the_same_moment_the_second_is_refused(
+    editing: Editing, monkeypatch: pytest.MonkeyPatch, runs: bool, has_file: bool
+) -> None:
+    if not runs:
+        editing.context.client.flushdb()
+    found = read_config(editing.context, INSTANCE_ID)
+    if not has_file:
+        editing.path.unlink()
+    write = config_edit.write_file
+    others: list[Future[ConfigChange]] = []
+
+    def edit(spread: str) -> ConfigChange:
+        layout = json.loads(json.dumps(found.layout))
+        layout["strategy_config"]["spread"] = spread
+        return edit_config(editing.context, INSTANCE_ID, layout, base_version=found.version, by="web")
+
+    with ThreadPoolExecutor() as threads:
+
+        def write_while_another_edits(path: Path, layout: Mapping[str, Any]) -> None:
+            monkeypatch.setattr(config_edit, "write_file", write)
+            others.append(threads.submit(edit, "0.5"))
+            # Nothing to wait for where it is kept waiting; else it has ended by then.
+            wait(others, timeout=0.3)
+            write(path, layout)
+
+        monkeypatch.setattr(config_edit, "write_file", write_while_another_edits)
+        first = edit("0.4")
+        with pytest.raises(ConfigConflict):
+            others[0].result()
+    assert editing.layout["strategy_config"]["spread"] == "0.4"
+    assert read_config(editing.context, INSTANCE_ID).version == first.version
+    if runs:
+        assert editing.running_version == first.version
