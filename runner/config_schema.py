@@ -149,3 +149,16 @@ def strategy_schema(config_name: str, market_type: MarketType) -> dict[str, Any]
         "properties": {**params["properties"], **plain[Pace]["properties"]},
         "$defs": definitions,
     }
+
+
+def editable_schemas(config_name: str, market_type: MarketType) -> dict[str, dict[str, Any]]:
+    """Return the schemas of what is edited while a run goes on, by section of the file.
+
+    Raises `UnknownStrategy` or `BrokenStrategy`.
+    """
+    plain, definitions = _schemas([Limits, StopConfig], _Generator)
+    return {
+        "strategy_config": strategy_schema(config_name, market_type),
+        "limits": {**plain[Limits], "$defs": definitions},
+        "stop": {**plain[StopConfig], "$defs": definitions},
+    }

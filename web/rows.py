@@ -79,6 +79,9 @@ class RowReader:
     def one(self, instance_id: str) -> Row | None:
         """Return one row, None for an instance that nobody knows."""
         self.read()
+        if instance_id not in self._known:
+            # Its file may be younger than the reading.
+            self.read(fresh=True)
         return self._known.get(instance_id)
 
     def traits(self, instance_id: str) -> Traits:

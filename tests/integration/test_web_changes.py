@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import redis
 import requests
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from cli.main import run
 from cli.stack.valkey import ValkeyServer
@@ -82,6 +83,25 @@ def test_an_edit_goes_into_the_run_and_the_file_and_says_what_it_changes(web: We
     assert refused.json()["error"]["errors"][0]["field"] == "strategy_config.spread"
     results = [event.fields["result"] for event in web.events(NAME, "audit")]
     assert results == ["refused", "next_iteration", "refused"]
+
+
+def test_a_file_that_was_written_just_now_is_an_instance(web: WebBench) -> None:
+    web.log_in()
+    assert web.get("/instances").json()["instances"] == []
+    web.configure(NAME)
+    assert web.get(f"/instances/{NAME}").status_code == 200
+
+
+def test_what_can_be_edited_has_its_schemas(web: WebBench) -> None:
+    web.configure(NAME)
+    web.log_in()
+    schemas = web.get(f"/instances/{NAME}/config/schema").json()
+    found = web.get(f"/instances/{NAME}/config").json()["config"]
+    for section in ("strategy_config", "limits", "stop"):
+        assert found[section].keys() <= schemas[section]["properties"].keys()
+        Draft202012Validator(schemas[section]).validate(found[section])
+    assert {each["x-takes-effect"] for each in schemas["limits"]["properties"].values()} == {"next_iteration"}
+    assert web.get("/instances/nobody/config/schema").status_code == 404
 
 
 @pytest.mark.parametrize(

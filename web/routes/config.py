@@ -10,7 +10,7 @@ from fastapi import APIRouter, Path, Query
 from market.instrument import MarketType
 from runner.config_change import ConfigChange
 from runner.config_edit import edit_config, read_config
-from runner.config_schema import strategy_schema
+from runner.config_schema import editable_schemas, strategy_schema
 from strategies.registry import UnknownStrategy
 from web.audit import audited
 from web.auth import Who, With
@@ -42,6 +42,16 @@ def config(instance_id: InstanceId, _: Who, services: With) -> ConfigAnswer:
         file=str(found.path),
         running_version=found.running_version,
     )
+
+
+@router.get("/instances/{instance_id}/config/schema")
+def config_schema(instance_id: InstanceId, _: Who, services: With) -> dict[str, dict[str, Any]]:
+    """Return the JSON Schemas of the sections that can be edited here, by section."""
+    require_row(services, instance_id)
+    metadata = read_config(services.context, instance_id).layout["metadata"]
+    schemas = editable_schemas(metadata["strategy"], MarketType(metadata["market_type"]))
+    assert tuple(schemas) == EDITABLE
+    return schemas
 
 
 @router.put("/instances/{instance_id}/config")

@@ -1,11 +1,9 @@
-// The parameters: a form made from the strategy's schema, with a dry run before anything changes.
+// Parameters, limits and what a stop does: a form made from their schemas, with a dry run before anything changes.
 
 import { get, instancePath, post, put } from "../api.js";
 import { fill, h, say, setText } from "../dom.js";
 import { t } from "../i18n.js";
 import { fieldsOf } from "../schema.js";
-
-const SECTION = "strategy_config";
 
 /** Show the form; returns what takes it away. */
 export function showParams(panel, instance) {
@@ -17,6 +15,7 @@ export function showParams(panel, instance) {
 class ParamsForm {
   #panel;
   #id;
+  /** By place in the file: `limits.max_position`. */
   #fields = new Map();
   #answer = null;
   #result = h("div", { class: "result", "aria-live": "polite" });
@@ -33,18 +32,15 @@ class ParamsForm {
     fill(this.#panel, h("p", { class: "reading" }, t("history.reading")));
     try {
       this.#answer = await get(instancePath(this.#id, "/config"));
-      const { strategy, market_type } = this.#answer.config.metadata;
-      const schema = await get(`/strategies/${encodeURIComponent(strategy)}/schema?market_type=${encodeURIComponent(market_type)}`);
-      this.#draw(fieldsOf(schema));
+      this.#draw(await get(instancePath(this.#id, "/config/schema")));
     } catch (error) {
       fill(this.#panel, h("p", { class: "problem", role: "alert" }, error.message));
     }
   }
 
-  #draw(fields) {
+  #draw(schemas) {
     this.#fields.clear();
-    const values = this.#answer.config[SECTION] ?? {};
-    const rows = fields.map((field) => this.#row(field, values[field.name]));
+    const sections = Object.entries(schemas).map(([section, schema]) => this.#section(section, fieldsOf(schema)));
     this.#validate = h("button", { type: "button", on: { click: () => this.#send(true) } }, t("params.validate"));
     this.#apply = h("button", { type: "submit", class: "primary" }, t("params.apply"));
     const submit = (event) => {
@@ -55,7 +51,7 @@ class ParamsForm {
       h("form", { class: "params", novalidate: true, on: { submit, input: () => this.#edited() } },
         h("p", { class: "hint" }, t("params.intro", { file: this.#answer.file, version: this.#answer.version })),
         this.#runningNote(),
-        h("div", { class: "fields panel" }, rows),
+        sections,
         h("div", { class: "sticky" }, this.#problem, this.#result,
           h("div", { class: "buttons" }, h("button", { type: "button", on: { click: () => this.open() } }, t("params.reset")), this.#validate, this.#apply))));
     this.#edited();
@@ -67,10 +63,16 @@ class ParamsForm {
     return h("p", { class: "warning" }, t("params.running_version", { version: running_version }));
   }
 
-  #row(field, value) {
-    const id = `param-${field.name}`;
-    const isSet = value !== undefined;
-    const shown = isSet ? value : field.fallback;
+  #section(section, fields) {
+    const values = this.#answer.config[section] ?? {};
+    const title = `section-${section}`;
+    return h("div", { class: "fields panel", role: "group", "aria-labelledby": title },
+      h("h2", { id: title }, t(`section.${section}`)), fields.map((field) => this.#row(section, field, values[field.name])));
+  }
+
+  #row(section, field, value) {
+    const id = `${section}-${field.name}`;
+    const shown = value !== undefined ? value : field.fallback;
     const input = inputFor(field, id, shown);
     const problem = h("p", { class: "problem", id: `${id}-problem` });
     const was = h("span", { class: "was" });
@@ -79,7 +81,7 @@ class ParamsForm {
     const element = h("div", { class: "field" },
       h("label", { for: id }, field.name), h("div", { class: "entry" }, input, was),
       h("div", { class: "help", id: `${id}-help` }, h("p", {}, field.description), h("p", { class: "facts" }, facts)), problem);
-    this.#fields.set(field.name, { field, input, problem, was, element, first: shown, isSet });
+    this.#fields.set(`${section}.${field.name}`, { section, field, input, problem, was, element, first: shown });
     return element;
   }
 
@@ -100,8 +102,9 @@ class ParamsForm {
 
   #config() {
     const config = structuredClone(this.#answer.config);
-    config[SECTION] = { ...config[SECTION] };
-    for (const { field, input } of this.#changes()) config[SECTION][field.name] = readInput(field, input);
+    for (const { section, field, input } of this.#changes()) {
+      config[section] = { ...config[section], [field.name]: readInput(field, input) };
+    }
     return config;
   }
 
@@ -150,7 +153,7 @@ class ParamsForm {
     let first = null;
     const rest = [];
     for (const told of error.errors) {
-      const held = this.#fields.get(told.field.replace(/^\$?\.?strategy_config\./, ""));
+      const held = this.#fields.get(told.field);
       const text = told.allowed ? `${told.message} (${told.allowed})` : told.message;
       if (!held) {
         rest.push(`${told.field}: ${text}`);
@@ -160,7 +163,9 @@ class ParamsForm {
       held.input.setAttribute("aria-invalid", "true");
       first ??= held.input;
     }
-    setText(this.#problem, first ? [t("params.refused"), ...rest].join(" ") : error.message);
+    // What was typed stays, to be looked at beside what somebody else has made of it.
+    const told = error.code === "conflict" ? t("params.conflict") : error.message;
+    setText(this.#problem, first ? [t("params.refused"), ...rest].join(" ") : told);
     first?.focus();
   }
 }
