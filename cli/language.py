@@ -7,7 +7,9 @@ as the page's catalogues are: nothing has to be compiled, and a test finds what 
 
 from __future__ import annotations
 
+import gettext
 import json
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,6 +19,11 @@ ENGLISH = "en"
 LANGUAGES = (ENGLISH, "zh-TW")
 MESSAGES_DIR = Path(__file__).with_name("messages")
 
+#: What stays together when a line is broken: a word, or a character of Chinese, with brackets before it and
+#: with what may not begin a line behind it.
+_OPENING, _CLOSING = r"\[\uff08\u300c", "\uff0c\u3002\uff1b\uff1a\u3001\uff01\uff1f\uff09\u300d"
+_PIECES = re.compile(rf"[{_OPENING}]*(?:[!-~]+|[^!-~\s])[{_CLOSING}]*\s*")
+
 
 class _Spoken:
     """What `tr` uses now; a command line speaks one language from its beginning to its end."""
@@ -25,8 +32,18 @@ class _Spoken:
 
 
 def use(language: str) -> None:
-    """Speak one of `LANGUAGES` from now on."""
+    """Speak one of `LANGUAGES` from now on; the command line's parser, which asks `gettext`, does too."""
     _Spoken.catalogue = {} if language == ENGLISH else read_catalogue(language)
+    # What it asks would else be looked for in compiled catalogues, in folders that a variable chooses.
+    gettext.dgettext, gettext.dngettext = _dgettext, _dngettext
+
+
+def _dgettext(domain: str, message: str) -> str:
+    return tr(message)
+
+
+def _dngettext(domain: str, msgid1: str, msgid2: str, n: int) -> str:
+    return tr(msgid1 if n == 1 else msgid2)
 
 
 def read_catalogue(language: str) -> dict[str, str]:
@@ -77,6 +94,17 @@ def width(text: str) -> int:
 def padded(text: str, columns: int) -> str:
     """Return a text with spaces behind it, as wide as `columns`."""
     return text + " " * (columns - width(text))
+
+
+def wrapped(text: str, columns: int) -> list[str]:
+    """Return the lines of a text, broken at spaces and between Chinese characters."""
+    lines, line = [], ""
+    for piece in _PIECES.findall(text):
+        if line and width(line + piece.rstrip()) > columns:
+            lines.append(line.rstrip())
+            line = ""
+        line += piece
+    return [*lines, line.rstrip()]
 
 
 def _columns(character: str) -> int:

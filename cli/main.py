@@ -19,6 +19,8 @@ from cli.errors import explain
 from cli.exit_codes import EPILOG, ExitCode
 from cli.language import ENGLISH, LANGUAGES, language_in, tr, use
 from cli.options import output_for
+from cli.spoken import SpokenContext
+from cli.version import show_version
 from cores import forbid_core_dumps
 from settings import environment
 
@@ -199,6 +201,8 @@ COMMANDS: Mapping[str, LazyCommand] = {
 class LazyGroup(click.Group):
     """A group that imports a command when it is called, so that `stop` waits for nothing else."""
 
+    context_class = SpokenContext
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names in the order of the help."""
         return list(COMMANDS)
@@ -210,6 +214,7 @@ class LazyGroup(click.Group):
         module, name = COMMANDS[cmd_name].path.split(":")
         command = getattr(importlib.import_module(module), name)
         assert isinstance(command, click.Command)
+        command.context_class = SpokenContext
         return command
 
     def resolve_command(
@@ -238,7 +243,7 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands by section without importing them."""
         for section in dict.fromkeys(command.section for command in COMMANDS.values()):
-            rows = [(name, tr(c.summary)) for name, c in COMMANDS.items() if c.section == section]
+            rows = [(name, c.summary) for name, c in COMMANDS.items() if c.section == section]
             with formatter.section(tr(section)):
                 formatter.write_dl(rows)
 
@@ -250,6 +255,14 @@ class LazyGroup(click.Group):
     type=click.Choice(LANGUAGES),
     expose_value=False,
     help="Language of what people read, anywhere in the line; scripts read English.  [CLEANBOOK_LANG]",
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=show_version,
+    help="Show the version and end.",
 )
 def group() -> None:
     """Market making as short tasks, with a stop that proves that no order is left.

@@ -19,9 +19,7 @@ from tests.unit.cli.test_reload_command import running
 def folder(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder beside that of the instance files; nothing asks an exchange."""
 
-    def start_instance(
-        _: Context, name: str, *, by: str, accept: object = None, restart: str = ""
-    ) -> Started:
+    def start_instance(_context: Context, name: str, *, by: str, restart: str = "", **_: object) -> Started:
         result = bench.instances.start(
             name, config_version="v", config_json="{}", slot=1, account="a", by=by, restart=restart
         )

@@ -8,6 +8,7 @@ import re
 import socket
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,18 @@ def test_a_misspelt_setting_is_bad_usage(
 def test_a_misspelt_command_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["stpo", "x"]) == 2
     assert "no command 'stpo'; did you mean 'stop'?" in capsys.readouterr().err
+
+
+def test_the_version_is_that_of_the_folder_or_as_installed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out == f"cleanbook {project['version']}\n"
+    monkeypatch.setattr("cli.version.PROJECT_FILE", ROOT / "no such file")
+    monkeypatch.setattr("importlib.metadata.version", lambda name: f"9 of {name}")
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out == "cleanbook 9 of cleanbook\n"
 
 
 def test_no_command_shows_the_help_and_is_bad_usage(capsys: pytest.CaptureFixture[str]) -> None:

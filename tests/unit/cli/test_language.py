@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import Formatter
 
+import click
 import pytest
 
-from cli import apply, inventory, list_instances, proof, receipt, receipt_view, reload, top_view
+from cli import apply, inventory, list_instances, proof, receipt, receipt_view, reload, spoken, top_view
 from cli.checks import Level
-from cli.language import LANGUAGES, language_in, padded, read_catalogue, tr, use, width
-from cli.main import COMMANDS
+from cli.language import LANGUAGES, language_in, padded, read_catalogue, tr, use, width, wrapped
+from cli.main import COMMANDS, run
 from cli.output import Output
 from cli.top_reading import ORDERS
 from runner.apply_plan import Action
@@ -80,6 +81,40 @@ def places(message: str) -> frozenset[str]:
 
 
 MARKED = tuple(marked())
+#: Whose help is translated whole; of the others what they share with these.
+SPOKEN = (
+    *("start", "stop", "restart", "pause", "resume", "apply"),
+    *("status", "list", "top", "receipt", "logs", "new"),
+)
+#: Where click has the errors that a command line can meet.
+CLICK_ERRORS = ("exceptions.py", "parser.py", "types.py")
+
+
+def words_of_click(*files: str) -> set[str]:
+    """Return what click looks up, in some of its files; all of them where none is named."""
+    found = set()
+    for path in Path(click.__file__).parent.glob("*.py"):
+        if files and path.name not in files:
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                count = {"_": 1, "ngettext": 2}.get(node.func.id, 0)
+                found |= {str(each.value) for each in node.args[:count] if isinstance(each, ast.Constant)}
+    return found
+
+
+def words_of_help(monkeypatch: pytest.MonkeyPatch, *command: str) -> set[str]:
+    """Return what the help of a command looks up, but for its examples."""
+    asked: set[str] = set()
+
+    def look_up(message: str) -> str:
+        asked.add(message)
+        return message
+
+    with monkeypatch.context() as patch:
+        patch.setattr(spoken, "tr", look_up)
+        assert run([*command, "--help"]) == 0
+    return {message for message in asked if "manage.py " not in message or message.endswith(".")}
 
 
 @pytest.fixture(autouse=True)
@@ -99,10 +134,14 @@ def test_every_message_gets_the_values_that_it_has_places_for() -> None:
 
 
 @pytest.mark.parametrize("language", OTHERS)
-def test_every_message_has_its_words_with_the_same_places(language: str) -> None:
+def test_every_message_has_its_words_with_the_same_places(
+    language: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     catalogue = read_catalogue(language)
-    messages = {each.message for each in MARKED} | WORDS
+    messages = {each.message for each in MARKED} | WORDS | words_of_click(*CLICK_ERRORS)
+    messages |= words_of_help(monkeypatch).union(*(words_of_help(monkeypatch, name) for name in SPOKEN))
     assert sorted(messages - catalogue.keys()) == [], "not translated"
+    messages |= words_of_click().union(*(words_of_help(monkeypatch, name) for name in COMMANDS))
     assert sorted(catalogue.keys() - messages) == [], "not used any more"
     differ = [english for english, words in catalogue.items() if places(english) != places(words)]
     assert differ == []
@@ -175,6 +214,48 @@ def test_columns_stay_below_each_other_whatever_the_width_of_characters(
     }
     assert len(starts) == 1
     assert padded("狀態", 6) == "狀態  "
+
+
+@pytest.mark.parametrize("command", SPOKEN)
+def test_help_is_told_in_chinese_and_within_the_screen(
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run([command, "--help", "--lang", "zh-TW"]) == 0
+    told = capsys.readouterr().out
+    assert [line for line in told.splitlines() if width(line) > 80 and "manage.py" not in line] == []
+    for word in ("用法", "範例", "選項:", "結束代碼", "顯示這段說明後結束。"):
+        assert word in told
+    assert run([command, "--help"]) == 0
+    assert capsys.readouterr().out.isascii(), "the next command speaks English again"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["stop", "--timeout", "x", "a"], "'x' 不是有效的"),
+        (["stop", "--tmeout", "1"], "沒有選項 '--tmeout'。"),
+        (["receipt"], "缺少參數 'ID'"),
+        (["list", "a"], "多了一個參數"),
+        (["list", "a", "b"], "多了幾個參數"),
+        (["logs", "a", "--level", "x"], "'x' 不是其中之一"),
+    ],
+)
+def test_errors_of_the_parser_are_translated(bench: Bench, arguments: list[str], told: str) -> None:
+    ran = bench.run(*arguments, "--lang", "zh-TW")
+    assert ran.code == 2
+    assert told in ran.err
+    assert bench.run(*arguments, "--lang", "zh-TW", "--json").err.isascii()
+
+
+def test_lines_are_broken_by_columns_and_not_before_a_full_stop() -> None:
+    assert wrapped("\u505c\u6b62\u5be6\u4f8b\uff0cthen \u5b8c\u6210\u3002", 8) == [
+        "\u505c\u6b62\u5be6",
+        "\u4f8b\uff0cthen",
+        "\u5b8c\u6210\u3002",
+    ]
+    assert wrapped("one two  three", 7) == ["one two", "three"]
+    assert wrapped("longer than that", 3) == ["longer", "than", "that"]
 
 
 def test_what_has_no_words_stays_english() -> None:
