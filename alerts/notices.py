@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 from alerts.kinds import Kind
 from state.events import UNREADABLE, Event
+from state.stop_story import StopCause
 
-#: How the reasons of runs begin that end because they lost too much; a test holds the strategies to it.
-LOSSES = ("daily loss ", "stop_loss")
-#: In the reason of a run that ends because its iterations failed.
-FAILED_IN_A_ROW = " iterations failed in a row"
+#: Of runs that end by themselves, what is more than that.
+BY_CAUSE: Mapping[str, Kind] = {StopCause.LOSS: Kind.LOSS_LIMIT, StopCause.ERRORS: Kind.INSTANCE_FAILED}
 #: Events after which what was cut before is over.
 ENDS_OF_CUTS = frozenset({"started", "stop_requested", "finished"})
 #: Characters of a text that come from elsewhere.
@@ -70,7 +69,9 @@ def _of(event: Event) -> list[Notice]:
         text = f"the guard cancelled {len(cancelled)} orders: {said.get('why', 'no sign of life')}"
         found.append(_notice(event, Kind.GUARD_ACTED, Turn.ONCE, text))
     elif event.event == "stop_requested" and said.get("by") == "strategy":
-        found.append(_of_own_stop(event, said.get("reason", "")))
+        kind = BY_CAUSE.get(said.get("cause", ""), Kind.RUN_ENDED)
+        text = f"the run stops itself: {said.get('reason', '')}"
+        found.append(_notice(event, kind, Turn.ONCE, text))
     return found
 
 
@@ -92,15 +93,6 @@ def _of_limits(event: Event) -> Notice:
         cuts = []
     turn = Turn.BEGINS if cuts else Turn.ENDS
     return _notice(event, Kind.RISK_LIMIT, turn, "; ".join(cuts))
-
-
-def _of_own_stop(event: Event, reason: str) -> Notice:
-    kind = Kind.RUN_ENDED
-    if reason.startswith(LOSSES):
-        kind = Kind.LOSS_LIMIT
-    elif FAILED_IN_A_ROW in reason:
-        kind = Kind.INSTANCE_FAILED
-    return _notice(event, kind, Turn.ONCE, f"the run stops itself: {reason}")
 
 
 def _notice(event: Event, kind: Kind, turn: Turn, text: str) -> Notice:

@@ -32,6 +32,7 @@ from runner.schedule import error_delay_ms, hop_s, task_id
 from runner.withdrawal import is_quiet, look_again_ms, must_withdraw, withdrawal
 from state.instances import StopPolicy
 from state.leases import AuthorizationRefused, Committed, Granted, Lease, LeaseLost, Refusal
+from state.stop_story import StopCause
 from strategies.base import Decision, State, TakerOrder
 from strategies.reconcile import OrderPlan
 
@@ -60,6 +61,7 @@ class _Work:
     look_json: str = ""
     error: str = ""
     stop_reason: str = ""
+    stop_cause: StopCause = StopCause.STRATEGY
     unwind: bool = False
     is_ending: IsEnding = never
     #: True: its worker shuts down, and what is left to do is for another.
@@ -161,7 +163,7 @@ def _work(
     context: Context, lease: Lease, instance: LoadedInstance, reading: StoreClockReading, work: _Work
 ) -> None:
     if instance.duration_ms and lease.claimed_at_ms - lease.started_at_ms >= instance.duration_ms:
-        work.stop_reason = "duration is over"
+        work.stop_reason, work.stop_cause = "duration is over", StopCause.DURATION
         return
     require_account(instance.config, context.settings, lease.account)
     remember_place(lease, instance.config)
@@ -219,6 +221,7 @@ def _decide_and_send(
     work.source, work.look_json = gathered.source, look_json(standing, gathered.held)
     work.daily_json, work.stop_reason = advance_daily(lease, instance.limits, gathered.snapshot)
     if work.stop_reason:
+        work.stop_cause = StopCause.LOSS
         return
     if lease.is_paused:
         _withdraw(lease, instance, gathered, executor, work)
@@ -226,6 +229,7 @@ def _decide_and_send(
     decision: Decision[State] = instance.strategy.decide(gathered.snapshot, state, instance.params)
     if decision.stop_reason:
         work.stop_reason, work.unwind = decision.stop_reason, decision.unwind
+        work.stop_cause = StopCause.LOSS if decision.is_loss else StopCause.STRATEGY
         work.state_json = decision.state.model_dump_json()
         return
     plan, taker = _plan(context, lease, instance, gathered, decision, standing)
@@ -320,6 +324,7 @@ def _end(context: Context, lease: Lease, work: _Work, tick: int | None) -> tuple
     report, books, standing = work.report, work.close_books(lease), work.standing
     if work.error and lease.errors + 1 >= _most_errors(context, work.instance):
         work.stop_reason = f"{lease.errors + 1} iterations failed in a row, the last with {work.error}"
+        work.stop_cause = StopCause.ERRORS
     if work.is_cut_short:
         # While the lease is held: the commit answers with a wake-up to publish.
         context.own_fills.wake(lease.instance_id)
@@ -337,6 +342,7 @@ def _end(context: Context, lease: Lease, work: _Work, tick: int | None) -> tuple
             daily_json=work.daily_json,
             intents=None if standing is None else standing.intents,
             stop_reason=work.stop_reason,
+            stop_cause=work.stop_cause if work.stop_reason else "",
             stop_policy=_stop_policy(work),
             bookings=_bookings(lease, standing),
             is_quiet=work.is_quiet,

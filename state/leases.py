@@ -236,6 +236,7 @@ class Leases:
         daily_json: str = "",
         intents: Mapping[int, int] | None = None,
         stop_reason: str = "",
+        stop_cause: str = "",
         stop_policy: StopPolicy | None = None,
         bookings: Sequence[str] = (),
         is_quiet: bool | None = None,
@@ -246,9 +247,10 @@ class Leases:
 
         `order_ids` are the own orders believed open now. `intents` are the client order ids whose fate is
         still not known, with when they were given. What is None or empty stays as it was. A `stop_reason`
-        closes the gate, as `request_stop` does. `bookings` are for the ledger (JSON). Of a paused run
-        `is_quiet` says whether nothing rested that could be withdrawn, nor could arrive; unless it did so
-        twice, the next look follows after `look_again_ms`. `look_json` is what was seen on the exchange.
+        closes the gate, as `request_stop` does; its event tells the `StopCause`, too. `bookings` are for the
+        ledger (JSON). Of a paused run `is_quiet` says whether nothing rested that could be withdrawn, nor
+        could arrive; unless it did so twice, the next look follows after `look_again_ms`. `look_json` is what
+        was seen on the exchange.
         """
         kind, *rest = self._scripts.call(
             "commit",
@@ -284,6 +286,7 @@ class Leases:
                 "" if is_quiet is None else int(is_quiet),
                 look_again_ms,
                 look_json,
+                stop_cause,
                 *bookings,
             ],
         )

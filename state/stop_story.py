@@ -4,8 +4,22 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from enum import StrEnum
 
 from state.instances import StopPolicy
+
+
+class StopCause(StrEnum):
+    """What made a run end by itself: for programs, beside the reason for people."""
+
+    #: It has lost as much as its owner allows, in a day or at all.
+    LOSS = "loss"
+    #: Its iterations failed, one after the other.
+    ERRORS = "errors"
+    #: It has run as long as it was to.
+    DURATION = "duration"
+    #: Its strategy decided so for another reason.
+    STRATEGY = "strategy"
 
 
 @dataclass(frozen=True, kw_only=True)

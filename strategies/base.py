@@ -77,6 +77,8 @@ class Decision(Generic[S]):
     taker: TakerOrder | None = None
     #: Ends the run through the normal stop, with this reason.
     stop_reason: str | None = None
+    #: With a stop reason: the run has lost as much as its owner allows, of which people are told at once.
+    is_loss: bool = False
     #: With a stop reason: the stop also runs `Strategy.unwind` until nothing of this run is left open.
     unwind: bool = False
 

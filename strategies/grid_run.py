@@ -71,7 +71,7 @@ def decide(snapshot: Snapshot, state: State, params: P, market: GridMarket[P]) -
     result = market.result(snapshot, state, price)
     reason = barrier(result, market.result_name, price, snapshot, state, params)
     if reason:
-        return Decision(quotes=(), state=state, stop_reason=reason, unwind=True)
+        return Decision(quotes=(), state=state, stop_reason=reason, is_loss=result < 0, unwind=True)
     return _inside_boundary(snapshot, state, params, market, price)
 
 

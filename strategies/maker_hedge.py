@@ -21,6 +21,7 @@ from strategies import quoting
 from strategies.base import Decision, Strategy, TakerOrder
 from strategies.maker_hedge_checks import (
     dispute_reason,
+    has_lost,
     preflight,
     profit_reason,
     quantity_problem,
@@ -70,7 +71,8 @@ def decide(snapshot: Snapshot, state: State, params: HedgeParams) -> Decision[St
         return _ended_by_others(state, disputed)
     reached = profit_reason(snapshot, params)
     if reached is not None:
-        return Decision(quotes=(), state=state, stop_reason=reached, unwind=True)
+        is_loss = has_lost(snapshot, params)
+        return Decision(quotes=(), state=state, stop_reason=reached, is_loss=is_loss, unwind=True)
 
     taker, state = due_hedge(snapshot, state, params, difference)
     return Decision(quotes=_quotes(snapshot, state, params, difference, taker), state=state, taker=taker)

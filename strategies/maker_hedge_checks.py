@@ -51,13 +51,20 @@ def dispute_reason(
     )
 
 
+def has_lost(snapshot: Snapshot, params: HedgeParams) -> bool:
+    """Tell whether the run's total loss has reached `stop_loss`, as far as that is known."""
+    if params.stop_loss is None or snapshot.price is None:
+        return False
+    return snapshot.profit.total(snapshot.price) <= -abs(params.stop_loss)
+
+
 def profit_reason(snapshot: Snapshot, params: HedgeParams) -> str | None:
     """Return which bound the run's total profit has reached, None when it is between them or not known."""
     price = snapshot.price
     if price is None:
         return None
     total = snapshot.profit.total(price)
-    if params.stop_loss is not None and total <= -abs(params.stop_loss):
+    if params.stop_loss is not None and has_lost(snapshot, params):
         return f"stop_loss: the run has lost {-total:.4f}, the limit is {abs(params.stop_loss)}"
     if params.take_profit is not None and total >= params.take_profit:
         return f"take_profit: the run has made {total:.4f}, the goal is {params.take_profit}"

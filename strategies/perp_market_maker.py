@@ -124,7 +124,8 @@ def _close(
             f"{closing.cause.value}: the position was closed at an unrealised profit of "
             f"{closing.unrealized:f} {snapshot.instrument.quote_asset}"
         )
-        return Decision(quotes=(), state=state, stop_reason=reason, unwind=True)
+        is_loss = closing.cause is Cause.STOP_LOSS
+        return Decision(quotes=(), state=state, stop_reason=reason, is_loss=is_loss, unwind=True)
     changes: dict[str, object] = {"closing": None}
     if after is AfterClose.COOLDOWN:
         changes["cooldown_since_ms"] = snapshot.taken_at_ms

@@ -8,7 +8,7 @@
 --   ('' : it does not), 16 policy of that stop (JSON), 17 most bookings that wait, 18 of a paused run: '1' when the iteration found no own
 --   order and none that could still arrive, '0' when it did ('': it did not look), 19 how long to wait before the
 --   next look for what rests, ms, 20 what the iteration saw when it looked at the exchange ('' : it did not),
---   21.. bookings for the ledger (JSON)
+--   21 what made the run stop itself, for programs, 22.. bookings for the ledger (JSON)
 -- Returns {'running', epoch, tick, countdown ms (-1: the pending message stands), wake-up wanted 0|1, errors},
 --   {'stopping'} (also for failed or stopped) or {'lost'}: another task holds the lease, nothing changed.
 local t = redis.call('TIME')
@@ -29,7 +29,7 @@ if ARGV[14] ~= '-' then
   for name, at in pairs(cjson.decode(ARGV[14])) do redis.call('HSET', KEYS[5], name, at) end
 end
 -- In one step with the books: what they have counted, the ledger will.
-for i = 21, #ARGV do redis.call('XADD', KEYS[9], 'MAXLEN', '~', ARGV[17], '*', 'booking', ARGV[i]) end
+for i = 22, #ARGV do redis.call('XADD', KEYS[9], 'MAXLEN', '~', ARGV[17], '*', 'booking', ARGV[i]) end
 redis.call('XADD', KEYS[3], 'MAXLEN', '~', 200, '*', 'event', 'committed', 'epoch', r[4], 'tick', r[5], 'seq', r[9],
   'token', ARGV[2], 'resolved', ARGV[3], 'failed', ARGV[7] ~= '' and 1 or 0, 'at_ms', now)
 local errors = 0
@@ -78,7 +78,7 @@ if ARGV[15] ~= '' then
   if r[12] == 'everysec' then redis.call('HSET', KEYS[1], 'unsaved', 'stop ' .. now) end
   redis.call('ZADD', KEYS[2], now, ARGV[1])
   redis.call('XADD', KEYS[7], 'MAXLEN', '~', 100000, '*', 'event', 'stop_requested', 'instance', ARGV[1], 'epoch', r[4],
-    'at_ms', now, 'by', 'strategy', 'reason', ARGV[15])
+    'at_ms', now, 'by', 'strategy', 'reason', ARGV[15], 'cause', ARGV[21])
   redis.call('LPUSH', KEYS[8], ARGV[1])
   redis.call('LTRIM', KEYS[8], 0, 999)
   return {'stopping'}

@@ -64,6 +64,14 @@ class RunnerBench:
         """Return where the instance stands."""
         return self.record.phase
 
+    @property
+    def cause_of_its_stop(self) -> str:
+        """Return what the event of the last request to stop tells programs."""
+        found = [
+            each for each in self.context.events.of_instance(INSTANCE_ID) if each.event == "stop_requested"
+        ]
+        return found[-1].fields["cause"]
+
     def field(self, name: str) -> str | None:
         """Return one raw field of the record."""
         value = self.client.hget(keys.record(INSTANCE_ID), name)

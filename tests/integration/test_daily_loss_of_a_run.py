@@ -13,6 +13,7 @@ from cli.stack.valkey import ValkeyServer
 from market.orders import Quote, Side
 from market.snapshot import Snapshot
 from state.instances import Phase
+from state.stop_story import StopCause
 from strategies.base import Decision, State
 from strategies.limits import Limits
 from tests.factories import loaded_instance, quote
@@ -54,6 +55,7 @@ def test_a_loss_of_the_day_ends_the_run_with_the_figures(bench: RunnerBench) -> 
     bench.run(None)
     assert bench.phase is Phase.STOPPING
     assert bench.record.stop_reason.startswith("daily loss 5.00 reached max_daily_loss 5; it ends on ")
+    assert bench.cause_of_its_stop == StopCause.LOSS
 
 
 def test_a_run_started_again_on_the_same_day_ends_at_once(bench: RunnerBench) -> None:

@@ -18,6 +18,7 @@ from settings import Settings
 from state import keys
 from state.cleanup_leases import CleanupLease
 from state.instances import Phase, StopPolicy
+from state.stop_story import StopCause
 from strategies.base import Decision, State
 from tests.factories import INSTANCE_ID, PERP_SYMBOL, SLOT, instrument, loaded_instance, open_order, quote
 from tests.integration.runner_bench import RunnerBench
@@ -36,6 +37,7 @@ class Brain:
     def __init__(self) -> None:
         self.quotes: tuple[Quote, ...] = QUOTES
         self.stop_reason: str | None = None
+        self.is_loss = False
         self.snapshots: list[Snapshot] = []
         self.meanwhile: Callable[[], object] = lambda: None
 
@@ -43,7 +45,7 @@ class Brain:
         """Note the snapshot, let something happen meanwhile, and answer."""
         self.snapshots.append(snapshot)
         self.meanwhile()
-        return Decision(quotes=self.quotes, state=state, stop_reason=self.stop_reason)
+        return Decision(quotes=self.quotes, state=state, stop_reason=self.stop_reason, is_loss=self.is_loss)
 
 
 @pytest.fixture
@@ -153,6 +155,7 @@ def test_too_many_errors_in_a_row_lead_to_a_stop_that_says_why(make: Callable[..
     assert record.stop_reason == (
         "3 iterations failed in a row, the last with Unavailable: the exchange is down"
     )
+    assert bench.cause_of_its_stop == StopCause.ERRORS
     cleanup = bench.context.cleanup_leases.claim(INSTANCE_ID, epoch=1, by="test")
     assert isinstance(cleanup, CleanupLease)
     assert cleanup.policy == StopPolicy(cancel_orders=False)
@@ -182,6 +185,7 @@ def test_a_run_whose_time_is_over_stops_without_trading(make: Callable[..., Runn
     bench.set_field("started_at", bench.context.instances.now_ms() - 60_000)
     assert bench.run(0) == ()
     assert (bench.phase, bench.record.stop_reason) == (Phase.STOPPING, "duration is over")
+    assert bench.cause_of_its_stop == StopCause.DURATION
     assert bench.venue.calls == []
 
 
@@ -191,10 +195,12 @@ def test_a_run_whose_time_is_not_over_goes_on(make: Callable[..., RunnerBench]) 
     assert bench.phase is Phase.RUNNING
 
 
-def test_a_strategy_can_stop_its_run(bench: RunnerBench, brain: Brain) -> None:
-    brain.stop_reason = "enough"
+@pytest.mark.parametrize("is_loss", [False, True])
+def test_a_strategy_can_stop_its_run(bench: RunnerBench, brain: Brain, is_loss: bool) -> None:
+    brain.stop_reason, brain.is_loss = "enough", is_loss
     assert bench.run(0) == ()
     assert (bench.phase, bench.record.stop_reason) == (Phase.STOPPING, "enough")
+    assert bench.cause_of_its_stop == (StopCause.LOSS if is_loss else StopCause.STRATEGY)
     assert bench.venue.names("place", "cancel") == []
 
 

@@ -255,6 +255,7 @@ def commit_with_stop(bench: StateBench, lease: Lease, policy: StopPolicy) -> Non
         interval_ms=1,
         next_task_id="next",
         stop_reason="enough",
+        stop_cause="loss",
         stop_policy=policy,
     )
 
@@ -321,7 +322,7 @@ def test_a_stop_that_an_iteration_decides_is_an_event(bench: StateBench) -> None
     newest = bench.client.xrevrange(keys.EVENTS, count=1)
     assert [fields for _, fields in newest] == [  # type: ignore[union-attr]
         {"event": "stop_requested", "instance": NAME, "epoch": "1", "at_ms": str(bench.clock.now_ms)}
-        | {"by": "strategy", "reason": "enough"}
+        | {"by": "strategy", "reason": "enough", "cause": "loss"}
     ]
 
 

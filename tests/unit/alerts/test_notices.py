@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
-
 import pytest
 
 from alerts.kinds import Kind
-from alerts.notices import LOSSES, Turn, notices_of
+from alerts.notices import Turn, notices_of
 from state.events import Event
-from strategies.daily_loss import DailyLoss
-from strategies.limits import Limits
-from strategies.perp_protection import Cause
+from state.stop_story import StopCause
 
 
 def event(kind: str, **fields: str) -> Event:
@@ -54,24 +50,19 @@ def test_what_limits_cut_is_void_when_the_run_ends() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reason", "kind"),
+    ("cause", "kind"),
     [
-        (f"{Cause.STOP_LOSS.value}: the position was closed", Kind.LOSS_LIMIT),
-        (f"{Cause.TAKE_PROFIT.value}: the position was closed", Kind.RUN_ENDED),
-        ("20 iterations failed in a row, the last with Unavailable: no", Kind.INSTANCE_FAILED),
-        ("duration is over", Kind.RUN_ENDED),
+        (StopCause.LOSS, Kind.LOSS_LIMIT),
+        (StopCause.ERRORS, Kind.INSTANCE_FAILED),
+        (StopCause.DURATION, Kind.RUN_ENDED),
+        (StopCause.STRATEGY, Kind.RUN_ENDED),
+        ("of another version", Kind.RUN_ENDED),
     ],
 )
-def test_a_run_that_stops_itself_says_why(reason: str, kind: Kind) -> None:
-    assert told(event("stop_requested", by="strategy", reason=reason)) == [
-        (kind, Turn.ONCE, f"the run stops itself: {reason}")
+def test_a_run_that_stops_itself_says_why(cause: str, kind: Kind) -> None:
+    assert told(event("stop_requested", by="strategy", reason="stop_loss", cause=cause)) == [
+        (kind, Turn.ONCE, "the run stops itself: stop_loss")
     ]
-
-
-def test_the_daily_loss_is_a_loss_in_the_words_that_it_uses() -> None:
-    reason = DailyLoss.first(0).reason(Limits(max_daily_loss=Decimal(1)), Decimal(-2))
-    assert reason is not None
-    assert reason.startswith(LOSSES)
 
 
 def test_the_guard_says_how_many_it_cancelled() -> None:

@@ -237,7 +237,7 @@ def test_a_commit_keeps_by_default_what_is_there() -> None:
     policy = StopPolicy().to_json()
     assert arguments == [
         *(NAME, "token", "1", "s", 21, "n", "", 0, 12, "-", EARLY_MS, "", "", "-", "", policy, MOST_WAITING),
-        *("", 0, ""),
+        *("", 0, "", ""),
     ]
 
 
@@ -255,6 +255,7 @@ def test_a_commit_saves_what_it_is_given() -> None:
         daily_json="d",
         intents={number: 77},
         stop_reason="enough",
+        stop_cause="loss",
         stop_policy=policy,
         bookings=["x", "y"],
         is_quiet=True,
@@ -265,7 +266,7 @@ def test_a_commit_saves_what_it_is_given() -> None:
     assert json.loads(str(arguments.pop(13))) == {intent_field(number): 77}
     assert arguments == [
         *(NAME, "token", "0", "s", 21, "n", "oh", 22, 12, "1,2", EARLY_MS, "b", "d", "enough"),
-        *(policy.to_json(), MOST_WAITING, 1, 23, "l", "x", "y"),
+        *(policy.to_json(), MOST_WAITING, 1, 23, "l", "loss", "x", "y"),
     ]
 
 

@@ -184,7 +184,7 @@ class TestEnd:
         assert ended.stop_reason == (
             "stop_loss 4.1 reached: result of the run -4.1 USDC at price 122, net 2 SOL beside 1 taken over"
         )
-        assert (ended.quotes, ended.unwind) == ((), True)
+        assert (ended.quotes, ended.unwind, ended.is_loss) == ((), True, True)
         closing = unwind(at("122", profit=bought), ended.state, params(stop_loss="-4.1"))
         assert closing is not None
         assert (closing.side, closing.quantity) == (SELL, D(2))
@@ -195,6 +195,7 @@ class TestEnd:
         assert decide(at(price, profit=sold), started(), params(take_profit="4.71")).stop_reason is None
         ended = decide(at(price, profit=sold), started(), params(take_profit="4.7", stop_loss=1))
         assert "take_profit 4.7 reached: result of the run 4.7 USDC" in (ended.stop_reason or "")
+        assert not ended.is_loss
 
     def test_a_barrier_of_zero_is_none(self) -> None:
         assert decide(at("100"), started(), params(stop_loss=0, take_profit=0)).stop_reason is None

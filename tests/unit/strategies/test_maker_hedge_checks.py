@@ -60,13 +60,13 @@ class TestProfit:
     @pytest.mark.parametrize("stop_loss", ["25", "-25"])
     def test_a_loss_ends_the_run_with_a_final_hedge(self, stop_loss: str) -> None:
         decision = on_perp(self.losing("25"), stop_loss=stop_loss)
-        assert decision.unwind
+        assert (decision.unwind, decision.is_loss) == (True, True)
         assert decision.stop_reason == "stop_loss: the run has lost 25.0000, the limit is 25"
         assert on_perp(self.losing("24.99"), stop_loss=stop_loss).stop_reason is None
 
     def test_a_profit_ends_the_run_with_a_final_hedge(self) -> None:
         decision = on_perp(self.losing("-10"), take_profit="10")
-        assert decision.unwind
+        assert (decision.unwind, decision.is_loss) == (True, False)
         assert decision.stop_reason == "take_profit: the run has made 10.0000, the goal is 10"
 
     def test_what_is_not_closed_and_fees_count(self) -> None:

@@ -256,7 +256,7 @@ class TestProtection:
         assert decided(perp_snapshot(1, own_net=1), self.CLOSING, **given).stop_reason is None
         flat = decided(perp_snapshot(0), self.CLOSING, **given)
         assert flat.stop_reason == "stop_loss: the position was closed at an unrealised profit of -10 USDC"
-        assert (flat.quotes, flat.unwind) == ((), True)
+        assert (flat.quotes, flat.unwind, flat.is_loss) == ((), True, True)
 
     def test_a_stop_that_was_not_carried_out_is_asked_for_again(self) -> None:
         given: dict[str, Any] = {"stop_loss": 10, "after_stop_loss": "stop"}
