@@ -9,6 +9,7 @@ from celery.signals import (
     setup_logging,
     task_postrun,
     task_prerun,
+    worker_before_create_process,
     worker_process_init,
     worker_process_shutdown,
     worker_ready,
@@ -35,8 +36,19 @@ def _setup_logging(**_: Any) -> None:
     configure(load())
 
 
+@worker_before_create_process.connect
+def _worker_before_create_process(**_: Any) -> None:
+    # The collector writes on every object that it looks at, here and in the child, so that each would have a
+    # copy of all that was imported. Only at the start: what is pending by now will be garbage later.
+    if not _sweepers:
+        gc.collect()
+        gc.freeze()
+
+
 @worker_process_init.connect
 def _worker_process_init(**_: Any) -> None:
+    # One that takes the place of another was forked with more.
+    gc.freeze()
     keep(load().metrics_dir)
 
 
