@@ -36,7 +36,9 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="30 and 100 instances, under 40 s")
     parser.add_argument("--sizes", default="100,300,1000", help="numbers of instances, rising")
     parser.add_argument("--interval", type=float, default=5.0, help="of each instance, s")
-    parser.add_argument("--workers", default="1,2,4", help="with two children each")
+    parser.add_argument("--workers", default="1,2,4", help="numbers of workers")
+    parser.add_argument("--children", type=int, default=2, help="of each worker")
+    parser.add_argument("--pool", choices=("prefork", "threads"), default="prefork")
     parser.add_argument("--seconds", type=float, default=20.0, help="of each measurement")
     parser.add_argument("--fsync", choices=("always", "everysec", "no"), default="always")
     options = parser.parse_args()
@@ -48,7 +50,8 @@ def main() -> int:
     spans: list[Span] = []
     with tempfile.TemporaryDirectory() as name:
         _say("starting server, exchange, feed and workers")
-        with open_fleet(Path(name), interval_s=options.interval, fsync=options.fsync) as fleet:
+        kind = {"fsync": options.fsync, "children": options.children, "pool": options.pool}
+        with open_fleet(Path(name), interval_s=options.interval, **kind) as fleet:
             for size in sizes:
                 fleet.have_workers(workers[0])
                 starts.append(fleet.grow(size))
@@ -65,6 +68,7 @@ def main() -> int:
         print(f"manage.py apply of {start.instances} more: {took}")
     result: dict[str, Any] = {
         "bench": "fleet",
+        **kind,
         "spans": [span.figures() for span in spans],
         "starts": [vars(start) for start in starts],
         "load_before": round(load_before, 2),

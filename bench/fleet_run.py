@@ -11,7 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -164,8 +164,13 @@ class Fleet:
 
 
 @contextlib.contextmanager
-def open_fleet(folder: Path, *, interval_s: float, fsync: str = "always") -> Iterator[Fleet]:
-    """Start everything but workers for iterations and instances; end it afterwards."""
+def open_fleet(
+    folder: Path, *, interval_s: float, fsync: str = "always", children: int = 2, pool: str = "prefork"
+) -> Iterator[Fleet]:
+    """Start everything but workers for iterations and instances; end it afterwards.
+
+    `children` and `pool` are those of the workers that come.
+    """
     port_file = folder / "venue.port"
     command = (PYTHON, str(ROOT / "bench" / "fleet_venue.py"), "--port-file", str(port_file))
     spec = ProcessSpec(
@@ -199,7 +204,10 @@ def open_fleet(folder: Path, *, interval_s: float, fsync: str = "always") -> Ite
                 workers=[],
             )
             # Its place is taken by those of `have_workers`.
-            stack.processes["iterate"].stop()
+            iterate = stack.processes["iterate"]
+            iterate.stop()
+            words = " ".join(iterate.spec.command).replace("-c 2", f"-c {children} --pool={pool}")
+            iterate.spec = replace(iterate.spec, command=tuple(words.split()))
             try:
                 yield fleet
             finally:
