@@ -29,11 +29,12 @@ class OrderBook:
         """Return the book of the others: `own` quantities taken off, by (is a bid, price)."""
 
         def others(levels: tuple[BookLevel, ...], *, bids: bool) -> tuple[BookLevel, ...]:
-            left = (
-                replace(level, quantity=level.quantity - own.get((bids, level.price), Decimal(0)))
-                for level in levels
-            )
-            return tuple(level for level in left if level.quantity > 0)
+            left = []
+            for level in levels:
+                taken = own.get((bids, level.price), Decimal(0))
+                if level.quantity > taken:
+                    left.append(replace(level, quantity=level.quantity - taken) if taken else level)
+            return tuple(left)
 
         if not own:
             return self

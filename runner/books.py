@@ -241,6 +241,8 @@ class Books(BaseModel):
 
     def _with_its_times(self, order: KnownOrder, now_ms: int) -> KnownOrder:
         if order.is_settled:
+            if (order.settled_at_ms, order.unsettled_since_ms) == (self.read_until_ms, 0):
+                return order
             return order.model_copy(update={"settled_at_ms": self.read_until_ms, "unsettled_since_ms": 0})
         return order.model_copy(update={"unsettled_since_ms": order.unsettled_since_ms or now_ms})
 

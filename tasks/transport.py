@@ -32,6 +32,8 @@ class _Looking:
     #: A message could not be acknowledged: it takes up a place until the consumer connects anew, and nothing
     #: else may notice (a server that answers, but takes no writes; one that is frozen).
     lost_an_acknowledgement = False
+    #: The client that sends and acknowledges; None before the first message.
+    _of_pool: Any = None
 
     def basic_ack(self, *args: Any, **options: Any) -> None:
         """Acknowledge a message."""
@@ -42,8 +44,17 @@ class _Looking:
             raise
 
     def _create_client(self, asynchronous: bool = False) -> Any:
+        """Return a client; the one that sends and acknowledges is made once for each pool of connections.
+
+        kombu makes one for every message, which costs about as much as the sending.
+        """
+        known = self._of_pool
+        if not asynchronous and known is not None and known.connection_pool is self.pool:  # type: ignore[attr-defined]
+            return known
         client = super()._create_client(asynchronous)  # type: ignore[misc]
         client.set_response_callback("BRPOP", _taken_from_queue)
+        if not asynchronous:
+            self._of_pool = client
         return client
 
     def _handle_message(self, client: Any, response: Any) -> dict[str, Any]:

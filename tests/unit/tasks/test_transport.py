@@ -63,3 +63,17 @@ def test_a_message_that_cannot_be_acknowledged_makes_the_consumer_connect_anew(
         channel.basic_ack("tag")
     with pytest.raises(redis.ConnectionError, match="connecting anew"):
         look_for_lost_places(cycle)
+
+
+def test_one_client_serves_all_messages_of_a_connection_pool() -> None:
+    connection: Any = Connection("redis://127.0.0.1:1/0", transport="tasks.transport:Transport")  # type: ignore[no-untyped-call]
+    channel: Any = object.__new__(Channel)
+    channel.connection = SimpleNamespace(client=connection)
+    first_pool, second_pool = redis.ConnectionPool(), redis.ConnectionPool()
+    channel.Client, channel._pool, channel._async_pool = redis.Redis, first_pool, redis.ConnectionPool()
+    first = channel._create_client()
+    assert channel._create_client() is first
+    assert channel._create_client(asynchronous=True) is not first
+    # As after the connection was lost.
+    channel._pool = second_pool
+    assert channel._create_client().connection_pool is second_pool
