@@ -19,10 +19,8 @@ from runner.schedule import sweep, sweep_one
 from settings import Settings
 from state import keys
 from state.connection import connect
-from state.leases import Lease
-from state.market_data import MarketData
+from state.leases import Lease, Place
 from state.queues import iterate_queue
-from state.scripts import Scripts
 
 #: About what a message of ours has in characters.
 MESSAGE = "x" * 950
@@ -74,9 +72,8 @@ class Messages:
 
 def iterate(url: str, names: Sequence[str], accounts: Sequence[str], until_s: float) -> Iterated:
     """Run iterations that find nothing to do, one after the other, until `until_s` (monotonic)."""
-    client, broker = connect(url), connect(url)
-    _, leases, own_fills = operations(client)
-    market = MarketData(client, Scripts(client))
+    broker = connect(url)
+    _, leases, _ = operations(connect(url))
     began_s, count = time.monotonic(), 0
     for name, account in zip(names, accounts, strict=True):
         if time.monotonic() >= until_s:
@@ -84,10 +81,9 @@ def iterate(url: str, names: Sequence[str], accounts: Sequence[str], until_s: fl
         queue = iterate_queue(account, QUEUES)
         _send(broker, queue)
         _take(broker, queue, name)
-        lease = leases.claim(name, epoch=1, tick=ITERATIONS, task_id=name)
+        place = Place(venue=VENUE, symbol=SYMBOL, account=account)
+        lease = leases.claim(name, epoch=1, tick=ITERATIONS, task_id=name, place=place)
         assert isinstance(lease, Lease), f"{name}: {lease}"
-        own_fills.seen(name, since_ms=lease.claimed_at_ms - 30_000)
-        market.read(VENUE, SYMBOL)
         leases.commit(
             lease,
             resolved=True,

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import redis
 
+from market.book import BookLevel, OrderBook
 from market.orders import Role, Side
 from market.position import Fill
 from runner.books import Books
@@ -19,6 +20,7 @@ from runner.loaded import from_config
 from state import keys
 from state.instances import Instances
 from state.leases import Lease, Leases
+from state.market_data import MarketData
 from state.own_fills import News, OwnFills
 from state.scripts import Scripts
 
@@ -28,6 +30,13 @@ TEMPLATES = 10
 #: Iterations of each: by then what is kept of them grows no more.
 ITERATIONS = 150
 ORDERS = 6
+#: Of each side of a book.
+LEVELS = 20
+#: What was seen when the exchange was asked last.
+LOOK = (
+    '{"at_ms":1764000000000,"held":{"position":null,"balances":{"SOL":{"asset":"SOL","available":"200.5",'
+    '"locked":"0.75"},"USDC":{"asset":"USDC","available":"1000000.25","locked":"112.5"}}}}'
+)
 #: Instances that share an account: as many as its request budget lets trade at a pace of a minute or so.
 PER_ACCOUNT = 50
 #: So long that nobody who has iterated is due again while it is measured.
@@ -78,6 +87,7 @@ def write(client: redis.Redis, count: int) -> Weight:
     """Write `count` instances down as running and overdue, and none of them on a sweep's list for a day."""
     began_s = time.monotonic()
     before = _used_bytes(client)
+    MarketData(client, Scripts(client)).put(VENUE, [_book()])
     for number in range(TEMPLATES):
         _make(client, number)
     for first in range(TEMPLATES, count, BATCH // (len(KINDS) + 5)):
@@ -125,6 +135,7 @@ def _make(client: redis.Redis, number: int) -> None:
             order_ids=[order.order_id for order in orders] or None,
             books_json=_books(orders) if orders else "",
             intents={},
+            look_json=LOOK if orders else "",
         )
     client.zadd(keys.DUE, {name: time.time() * 1000 + 86_400_000})
 
@@ -139,6 +150,9 @@ def _copy(client: redis.Redis, numbers: range) -> None:
         slot = number % PER_ACCOUNT + 1
         pipe.hset(keys.record(name), mapping={"account": account_of(number), "slot": slot})
         pipe.hset(keys.slots(account_of(number)), mapping={name: slot, f"#{slot}": name})
+        now_ms = int(time.time() * 1000)
+        heard = {"since": now_ms, "heard": now_ms, "filled": now_ms, f"orders of {name}": now_ms}
+        pipe.hset(keys.heard(account_of(number)), mapping=heard)
         pipe.sadd(keys.INSTANCES, name)
         pipe.zadd(keys.DUE, {name: far_ms})
     pipe.execute()
@@ -153,6 +167,14 @@ def _order(level: int, client_order_id: int) -> KnownOrder:
         quantity=Decimal("0.25"),
         accepted_at_ms=int(time.time() * 1000),
     )
+
+
+def _book() -> OrderBook:
+    def levels(step: int) -> tuple[BookLevel, ...]:
+        found = (Decimal(15_000 + step * number) / 100 for number in range(1, LEVELS + 1))
+        return tuple(BookLevel(price=price, quantity=Decimal("12.34")) for price in found)
+
+    return OrderBook(symbol=SYMBOL, bids=levels(-1), asks=levels(1), updated_at_ms=int(time.time() * 1000))
 
 
 def _books(orders: list[KnownOrder]) -> str:
