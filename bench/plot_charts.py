@@ -50,12 +50,12 @@ def draw_lines(title: str, subtitle: str, chart: Lines) -> str:
     last = max(x for x, _ in points)
     panel = Panel(
         picture,
-        x=Axis(label=chart.label, low=-0.5, high=last + 0.5),
+        x=Axis(label=chart.label, low=0.5, high=last + 0.5, ticks=min(12, round(last))),
         y=Axis(label="÷ limit", low=0, high=1.1 * max(chart.goal, *(y for _, y in points))),
         top=_TOP,
         bottom=bottom,
     )
-    panel.segments([((-0.5, chart.goal), (last + 0.5, chart.goal))], MUTED)
+    panel.segments([((0.5, chart.goal), (last + 0.5, chart.goal))], MUTED)
     for number, (name, line) in enumerate(chart.lines.items()):
         ink = INKS[number % len(INKS)]
         is_second_round = number >= len(INKS)

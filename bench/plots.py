@@ -53,7 +53,7 @@ def history(text: str) -> tuple[str, str, Lines]:
     lines = {
         figure.name: [
             (number, entry["figures"][figure.name] / figure.limit)
-            for number, entry in enumerate(entries)
+            for number, entry in enumerate(entries, 1)
             if figure.name in entry["figures"]
         ]
         for figure in FIGURES

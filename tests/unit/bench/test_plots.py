@@ -51,8 +51,8 @@ def test_the_history_shows_each_figure_as_a_part_of_its_limit() -> None:
     ]
     title, subtitle, chart = history("".join(json.dumps(entry) + "\n" for entry in entries))
     assert subtitle.startswith("2026-11-27 to 2026-12-01")
-    assert chart.lines[first.name] == [(0, 0.5), (1, 1.0)]
-    assert chart.lines[second.name] == [(1, 0.0)], "a figure may be newer than the history"
+    assert chart.lines[first.name] == [(1, 0.5), (2, 1.0)]
+    assert chart.lines[second.name] == [(2, 0.0)], "a figure may be newer than the history"
     assert {figure.name for figure in FIGURES} <= set(texts(draw_lines(title, subtitle, chart)))
 
 
