@@ -151,7 +151,12 @@ def _copy(client: redis.Redis, numbers: range) -> None:
         pipe.hset(keys.record(name), mapping={"account": account_of(number), "slot": slot})
         pipe.hset(keys.slots(account_of(number)), mapping={name: slot, f"#{slot}": name})
         now_ms = int(time.time() * 1000)
-        heard = {"since": now_ms, "heard": now_ms, "filled": now_ms, f"orders of {name}": now_ms}
+        heard: dict[Any, Any] = {
+            "since": now_ms,
+            "heard": now_ms,
+            "filled": now_ms,
+            f"orders of {name}": now_ms,
+        }
         pipe.hset(keys.heard(account_of(number)), mapping=heard)
         pipe.sadd(keys.INSTANCES, name)
         pipe.zadd(keys.DUE, {name: far_ms})
