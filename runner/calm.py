@@ -13,6 +13,7 @@ from decimal import Decimal
 
 from pydantic import TypeAdapter
 
+from exchanges.errors import ExchangeError
 from exchanges.registry import Venue
 from market.snapshot import Snapshot
 from runner.access import market_venue
@@ -34,6 +35,8 @@ LONGEST_CALM_MS = 30_000
 MOST_SILENCE_MS = 2_500
 #: What happens while a stream is being opened may be missing from it.
 OPENING_MS = 3_000
+#: What a stream has told may be missing from the exchange's lists, and from what is held, for so long.
+ANSWERS_LAG_MS = 2_000
 #: A mark price may be this old; it comes once a second.
 MOST_MARK_AGE_MS = 3_000
 
@@ -103,7 +106,11 @@ def recall(
     streamed = streamed_book(instance.config.metadata.symbol, lease.market)
     if streamed is None or not _shows_now(streamed, lease.heard):
         return None
-    if not freshness_of(instance, venue, standing).allows(streamed):
+    try:
+        freshness = freshness_of(instance, venue, standing)
+    except ExchangeError:
+        return None  # whoever asks the exchange knows what an error of it takes
+    if not freshness.allows(streamed):
         return None
     held = _with_mark(look.held, streamed, standing.now_ms)
     if held is None:
@@ -123,10 +130,13 @@ def _is_settled(standing: Standing, look: Look) -> bool:
     books = standing.books
     nothing_may_arrive = not standing.intents and standing.fence_ms <= standing.now_ms
     nothing_is_owed = not (books.over or books.strangers_since_ms)
+    # Else that difference would be believed after a time, though only the look may have been too early.
+    held_as_counted = books.carried is None or books.carried.differs_since_ms is None
     orders_are_known = all(order.is_settled and not order.missing_since_ms for order in books.orders.values())
     return (
         nothing_may_arrive
         and nothing_is_owed
+        and held_as_counted
         and orders_are_known
         and books.own_changed_at_ms < look.at_ms
         and 0 <= standing.now_ms - look.at_ms <= LONGEST_CALM_MS
@@ -136,8 +146,9 @@ def _is_settled(standing: Standing, look: Look) -> bool:
 def _nothing_heard(heard: Heard, look: Look, now_ms: int) -> bool:
     """Tell whether one stream has stood since before the look, and has brought nothing that matters."""
     is_unbroken = 0 < heard.since_ms <= look.at_ms - OPENING_MS
-    is_alive = now_ms - heard.heard_ms <= MOST_SILENCE_MS
-    return is_unbroken and is_alive and max(heard.filled_ms, heard.touched_ms) < look.at_ms
+    # What is of the future was written by a clock that has been set back since, and says nothing of now.
+    is_alive = 0 <= now_ms - heard.heard_ms <= MOST_SILENCE_MS
+    return is_unbroken and is_alive and max(heard.filled_ms, heard.touched_ms) < look.at_ms - ANSWERS_LAG_MS
 
 
 def _shows_now(streamed: StreamedBook, heard: Heard) -> bool:

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
+from exchanges.errors import Unavailable
 from market.book import BookLevel, OrderBook
 from market.orders import Side
 from market.position import Position
 from runner import calm
-from runner.calm import LONGEST_CALM_MS, MOST_MARK_AGE_MS, MOST_SILENCE_MS, OPENING_MS
+from runner.calm import ANSWERS_LAG_MS, LONGEST_CALM_MS, MOST_MARK_AGE_MS, MOST_SILENCE_MS, OPENING_MS
 from runner.gathering import Held
 from state import keys
 from state.hearing import FILLED, HEARD, SINCE, touched
@@ -153,6 +154,12 @@ REASONS: dict[str, Callable[[Calm], object]] = {
     "no stream stands": lambda quiet: quiet.client.hdel(HEARD_KEY, SINCE),
     "the stream was opened since": heard(SINCE, 0),
     "the stream was just being opened": heard(SINCE, 500 + OPENING_MS - 1_000),
+    "something was executed just before the look": heard(FILLED, 500 + ANSWERS_LAG_MS - 500),
+    "an own order changed just before the look": heard(touched(INSTANCE_ID), 500 + ANSWERS_LAG_MS - 500),
+    "it was heard of in the future": heard(HEARD, -60_000),
+    "position and fills tell different stories": books(
+        carried={"low": "0", "high": "0", "differs_since_ms": 1}
+    ),
     "nothing comes over it": heard(HEARD, MOST_SILENCE_MS + 500),
     "something was executed": news(FILLED),
     "something happened to an own order": news(touched(INSTANCE_ID)),
@@ -234,6 +241,17 @@ def test_another_place_than_the_runs_own_tells_nothing(quiet: Calm, monkeypatch:
     assert quiet.asks()
 
 
+def test_a_clock_of_the_exchange_that_nobody_tells_is_for_the_one_who_asks(quiet: Calm) -> None:
+    """What is withdrawn without market data is withdrawn there."""
+
+    def unknown(*_: object) -> int:
+        raise Unavailable("no time")
+
+    quiet.trader.monkeypatch.setattr(calm, "freshness_of", unknown)
+    assert quiet.asks()
+    assert quiet.trader.bench.field("errors") == "0"
+
+
 def test_a_process_asks_the_first_time(quiet: Calm) -> None:
     calm._places.clear()
     assert quiet.asks()
@@ -253,6 +271,9 @@ def test_a_server_that_may_have_forgotten_something_forgets_the_look(quiet: Calm
     quiet.trader.bench.set_field("reach", 0)
     claimed = quiet.trader.bench.claim()
     assert claimed.look_json == ""
+    # Nor is it there again when that iteration could not look.
+    quiet.trader.bench.commit(claimed)
+    assert quiet.trader.bench.claim().look_json == ""
 
 
 POSITION = Position(
