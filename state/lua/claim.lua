@@ -34,7 +34,6 @@ if r[5] and tonumber(r[6]) > now then
 end
 if is_another_server(r[18], r[19]) then
   r[7] = restore(KEYS[1], KEYS[4], KEYS[5], now)
-  -- What came after that look may be what was lost.
   r[22] = false
 end
 local seq = redis.call('HINCRBY', KEYS[1], 'seq', 1)

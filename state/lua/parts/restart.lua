@@ -56,5 +56,7 @@ local function restore(record, intents, generations, now)
   end
   redis.call('HSET', generations, 'skipped', skipped + 64)
   redis.call('HSET', record, 'fence', fence, 'server', server_id())
+  -- What came after the last look at the exchange may be what was lost.
+  redis.call('HDEL', record, 'look')
   return fence
 end
