@@ -290,3 +290,10 @@ def test_mark_prices_are_kept_with_their_market(bench: FeedBench) -> None:
         return streamed is not None and streamed.mark_price == Decimal("101.5") and streamed.marked_at_ms > 0
 
     wait_until(kept)
+
+
+def test_what_is_damaged_of_what_was_heard_is_begun_anew(bench: FeedBench) -> None:
+    bench.client.set(keys.heard(ACCOUNT), "nothing")
+    bench.start()
+    wait_until(lambda: bench.feed.standing == "streaming")
+    assert bench.client.type(keys.heard(ACCOUNT)) == "hash"
