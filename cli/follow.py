@@ -12,7 +12,7 @@ from cli.direct_cleanup import DirectCleanups
 from cli.language import tr
 from cli.progress_display import Display
 from cli.session import Session
-from runner.stop_progress import Ending, StopProgress
+from runner.stop_progress import BY_WORKER, Ending, StopProgress
 from state.events import Event
 from state.instances import Phase, Record, RecordUnreadable
 
@@ -53,7 +53,7 @@ class Follower:
         now_s = time.monotonic()
         #: When each stop last moved.
         self._moved_at_s = dict.fromkeys(self._stops, now_s)
-        #: When another process last took a cleanup, whichever: those behind it in the queue wait their turn.
+        #: When a worker last took a cleanup, whichever: those behind it in the queue wait their turn.
         self._queue_moved_at_s = now_s
         self._records_at_s = now_s
         self._ran_here: set[str] = set()
@@ -98,8 +98,8 @@ class Follower:
         return [stop for stop in self._stops.values() if not stop.is_over]
 
     def _take(self, event: Event) -> None:
-        is_own = self._direct is not None and event.fields.get("by") == self._direct.by
-        if event.event == "cleanup_claimed" and not is_own:
+        # Another command's cleanups are no sign that anybody reads the queue.
+        if event.event == "cleanup_claimed" and event.fields.get("by", "").startswith(BY_WORKER):
             self._queue_moved_at_s = time.monotonic()
         stop = self._stops.get(event.instance_id)
         phase = stop.take(event) if stop else None

@@ -32,6 +32,9 @@ class Ending(StrEnum):
     SUPERSEDED = "superseded"
 
 
+#: How the name of a worker begins where an event tells whose cleanup it is.
+BY_WORKER = "worker "
+
 #: What people read for each step of a cleanup.
 STEPS = {
     "cancels_sent": "cancels sent",

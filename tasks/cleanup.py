@@ -5,6 +5,7 @@ from __future__ import annotations
 from celery import Task
 
 from runner.cleanup import run_cleanup
+from runner.stop_progress import BY_WORKER
 from tasks.away import ends_when_away
 from tasks.celery import app, context, publisher
 from tasks.ending import ending_safely
@@ -22,7 +23,7 @@ def cleanup(self: Task, instance_id: str, epoch: int) -> str:
             context(),
             instance_id,
             epoch=epoch,
-            by=f"worker {self.request.hostname}",
+            by=f"{BY_WORKER}{self.request.hostname}",
             interrupt=publisher().interrupt,
             is_ending=is_ending,
         )

@@ -89,6 +89,13 @@ def test_cleanups_of_this_process_do_not_make_the_queue_move(monkeypatch: pytest
     assert direct.started == ["mm_02"]
 
 
+def test_cleanups_of_another_command_do_not_make_the_queue_move(monkeypatch: pytest.MonkeyPatch) -> None:
+    direct = Direct()
+    by = "somebody@there, manage.py 7"
+    follow(monkeypatch, direct, lambda: (claimed("mm_01", by),), seconds=1.0)
+    assert direct.started == ["mm_02"]
+
+
 def test_no_more_cleanups_are_begun_here_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
     direct = Direct(is_full=True)
     follow(monkeypatch, direct, lambda: (), seconds=1.0)
