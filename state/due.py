@@ -16,6 +16,8 @@ RESEND_MS = 1_000
 LONGEST_RESEND_MS = 30_000
 #: What could not be sent is tried again after this; a broker that was away long must not make anybody wait.
 UNSENT_RETRY_MS = 500
+#: Calls that are kept, by the scripts that make them.
+MOST_CALLS = 1_000
 #: The client takes a longer silence for a dead server (`FAILOVER_TIMEOUT_S`).
 LONGEST_WAIT_S = 2.0
 
@@ -61,14 +63,19 @@ class Due:
     def wait(self, *, timeout_s: float) -> str | None:
         """Return an instance for which a sweep is asked, None when none is within `timeout_s` or 2 s.
 
-        There may be more of them: a sweep of everything that is due answers all of them.
+        There may be more of them: `take_calls`.
         """
         call = cast("Any", self._client.blpop([keys.WAKE], timeout=min(timeout_s, LONGEST_WAIT_S)))
         return str(call[1]) if call else None
 
-    def forget_calls(self) -> None:
-        """Take back what was asked for so far: each call was made after its instance had become due."""
-        self._client.delete(keys.WAKE)
+    def take_calls(self) -> tuple[str, ...]:
+        """Take what was asked for so far, the oldest call first, each instance once.
+
+        Each call was made after its instance had become due, so one that is taken and lost is swept all the
+        same, behind everybody who is due for longer.
+        """
+        calls = cast("list[str] | None", self._client.rpop(keys.WAKE, MOST_CALLS))
+        return tuple(dict.fromkeys(calls or ()))
 
     def ids(self, *, now_ms: int, limit: int = 5000) -> tuple[str, ...]:
         """Return the instances that are due at `now_ms`, the most overdue first."""

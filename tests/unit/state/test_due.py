@@ -87,9 +87,10 @@ def test_a_call_is_waited_for_but_not_for_ever(
     assert waits == [([keys.WAKE], waited_s)]
 
 
-def test_calls_are_forgotten(client: redis.Redis) -> None:
-    client.rpush(keys.WAKE, "a", "b")
-    due(client).forget_calls()
+def test_calls_are_taken_once_the_oldest_first(client: redis.Redis) -> None:
+    client.lpush(keys.WAKE, "a", "b", "a")
+    assert due(client).take_calls() == ("a", "b")
+    assert due(client).take_calls() == ()
     assert not client.exists(keys.WAKE)
 
 
