@@ -30,6 +30,8 @@ COMMIT = (
     *("tests/integration/test_moments.py", "tests/integration/test_wake_ups.py"),
     *("tests/integration/test_zombie_commit.py", "tests/integration/test_pauses.py"),
 )
+#: Iterations that go by what was kept and heard.
+CALM = "tests/integration/test_calm_iterations.py"
 CHANGES = ("tests/integration/test_changes_of_a_run.py", "tests/integration/test_pauses.py")
 RESTART = ("tests/integration/test_behind_a_restart.py", "tests/integration/test_forgetful_server.py")
 #: State that is lost or damaged.
@@ -57,7 +59,8 @@ EVENTS = ("tests/unit/state/test_events.py", "tests/unit/state/test_feeds.py")
 TARGETS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "state/lua/take_budget.lua": (("tests/unit/state/test_budget.py",), ()),
     "state/lua/allocate_slot.lua": (("tests/unit/state/test_client_ids.py",), ()),
-    "state/lua/put_book.lua": (("tests/unit/state/test_market_data.py",), ()),
+    "state/lua/put_*.lua": (("tests/unit/state/test_market_data.py",), ()),
+    "state/lua/heard.lua": (("tests/unit/state/test_hearing.py",), ()),
     "state/lua/*_lease.lua": (("tests/unit/state/test_feeds.py",), ()),
     "state/lua/complete_books.lua": (("tests/integration/test_completed_books.py",), LATER),
     "state/lua/fail.lua": (DAMAGE, DAMAGE_LATER),
@@ -73,7 +76,8 @@ TARGETS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("tests/unit/alerts/test_delivery.py",),
     ),
     "state/lua/start.lua": (("tests/integration/test_start_of_a_run.py",), (*SCRIPTS, *LATER)),
-    "state/lua/commit.lua": (COMMIT, (*SCRIPTS, *LATER)),
+    "state/lua/claim.lua": (SCRIPTS, (CALM, *LATER)),
+    "state/lua/commit.lua": (COMMIT, (*SCRIPTS, CALM, *LATER)),
     "state/lua/finish.lua": (END_OF_CLEANUP, (*SCRIPTS, *LATER)),
     "state/lua/*_cleanup.lua": (CLEANUP_LEASE, (*SCRIPTS, *LATER)),
     "state/lua/pause.lua": (CHANGES, SCRIPTS),
@@ -89,6 +93,7 @@ TARGETS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "state/feeds.py": (("tests/unit/state/test_feeds.py",), ("tests/fuzz/test_fuzz_state.py",)),
     "state/market_data.py": (("tests/unit/state/test_market_data.py",), ()),
     "state/own_fills.py": (("tests/unit/state/test_own_fills.py",), ("tests/fuzz/test_fuzz_state.py",)),
+    "state/hearing.py": (("tests/unit/state/test_hearing.py",), ()),
     "state/instances.py": (("tests/unit/state/test_instances.py",), SCRIPTS),
     "state/record.py": (("tests/unit/state/test_record.py",), SCRIPTS),
     "state/stop_story.py": (("tests/unit/state/test_stop_story.py",), SCRIPTS),

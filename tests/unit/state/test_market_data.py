@@ -114,3 +114,39 @@ def test_a_book_that_is_damaged_is_none(market_data: MarketData, client: redis.R
     market_data.put("venue", [book("100", changed_at_ms=1)])
     client.hset(keys.market("venue", SYMBOL), "book", text)
     assert market_data.read("venue", SYMBOL) is None
+
+
+def test_a_mark_price_is_read_with_the_time_of_its_arrival_beside_the_book(
+    market_data: MarketData, clock: StoreClock
+) -> None:
+    market_data.put("venue", [book("100", changed_at_ms=1)], {"OTHER": Decimal(8)})
+    unmarked = market_data.read("venue", SYMBOL)
+    assert unmarked is not None
+    assert (unmarked.mark_price, unmarked.marked_at_ms) == (None, 0)
+    clock.advance(1_007)
+    market_data.put("venue", [], {SYMBOL: Decimal("100.50")})
+    found = market_data.read("venue", SYMBOL)
+    assert found is not None
+    assert (found.mark_price, found.marked_at_ms) == (Decimal("100.50"), START_MS + 1_007)
+    assert found.received_at_ms == START_MS
+
+
+@pytest.mark.parametrize(("price", "is_read"), [("0.0001", True), ("1e20", True), ("0", False), ("-1", False)])
+def test_a_mark_price_is_above_zero(
+    market_data: MarketData, client: redis.Redis, price: str, is_read: bool
+) -> None:
+    market_data.put("venue", [book("100", changed_at_ms=1)])
+    client.hset(keys.market("venue", SYMBOL), "mark", price)
+    assert (market_data.read("venue", SYMBOL) is not None) == is_read
+
+
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [*(("mark", text) for text in ("", "x", "NaN", "1e21", "Infinity")), ("marked_at", "lately")],
+)
+def test_a_market_whose_mark_price_is_damaged_is_none(
+    market_data: MarketData, client: redis.Redis, field: str, text: str
+) -> None:
+    market_data.put("venue", [book("100", changed_at_ms=1)], {SYMBOL: Decimal(1)})
+    client.hset(keys.market("venue", SYMBOL), field, text)
+    assert market_data.read("venue", SYMBOL) is None

@@ -9,6 +9,7 @@ import redis
 
 from state import keys
 from state.bookings import BookingQueue
+from state.hearing import FILLED, touched
 from state.instances import Instances
 from state.own_fills import News, OwnFills
 from state.scripts import Scripts
@@ -100,3 +101,33 @@ def test_the_newest_run_is_known_by_epoch_and_begin(client: redis.Redis, own_fil
     assert own_fills.run_of("nobody") == (0, 0)
     client.hset(keys.record("a"), mapping={"epoch": 3, "started_at": 7})
     assert own_fills.run_of("a") == (3, 7)
+
+
+def heard(client: redis.Redis, account: str) -> set[object]:
+    return set(client.hkeys(keys.heard(account)))
+
+
+def test_of_each_account_it_is_heard_what_happened_to_whose_orders(
+    client: redis.Redis, own_fills: OwnFills
+) -> None:
+    own_fills.tell(
+        [
+            News(booking="1", account="one", instance_id="a", fill=fill("1")),
+            News(booking="2", account="one", instance_id="b"),
+            News(booking="3", account="two", instance_id="c"),
+            News(booking="4", account="two"),
+            News(booking="5", account="three", is_execution=True),
+            News(booking="6", account="four", fill=fill("2")),
+            News(booking="7", instance_id="a", fill=fill("3")),
+        ]
+    )
+    assert heard(client, "one") == {FILLED, touched("a"), touched("b")}
+    assert heard(client, "two") == {touched("c")}
+    assert heard(client, "three") == {FILLED}
+    assert heard(client, "four") == {FILLED}
+    assert heard(client, "") == set()
+
+
+def test_what_is_heard_is_no_answer_to_a_wake_up(client: redis.Redis, own_fills: OwnFills) -> None:
+    told = News(booking="1", account="acc", instance_id="a", fill=fill())
+    assert own_fills.tell([told, News(booking="2", account="acc", instance_id="b")]) == {"a": "woken"}
