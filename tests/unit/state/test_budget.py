@@ -29,6 +29,7 @@ def drain(scripts: Scripts, account: str = "account", *, may_use_reserve: bool =
     taken = 0
     while take(scripts, account, LIMITS, may_use_reserve=may_use_reserve) == 0:
         taken += 1
+        assert taken <= LIMITS.burst
     return taken
 
 
@@ -100,6 +101,14 @@ def test_turns_are_given_one_behind_the_other_and_not_beyond_what_is_waited(scri
     turns = [take_turn(scripts, "account", LIMITS, patience_ms=300) for _ in range(5)]
     taken = [Turn(is_taken=True, wait_ms=wait_ms) for wait_ms in (100, 200, 300)]
     assert turns == [*taken, *[Turn(is_taken=False, wait_ms=400)] * 2]
+
+
+def test_a_turn_that_is_a_moment_too_far_is_not_taken(scripts: Scripts, clock: StoreClock) -> None:
+    drain(scripts, may_use_reserve=True)
+    clock.advance(99)
+    assert take_turn(scripts, "account", LIMITS, patience_ms=0) == Turn(is_taken=False, wait_ms=1)
+    clock.advance(1)
+    assert take_turn(scripts, "account", LIMITS, patience_ms=0) == Turn(is_taken=True, wait_ms=0)
 
 
 def test_a_turn_that_is_there_needs_no_wait_and_may_use_the_reserve(scripts: Scripts) -> None:

@@ -131,7 +131,9 @@ def test_a_mark_price_is_read_with_the_time_of_its_arrival_beside_the_book(
     assert found.received_at_ms == START_MS
 
 
-@pytest.mark.parametrize(("price", "is_read"), [("0.0001", True), ("1e20", True), ("0", False), ("-1", False)])
+@pytest.mark.parametrize(
+    ("price", "is_read"), [("0.0001", True), ("1e20", True), ("0", False), ("-1", False)]
+)
 def test_a_mark_price_is_above_zero(
     market_data: MarketData, client: redis.Redis, price: str, is_read: bool
 ) -> None:
