@@ -28,7 +28,7 @@ OF_BEFORE = (
     *("cleanup_token", "cleanup_until", "attempts", "outcome", "state", "books", "last_error", "stop_by"),
     *("stop_reason", "stop_policy", "kept", "stop_requested_at", "stopped_at", "unsaved", "asked", "flight"),
     *("flight_end", "left", "damage", "paused", "paused_by", "pause_reason", "withdrawn", "quiet", "strays"),
-    *("resends", "errors", "tick", "seq"),
+    *("restart", "look", "resends", "errors", "tick", "seq"),
 )
 FAR_MS = 9_000_000_000_000
 

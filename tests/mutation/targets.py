@@ -75,7 +75,7 @@ TARGETS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("tests/unit/state/test_alerts.py",),
         ("tests/unit/alerts/test_delivery.py",),
     ),
-    "state/lua/start.lua": (("tests/integration/test_start_of_a_run.py",), (*SCRIPTS, *LATER)),
+    "state/lua/start.lua": (("tests/integration/test_start_of_a_run.py",), (*SCRIPTS, CALM, *LATER)),
     "state/lua/claim.lua": (SCRIPTS, (CALM, *LATER)),
     "state/lua/commit.lua": (COMMIT, (*SCRIPTS, CALM, *LATER)),
     "state/lua/finish.lua": (END_OF_CLEANUP, (*SCRIPTS, *LATER)),
