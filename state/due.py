@@ -122,7 +122,7 @@ class Due:
         """Look at one instance; of many sweepers at most one gets something to publish."""
         reply = self._scripts.call(
             "sweep",
-            [keys.record(instance_id), keys.DUE],
+            [keys.record(instance_id), keys.DUE, keys.BACKLOG],
             [instance_id, task_id, RESEND_MS, LONGEST_RESEND_MS, self._grace_ms],
         )
         if not reply:

@@ -89,6 +89,8 @@ def alerts_outbox(target: str) -> str:
 
 #: Sorted set: instance id scored with the time (ms) at which a sweep must look at it.
 DUE = f"{PREFIX}:due"
+#: Hash: how late iterations begin whose messages wait for a worker, and until when that counts.
+BACKLOG = f"{PREFIX}:backlog"
 #: Stream: lifecycle events of all instances.
 EVENTS = f"{PREFIX}:events"
 #: List: pushed to when a sweep should look at once.

@@ -153,6 +153,7 @@ class Leases:
                 keys.generations(instance_id),
                 market,
                 heard,
+                keys.BACKLOG,
             ],
             [
                 instance_id,

@@ -1,5 +1,6 @@
 -- Take the lease for one iteration.
--- KEYS: 1 record, 2 due set, 3 trace, 4 intents, 5 generations, 6 market, 7 what feeds have heard of the account
+-- KEYS: 1 record, 2 due set, 3 trace, 4 intents, 5 generations, 6 market, 7 what feeds have heard of the account,
+--   8 backlog
 -- ARGV: 1 instance, 2 epoch, 3 tick ('-1' for a wake-up), 4 token, 5 task id, 6 lease ms, 7 grace ms, 8 early ms
 -- Returns {'claimed', now, seq, tick, due, started_at, errors, slot, config version, account, strategy state or '',
 --   fence, books or '', daily result or '', intents (field, time, field, time ...), when it was paused or '',
@@ -7,6 +8,7 @@
 --   state/hearing.py names it; both empty where it cannot be read)},
 --   {'busy'} (a live lease: `again` is set), {'early', ms to wait} (a hop of a long countdown), {'stale', why}.
 -- include parts/restart.lua
+-- include parts/backlog.lua
 -- The lease is given by then: whatever is wrong there, the iteration has to hear of its lease.
 local function what_is_there(hash, ...)
   local found = redis.pcall('HMGET', hash, ...)
@@ -16,7 +18,7 @@ local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local r = redis.call('HMGET', KEYS[1], 'phase', 'epoch', 'tick', 'due', 'lease_token', 'lease_until', 'fence',
   'started_at', 'errors', 'slot', 'config_version', 'account', 'state', 'books', 'daily', 'woken', 'again', 'keeps', 'server',
-  'paused', 'withdrawn', 'look')
+  'paused', 'withdrawn', 'look', 'resends')
 if r[1] ~= 'running' then return {'stale', 'phase'} end
 if r[2] ~= ARGV[2] then return {'stale', 'epoch'} end
 if ARGV[3] ~= '-1' and r[3] ~= ARGV[3] then return {'stale', 'tick'} end
@@ -35,6 +37,10 @@ end
 if is_another_server(r[18], r[19]) then
   r[7] = restore(KEYS[1], KEYS[4], KEYS[5], now)
   r[22] = false
+end
+-- The first message of a run is a sweep's; a repeated one says how late sweeps are, and not workers.
+if ARGV[3] ~= '-1' and tonumber(r[23] or '0') <= (r[3] == '0' and 1 or 0) then
+  note_backlog(KEYS[8], now - tonumber(r[4]), now)
 end
 local seq = redis.call('HINCRBY', KEYS[1], 'seq', 1)
 local lease_until = now + tonumber(ARGV[6])

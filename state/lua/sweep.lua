@@ -1,10 +1,11 @@
 -- Look at one instance that is due for a sweep and say what has to be published for it.
--- KEYS: 1 record, 2 due set
+-- KEYS: 1 record, 2 due set, 3 backlog
 -- ARGV: 1 instance, 2 task id for a new message, 3 first resend after ms, 4 longest resend ms, 5 grace ms
 -- Returns {} (nothing to do), {'iterate', epoch, tick (-1: a wake-up), account}, {'cleanup', epoch, pending task id}
 --   or {'damaged', what is wrong}.
 -- include parts/restart.lua
 -- include parts/damage.lua
+-- include parts/backlog.lua
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local score = redis.call('ZSCORE', KEYS[2], ARGV[1])
@@ -32,6 +33,12 @@ if r[1] == 'running' then
       return {'iterate', tonumber(r[2]), -1, r[17] or ''}
     end
     redis.call('ZADD', KEYS[2], tonumber(r[4]) + tonumber(ARGV[5]), ARGV[1])
+    return {}
+  end
+  local patience = backlog(KEYS[3], now)
+  local waits_until = tonumber(r[4]) + tonumber(ARGV[5]) + patience
+  if r[10] and patience > 0 and waits_until > now then
+    redis.call('ZADD', KEYS[2], waits_until, ARGV[1])
     return {}
   end
   redis.call('HSET', KEYS[1], 'resends', resends + 1, 'pending_task_id', ARGV[2])

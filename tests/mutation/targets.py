@@ -66,6 +66,7 @@ TARGETS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "state/lua/fail.lua": (DAMAGE, DAMAGE_LATER),
     "state/lua/parts/damage.lua": (DAMAGE, DAMAGE_LATER),
     "state/lua/parts/restart.lua": (RESTART, (CALM, *LATER)),
+    "state/lua/parts/backlog.lua": (("tests/integration/test_backlog.py",), ()),
     "state/lua/saved.lua": (RESTART, LATER),
     "state/lua/restored.lua": (
         ("tests/unit/state/test_restored.py",),

@@ -68,7 +68,7 @@ def test_a_claim_says_who_wants_what(tick: int | None, as_told: int) -> None:
     assert script == "claim"
     assert names == [
         *(keys.record(NAME), keys.DUE, keys.trace(NAME), keys.intents(NAME), keys.generations(NAME)),
-        *(keys.market("", ""), keys.heard("")),
+        *(keys.market("", ""), keys.heard(""), keys.BACKLOG),
     ]
     token = arguments.pop(3)
     assert arguments == [NAME, 2, as_told, "t", 11, 12, EARLY_MS]
@@ -103,7 +103,7 @@ def test_a_lease_has_all_that_the_script_tells(paused: str) -> None:
         ]
     )
     found = of(told).claim(NAME, epoch=2, tick=3, task_id="t", place=PLACE)
-    assert told.asked[0][1][5:] == [keys.market("venue", "SOL_USDC"), keys.heard("acc")]
+    assert told.asked[0][1][5:] == [keys.market("venue", "SOL_USDC"), keys.heard("acc"), keys.BACKLOG]
     assert found == Lease(
         instance_id=NAME,
         epoch=2,

@@ -51,7 +51,7 @@ def test_a_sweep_says_what_is_to_be_published(answer: Reply, work: object) -> No
     told = Told(answer)
     assert of(told).sweep("mm", task_id="t") == work
     arguments: list[str | int] = ["mm", "t", RESEND_MS, LONGEST_RESEND_MS, 12]
-    assert told.asked == [("sweep", [keys.record("mm"), keys.DUE], arguments)]
+    assert told.asked == [("sweep", [keys.record("mm"), keys.DUE, keys.BACKLOG], arguments)]
 
 
 def test_what_could_not_be_sent_is_given_back() -> None:

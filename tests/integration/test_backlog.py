@@ -1,0 +1,102 @@
+"""A message that waits for a worker is not taken for a lost one: a sweep is as patient as others are late."""
+
+from __future__ import annotations
+
+import pytest
+
+from state import keys
+from state.due import RESEND_MS, CleanUp, IterateAgain
+from tests.integration.state_bench import GRACE_MS, INTERVAL_MS, NAME, StateBench
+
+OTHER = "other"
+#: As in `parts/backlog.lua`.
+BACKLOG_HOLDS_MS = 2_000
+
+
+def next_is_due(bench: StateBench, *, late_ms: int) -> None:
+    """Let the next iteration be due, and `late_ms` pass."""
+    bench.iterate()
+    bench.clock.advance(INTERVAL_MS + late_ms)
+
+
+def others_are_late(bench: StateBench, late_ms: int, name: str = OTHER) -> None:
+    """Have another instance begin its first iteration so late, by a message that was sent once."""
+    bench.start(name)
+    bench.due.sweep(name, task_id="first")
+    bench.clock.advance(late_ms)
+    claimed = bench.leases.claim(name, epoch=1, tick=0, task_id="first")
+    assert not hasattr(claimed, "reason"), claimed
+
+
+def test_what_is_no_later_than_the_others_is_not_sent_again(bench: StateBench) -> None:
+    next_is_due(bench, late_ms=0)
+    others_are_late(bench, 1_500)
+    assert bench.sweep() is None
+    bench.clock.advance(GRACE_MS - 1)
+    assert bench.sweep() is None
+    bench.clock.advance(1)
+    assert isinstance(bench.sweep(), IterateAgain)
+
+
+@pytest.mark.parametrize("late_ms", [0, 500])
+def test_a_little_lateness_is_no_backlog(bench: StateBench, late_ms: int) -> None:
+    next_is_due(bench, late_ms=GRACE_MS - late_ms)
+    others_are_late(bench, late_ms)
+    assert isinstance(bench.sweep(), IterateAgain)
+
+
+def test_who_claims_nothing_keeps_nobody_waiting(bench: StateBench) -> None:
+    next_is_due(bench, late_ms=0)
+    others_are_late(bench, 9_000)
+    assert BACKLOG_HOLDS_MS > GRACE_MS
+    bench.client.hset(keys.record(NAME), "due", bench.clock.now_ms)
+    for after_ms, is_sent in ((GRACE_MS, False), (BACKLOG_HOLDS_MS - GRACE_MS - 1, False), (1, True)):
+        bench.clock.advance(after_ms)
+        bench.client.zadd(keys.DUE, {NAME: bench.clock.now_ms})
+        assert isinstance(bench.sweep(), IterateAgain) is is_sent
+
+
+def test_the_longest_of_two_seconds_counts(bench: StateBench) -> None:
+    for name, late_ms, longest_ms in (("a", 3_000, 3_000), ("b", 600, 3_000), ("c", BACKLOG_HOLDS_MS, 2_000)):
+        others_are_late(bench, late_ms, name)
+        assert bench.client.hget(keys.BACKLOG, "late") == str(longest_ms)
+
+
+def test_patience_ends_after_ten_seconds(bench: StateBench) -> None:
+    next_is_due(bench, late_ms=0)
+    others_are_late(bench, 60_000)
+    assert isinstance(bench.sweep(), IterateAgain)
+
+
+def test_an_iteration_whose_message_was_repeated_tells_of_no_backlog(bench: StateBench) -> None:
+    next_is_due(bench, late_ms=GRACE_MS)
+    assert isinstance(bench.sweep(), IterateAgain)
+    bench.clock.advance(RESEND_MS - 1)
+    bench.claim(1)
+    assert not bench.client.exists(keys.BACKLOG)
+
+
+def test_a_wake_up_tells_of_no_backlog(bench: StateBench) -> None:
+    next_is_due(bench, late_ms=5_000)
+    bench.claim(None)
+    assert not bench.client.exists(keys.BACKLOG)
+
+
+def test_a_first_message_and_a_cleanup_wait_for_nobody(bench: StateBench) -> None:
+    others_are_late(bench, 5_000)
+    bench.start("third")
+    assert isinstance(bench.due.sweep("third", task_id="third"), IterateAgain)
+    bench.stop()
+    assert isinstance(bench.sweep(), CleanUp)
+
+
+@pytest.mark.parametrize("damage", ["text", "no numbers"])
+def test_a_damaged_note_is_none(bench: StateBench, damage: str) -> None:
+    next_is_due(bench, late_ms=GRACE_MS)
+    if damage == "text":
+        bench.client.set(keys.BACKLOG, "text")
+    else:
+        bench.client.hset(keys.BACKLOG, mapping={"late": "x", "until": "y"})
+    assert isinstance(bench.sweep(), IterateAgain)
+    bench.clock.advance(600)
+    bench.claim(1)
