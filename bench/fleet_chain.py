@@ -33,6 +33,8 @@ class Chain:
     claims: list[Claim] = field(default_factory=list)
     #: When the iteration began that has not ended; None: none has.
     open_since_ms: int | None = None
+    #: Of the lease that was held when the following began; the trace may show its claim once more.
+    open_token: str | None = None
     failed: int = 0
     #: Iterations that were begun and whose worker died: begun again when their lease was over.
     taken_over: int = 0
@@ -57,6 +59,8 @@ class Chain:
         return [*found, until_ms - self.due_ms] if is_overdue else found
 
     def _claim(self, entry: Mapping[str, str]) -> None:
+        if entry["token"] == self.open_token:
+            return
         at_ms = int(entry["at_ms"])
         if self.open_since_ms is not None:
             if at_ms < self.open_since_ms + self.lease_ms:

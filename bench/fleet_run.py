@@ -120,8 +120,11 @@ class Fleet:
                 tick=int(tick),
                 due_ms=int(due_ms),
                 open_since_ms=int(until_ms) - self.context.settings.lease_ms if until_ms else None,
+                open_token=token,
             )
-            for name, (tick, due_ms, until_ms) in self.read_all("tick", "due", "lease_until").items()
+            for name, (tick, due_ms, until_ms, token) in self.read_all(
+                "tick", "due", "lease_until", "lease_token"
+            ).items()
         }
 
     def read_all(self, *fields: str) -> dict[str, list[str]]:
