@@ -37,6 +37,8 @@ class Span:
     uses: Mapping[str, Use]
     #: Of the state server's data.
     data_mb: float
+    #: From the start, or another number of workers, until nobody was late of it any more.
+    settled_s: float = 0.0
 
     @property
     def memory_mb(self) -> float:
@@ -63,6 +65,7 @@ class Span:
         done = self.iterations
         return {
             "instances": self.instances,
+            "settled_s": round(self.settled_s, 1),
             "workers": self.workers,
             "interval_s": self.interval_s,
             "iterations_per_s": round(done / self.seconds, 1),

@@ -127,6 +127,12 @@ class Fleet:
             ).items()
         }
 
+    def overdue_ms(self) -> int:
+        """Return how late the latest is that nobody works on."""
+        now_ms = self.context.instances.now_ms()
+        found = self.read_all("due", "lease_until").values()
+        return max((now_ms - int(due_ms) for due_ms, until_ms in found if not until_ms), default=0)
+
     def read_all(self, *fields: str) -> dict[str, list[str]]:
         """Return fields of every instance's record."""
         pipeline = self.context.client.pipeline(transaction=False)
