@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class Looks:
-    """Remembers answers for a few seconds, and keeps the ledger open. For one command and one thread.
+    """Remembers answers for a few seconds or more, and keeps the ledger open. For one command and one thread.
 
     A thousand starts are then some hundred requests: an account allows two thousand in a minute.
     """
@@ -39,12 +39,12 @@ class Looks:
     ) -> None:
         self.last_runs.close()
 
-    def once(self, what: Hashable, look: Callable[[], T]) -> T:
-        """Return what `look` answers, or has answered `FRESH_S` ago at most. Raises what it raises."""
-        now_s = self._clock()
-        asked_s, answer = self._seen.get(what, (float("-inf"), None))
-        if now_s - asked_s > FRESH_S:
-            answer = look()
-            # As of before the question: what happened since may not be in it.
-            self._seen[what] = (now_s, answer)
-        return cast("T", answer)
+    def once(self, what: Hashable, look: Callable[[], T], *, fresh_s: float = FRESH_S) -> T:
+        """Return what `look` answers, or has answered `fresh_s` ago at most. Raises what it raises."""
+        now_s, seen = self._clock(), self._seen.get(what)
+        if seen is not None and now_s - seen[0] <= fresh_s:
+            return cast("T", seen[1])
+        answer = look()
+        # As of before the question: what happened since may not be in it.
+        self._seen[what] = (now_s, answer)
+        return answer

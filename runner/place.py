@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Any
 
 import structlog
@@ -99,12 +100,15 @@ def own_slot(context: Context, account: str, instance_id: str, looks: Looks | No
     """
     if not has_slot(context.client, account, instance_id):
         looks = looks or Looks(context.settings)
-        looks.once(("slots", account), lambda: _remember_slots_of_records(context, account))
+        # Once for a whole command: whoever starts meanwhile notes his slot in the list.
+        looks.once(
+            ("slots", account), lambda: _remember_slots_of_records(context, account, looks), fresh_s=inf
+        )
     return allocate_slot(context.scripts, account, instance_id)
 
 
-def _remember_slots_of_records(context: Context, account: str) -> None:
-    records = context.instances.read_all(lambda name, error: None)
+def _remember_slots_of_records(context: Context, account: str, looks: Looks) -> None:
+    records = looks.once("records", lambda: context.instances.read_all(lambda name, error: None), fresh_s=inf)
     taken = {record.instance_id: record.slot for record in records if record.account == account}
     remember_slots(context.client, account, taken)
 

@@ -124,9 +124,15 @@ def has_slot(client: redis.Redis, account: str, instance_id: str) -> bool:
 
 def remember_slots(client: redis.Redis, account: str, slots: Mapping[str, int]) -> None:
     """Note slots that instances of an account have by their own records; what is known otherwise stands."""
-    for instance_id, slot in slots.items():
-        if 0 < slot <= SLOTS and client.hsetnx(keys.slots(account), f"#{slot}", instance_id):
-            client.hsetnx(keys.slots(account), instance_id, str(slot))
+    taken = [(instance_id, slot) for instance_id, slot in slots.items() if 0 < slot <= SLOTS]
+    pipeline = client.pipeline(transaction=False)
+    for instance_id, slot in taken:
+        pipeline.hsetnx(keys.slots(account), f"#{slot}", instance_id)
+    is_new = pipeline.execute()
+    for (instance_id, slot), new in zip(taken, is_new, strict=True):
+        if new:
+            pipeline.hsetnx(keys.slots(account), instance_id, str(slot))
+    pipeline.execute()
 
 
 def slot_owner(client: redis.Redis, account: str, slot: int) -> str:

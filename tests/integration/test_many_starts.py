@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Sequence
 
 import pytest
 
 from ledger import database
 from runner.lifecycle import StateLost, start_instance
 from runner.looks import FRESH_S, Looks
+from runner.place import own_slot
 from state import keys
+from state.record import Record
 from tests.factories import ACCOUNT, INSTANCE_ID, SYMBOL
 from tests.integration.damage_bench import OTHER, DamageBench
 
@@ -78,6 +81,26 @@ def test_a_lost_list_of_slots_is_made_up_for_once(damaged: DamageBench) -> None:
         assert start(damaged, INSTANCE_ID, looks)
 
     assert damaged.client.hget(keys.slots(ACCOUNT), OTHER) == str(taken)
+
+
+def test_a_thousand_records_are_read_once_however_long_the_starts_take(
+    damaged: DamageBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads, clock = [], Clock()
+    really_read = damaged.context.instances.read_all
+
+    def read_and_count(note: Callable[[str, ValueError], None] | None) -> Sequence[Record]:
+        reads.append(clock.now_s)
+        clock.now_s += FRESH_S + 0.1
+        return really_read(note)
+
+    monkeypatch.setattr(damaged.context.instances, "read_all", read_and_count)
+    with Looks(damaged.settings, clock) as looks:
+        assert start(damaged, INSTANCE_ID, looks)
+        assert start(damaged, OTHER, looks)
+        assert own_slot(damaged.context, "another account", INSTANCE_ID, looks)
+
+    assert len(reads) == 1
 
 
 def test_the_ledger_is_opened_once(damaged: DamageBench, monkeypatch: pytest.MonkeyPatch) -> None:
