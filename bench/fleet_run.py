@@ -161,15 +161,17 @@ class Fleet:
         return int(answer.json()[what])
 
     def _wait_for_first_iterations(self, new: Sequence[str]) -> None:
-        deadline_s = time.monotonic() + 2 * DEADLINE_S
+        before, deadline_s = len(new) + 1, 0.0
         while True:
             found = self.read_all("committed_at", "last_error")
             waiting = [name for name in new if not found[name][0]]
             if not waiting:
                 return
+            if len(waiting) < before:
+                before, deadline_s = len(waiting), time.monotonic() + DEADLINE_S
             if time.monotonic() > deadline_s:
                 raise NotRunning(f"{len(waiting)} have not iterated, {waiting[0]}: {found[waiting[0]]}")
-            time.sleep(0.1)
+            time.sleep(0.5)
 
 
 @contextlib.contextmanager

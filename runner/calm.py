@@ -30,7 +30,8 @@ from state.market_data import StreamedBook, streamed_book
 from strategies.base import Decision, State
 
 #: A look is good for so long, whatever is heard: a stream may have lost something that nobody misses.
-LONGEST_CALM_MS = 30_000
+#: A little over a minute, so that who comes every half minute gains by it, too.
+LONGEST_CALM_MS = 65_000
 #: A stream from which nothing has come for so long may be dead. Each symbol is heard of once a second.
 MOST_SILENCE_MS = 2_500
 #: What happens while a stream is being opened may be missing from it.

@@ -3,7 +3,7 @@
 local function backlog(key, now)
   local found = redis.pcall('HMGET', key, 'late', 'until')
   local late, till = tonumber(found[1] or ''), tonumber(found[2] or '')
-  return late and till and till > now and math.min(late, 10000) or 0
+  return late and till and till > now and math.min(late, 60000) or 0
 end
 -- The longest of two seconds: workers are not equally late. Who claims nothing keeps nobody waiting for longer.
 local function note_backlog(key, late, now)
