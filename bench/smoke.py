@@ -47,19 +47,19 @@ FIGURES = (
         name="CPU of an iteration ÷ raw Celery chain",
         bench="iteration_cost",
         read=lambda found: found["worst_ratio"],
-        limit=5,
+        limit=3,
     ),
     Figure(
         name="trips to the state server of an iteration",
         bench="iteration_cost",
         read=lambda found: found["trips"],
-        limit=8,
+        limit=3.5,
     ),
     Figure(
         name="requests to the exchange of an iteration",
         bench="iteration_cost",
         read=lambda found: found["requests"],
-        limit=4,
+        limit=0.9,
     ),
     Figure(
         name="stop ÷ its requests alone",
