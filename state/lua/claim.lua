@@ -18,7 +18,7 @@ local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local r = redis.call('HMGET', KEYS[1], 'phase', 'epoch', 'tick', 'due', 'lease_token', 'lease_until', 'fence',
   'started_at', 'errors', 'slot', 'config_version', 'account', 'state', 'books', 'daily', 'woken', 'again', 'keeps', 'server',
-  'paused', 'withdrawn', 'look', 'resends')
+  'paused', 'withdrawn', 'look', 'resends', 'pending_task_id')
 if r[1] ~= 'running' then return {'stale', 'phase'} end
 if r[2] ~= ARGV[2] then return {'stale', 'epoch'} end
 if ARGV[3] ~= '-1' and r[3] ~= ARGV[3] then return {'stale', 'tick'} end
@@ -38,8 +38,10 @@ if is_another_server(r[18], r[19]) then
   r[7] = restore(KEYS[1], KEYS[4], KEYS[5], now)
   r[22] = false
 end
--- The first message of a run is a sweep's; a repeated one says how late sweeps are, and not workers.
-if ARGV[3] ~= '-1' and tonumber(r[23] or '0') <= (r[3] == '0' and 1 or 0) then
+-- A repeat that comes before what it repeats tells of a message that is lost, and not of workers. (A run's first message
+-- is a sweep's, and no repeat.)
+local is_repeat = tonumber(r[23] or '0') > (r[3] == '0' and 1 or 0) and r[24] == ARGV[5]
+if ARGV[3] ~= '-1' and not is_repeat then
   note_backlog(KEYS[8], now - tonumber(r[4]), now)
 end
 local seq = redis.call('HINCRBY', KEYS[1], 'seq', 1)

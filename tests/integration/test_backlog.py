@@ -68,12 +68,15 @@ def test_patience_ends_after_a_minute(bench: StateBench) -> None:
     assert isinstance(bench.sweep(), IterateAgain)
 
 
-def test_an_iteration_whose_message_was_repeated_tells_of_no_backlog(bench: StateBench) -> None:
+@pytest.mark.parametrize(("task_id", "is_backlog"), [("swept", False), ("next", True)])
+def test_a_repeat_that_comes_first_tells_of_a_lost_message_and_of_no_backlog(
+    bench: StateBench, task_id: str, is_backlog: bool
+) -> None:
     next_is_due(bench, late_ms=GRACE_MS)
     assert isinstance(bench.sweep(), IterateAgain)
     bench.clock.advance(RESEND_MS - 1)
-    bench.claim(1)
-    assert not bench.client.exists(keys.BACKLOG)
+    bench.leases.claim(NAME, epoch=1, tick=1, task_id=task_id)
+    assert bool(bench.client.exists(keys.BACKLOG)) is is_backlog
 
 
 def test_a_wake_up_tells_of_no_backlog(bench: StateBench) -> None:
