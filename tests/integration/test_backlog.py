@@ -32,17 +32,18 @@ def test_what_is_no_later_than_the_others_is_not_sent_again(bench: StateBench) -
     next_is_due(bench, late_ms=0)
     others_are_late(bench, 1_500)
     assert bench.sweep() is None
+    assert bench.due_score() == bench.clock.now_ms + GRACE_MS
     bench.clock.advance(GRACE_MS - 1)
     assert bench.sweep() is None
     bench.clock.advance(1)
     assert isinstance(bench.sweep(), IterateAgain)
 
 
-@pytest.mark.parametrize("late_ms", [0, 500])
-def test_a_little_lateness_is_no_backlog(bench: StateBench, late_ms: int) -> None:
+@pytest.mark.parametrize(("late_ms", "is_sent"), [(0, True), (500, True), (501, False)])
+def test_a_little_lateness_is_no_backlog(bench: StateBench, late_ms: int, is_sent: bool) -> None:
     next_is_due(bench, late_ms=GRACE_MS - late_ms)
     others_are_late(bench, late_ms)
-    assert isinstance(bench.sweep(), IterateAgain)
+    assert isinstance(bench.sweep(), IterateAgain) is is_sent
 
 
 def test_who_claims_nothing_keeps_nobody_waiting(bench: StateBench) -> None:
@@ -76,6 +77,15 @@ def test_a_repeat_that_comes_first_tells_of_a_lost_message_and_of_no_backlog(
     assert isinstance(bench.sweep(), IterateAgain)
     bench.clock.advance(RESEND_MS - 1)
     bench.leases.claim(NAME, epoch=1, tick=1, task_id=task_id)
+    assert bool(bench.client.exists(keys.BACKLOG)) is is_backlog
+
+
+@pytest.mark.parametrize(("sent", "is_backlog"), [(1, True), (2, False)])
+def test_the_first_message_of_a_run_is_no_repeat(bench: StateBench, sent: int, is_backlog: bool) -> None:
+    for _ in range(sent):
+        assert isinstance(bench.sweep(), IterateAgain)
+        bench.clock.advance(RESEND_MS)
+    bench.leases.claim(NAME, epoch=1, tick=0, task_id="swept")
     assert bool(bench.client.exists(keys.BACKLOG)) is is_backlog
 
 

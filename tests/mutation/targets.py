@@ -31,6 +31,7 @@ COMMIT = (
     *("tests/integration/test_zombie_commit.py", "tests/integration/test_pauses.py"),
 )
 #: Iterations that go by what was kept and heard.
+BACKLOG = "tests/integration/test_backlog.py"
 CALM = "tests/integration/test_calm_iterations.py"
 CHANGES = ("tests/integration/test_changes_of_a_run.py", "tests/integration/test_pauses.py")
 RESTART = ("tests/integration/test_behind_a_restart.py", "tests/integration/test_forgetful_server.py")
@@ -66,7 +67,7 @@ TARGETS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "state/lua/fail.lua": (DAMAGE, DAMAGE_LATER),
     "state/lua/parts/damage.lua": (DAMAGE, DAMAGE_LATER),
     "state/lua/parts/restart.lua": (RESTART, (CALM, *LATER)),
-    "state/lua/parts/backlog.lua": (("tests/integration/test_backlog.py",), ()),
+    "state/lua/parts/backlog.lua": ((BACKLOG,), ()),
     "state/lua/saved.lua": (RESTART, LATER),
     "state/lua/restored.lua": (
         ("tests/unit/state/test_restored.py",),
@@ -77,7 +78,8 @@ TARGETS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("tests/unit/alerts/test_delivery.py",),
     ),
     "state/lua/start.lua": (("tests/integration/test_start_of_a_run.py",), (*SCRIPTS, CALM, *LATER)),
-    "state/lua/claim.lua": (SCRIPTS, (CALM, *LATER)),
+    "state/lua/claim.lua": (SCRIPTS, (CALM, BACKLOG, *LATER)),
+    "state/lua/sweep.lua": (SCRIPTS, (BACKLOG, *LATER)),
     "state/lua/commit.lua": (COMMIT, (*SCRIPTS, CALM, *LATER)),
     "state/lua/finish.lua": (END_OF_CLEANUP, (*SCRIPTS, *LATER)),
     "state/lua/*_cleanup.lua": (CLEANUP_LEASE, (*SCRIPTS, *LATER)),
