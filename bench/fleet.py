@@ -26,7 +26,7 @@ sys.path.insert(0, str(ROOT))
 
 from bench.fleet_report import Span, print_table, slope  # noqa: E402 - the path comes first
 from bench.fleet_run import Fleet, Started, open_fleet, server_memory_mb  # noqa: E402
-from bench.process_use import Use, total, use_of_group  # noqa: E402
+from bench.process_usage import Use, total, use_of_group  # noqa: E402
 
 #: Nobody is later than this once a start is over.
 ON_TIME_MS = 500

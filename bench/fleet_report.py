@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.figures import median, nearest_rank
-from bench.process_use import Use, total
+from bench.process_usage import Use, total
 
 #: Kinds of processes; ours is all but the exchange.
 KINDS = ("workers", "cleanup", "feed", "server", "exchange")
