@@ -29,6 +29,7 @@ import requests  # noqa: E402 - the checkout is put on the path first
 from bench.cost_chains import OurChains, RawChains  # noqa: E402
 from bench.cost_report import Cell, report  # noqa: E402
 from bench.cost_trips import one_chain  # noqa: E402
+from bench.maker_file import maker_file  # noqa: E402
 from cli.stack.stack import Stack, StackOptions  # noqa: E402
 from runner.context import open_context  # noqa: E402
 from settings import environment  # noqa: E402
@@ -95,24 +96,7 @@ def _configure(config_dir: Path, count: int, orders: int) -> list[str]:
     config_dir.mkdir()
     names = [f"cost_{number:04}" for number in range(count)]
     for name in names:
-        content = {
-            "metadata": {
-                "instance_id": name,
-                "exchange": "backpack",
-                "symbol": SYMBOL,
-                "market_type": "spot",
-                "strategy": "standard",
-            },
-            "exchange_config": {},
-            "strategy_config": {
-                "spread": "1",
-                "max_orders": orders // 2,
-                "quantity": "0.1",
-                "enable_rebalance": False,
-                "interval": 0.5,
-            },
-            "live": False,
-        }
+        content = maker_file(name, symbol=SYMBOL, orders=orders, interval_s=0.5)
         (config_dir / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
     return names
 

@@ -30,6 +30,7 @@ import requests  # noqa: E402 - the checkout is put on the path first
 import structlog  # noqa: E402
 
 from bench.journal_tail import JournalTail  # noqa: E402
+from bench.maker_file import maker_file  # noqa: E402
 from bench.process_usage import cpu_s, pss_mb, tree  # noqa: E402
 from bench.side_report import Side, report  # noqa: E402
 from cli.stack.stack import Stack, StackOptions  # noqa: E402
@@ -134,7 +135,8 @@ def main() -> int:
         config_dir = Path(folder) / "config"
         config_dir.mkdir()
         for name in names:
-            (config_dir / f"{name}.json").write_text(json.dumps(config(name)), encoding="utf-8")
+            content = maker_file(name, symbol=SYMBOL, orders=ORDERS, interval_s=INTERVAL_S)
+            (config_dir / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
         stack_options = StackOptions(
             run_dir=Path(folder),
             config_dir=config_dir,
@@ -158,28 +160,6 @@ def main() -> int:
             tasks = _measure_tasks(bench, context, names, stops)
     report(loops, tasks, instances=instances, latency_ms=options.latency_ms, loads=loads)
     return 0
-
-
-def config(name: str) -> dict[str, object]:
-    """Return an instance's file."""
-    return {
-        "metadata": {
-            "instance_id": name,
-            "exchange": "backpack",
-            "symbol": SYMBOL,
-            "market_type": "spot",
-            "strategy": "standard",
-        },
-        "exchange_config": {},
-        "strategy_config": {
-            "spread": "1",
-            "max_orders": ORDERS // 2,
-            "quantity": "0.1",
-            "enable_rebalance": False,
-            "interval": INTERVAL_S,
-        },
-        "live": False,
-    }
 
 
 def _measure_loops(bench: Bench, names: Sequence[str], stops: int) -> Side:

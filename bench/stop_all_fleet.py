@@ -12,6 +12,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from bench.maker_file import maker_file
 from runner.access import access
 from runner.config import load_instance, version_of
 from runner.context import open_context
@@ -75,27 +76,14 @@ class Fleet:
         for number, name in enumerate(self.names):
             account = number % self.accounts
             symbol = list(MARKETS)[number // self.accounts % len(MARKETS)]
-            content = {
-                "metadata": {
-                    "instance_id": name,
-                    "exchange": "backpack",
-                    "symbol": symbol,
-                    "market_type": "spot",
-                    "strategy": "standard",
-                },
-                "exchange_config": {
-                    "base_url": simulator_url,
-                    "api_key": f"${{BENCH_KEY_{account}}}",
-                    "secret_key": f"${{BENCH_SECRET_{account}}}",
-                },
-                "strategy_config": {
-                    "spread": "1",
-                    "max_orders": ORDERS // 2,
-                    "quantity": MARKETS[symbol],
-                    "enable_rebalance": False,
-                    "interval": INTERVAL_S,
-                },
-                "live": True,
+            content = maker_file(
+                name, symbol=symbol, orders=ORDERS, interval_s=INTERVAL_S, quantity=MARKETS[symbol]
+            )
+            content["live"] = True
+            content["exchange_config"] = {
+                "base_url": simulator_url,
+                "api_key": f"${{BENCH_KEY_{account}}}",
+                "secret_key": f"${{BENCH_SECRET_{account}}}",
             }
             (config_dir / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
 

@@ -24,6 +24,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from bench.maker_file import maker_file  # noqa: E402
 from bench.stop_report import Command, Floor, Phases, report  # noqa: E402 - the checkout is put on the path first
 from cli.stack.stack import Stack, StackOptions  # noqa: E402
 from exchanges.base import Authorization  # noqa: E402
@@ -45,25 +46,8 @@ DEADLINE_S = 20.0
 #: A stop is asked for this long before the next iteration, by turns: idle, but at no fixed moment. The rest
 #: of the second is the iteration's.
 IDLE_MS = (350, 450, 550, 650)
-CONFIG = {
-    "metadata": {
-        "instance_id": INSTANCE,
-        "exchange": "backpack",
-        "symbol": "SOL_USDC",
-        "market_type": "spot",
-        "strategy": "standard",
-    },
-    "exchange_config": {},
-    "strategy_config": {
-        "spread": "1",
-        "max_orders": ORDERS // 2,
-        "quantity": "0.5",
-        "enable_rebalance": False,
-        # Long beside an iteration, so that there is a moment to stop the chain while it is idle.
-        "interval": 1,
-    },
-    "live": False,
-}
+# A second is long beside an iteration, so that there is a moment to stop the chain while it is idle.
+CONFIG = maker_file(INSTANCE, symbol="SOL_USDC", orders=ORDERS, interval_s=1, quantity="0.5")
 
 
 class NotSettled(RuntimeError):
