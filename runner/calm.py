@@ -93,7 +93,7 @@ def recall(
 ) -> Snapshot | None:
     """Return the snapshot of now if nothing but the market can have changed since the last look, else None.
 
-    `standing` is left as it was.
+    `standing` only gets its instrument, which is the same after any look.
     """
     is_elsewhere = lease.place != place_of(instance.config, lease.account)
     if lease.heard is None or not lease.market or not lease.look_json or is_elsewhere or lease.is_paused:
