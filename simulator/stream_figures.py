@@ -28,8 +28,12 @@ class FigureStreams:
 
     def add(self, stream: Stream) -> None:
         """Take up a stream, if it is one of these."""
-        if stream.kind in {"ticker", "markPrice", "kline", "openInterest"}:
-            self._streams[stream.name] = stream
+        if stream.kind not in {"ticker", "markPrice", "kline", "openInterest"}:
+            return
+        self._streams[stream.name] = stream
+        if stream.kind == "kline":
+            start_s = _start_s(self._now_us(), INTERVALS_S[stream.interval])
+            self._candles.setdefault(stream.name, (start_s, {}))
 
     def remove(self, name: str) -> None:
         """Drop a stream that nobody is subscribed to."""
@@ -60,18 +64,19 @@ class FigureStreams:
         return stream_messages.open_interest(symbol, at_us)
 
     def _candle(self, name: str, symbol: str, interval: str, at_us: int) -> Iterator[Data]:
-        interval_s, now_s = INTERVALS_S[interval], at_us // 1_000_000
-        start_s = now_s // interval_s * interval_s
-        told_start_s, told = self._candles.get(name, (start_s, {}))
-        shown = candles(self._engine.books[symbol], interval_s, min(told_start_s, start_s), now_s)
-        if told_start_s < start_s and told:
-            before = shown.get(told_start_s)
-            if before is not None:
-                yield stream_messages.candle(symbol, told_start_s, interval_s, before, closed=True)
-            told = {}
+        interval_s = INTERVALS_S[interval]
+        start_s = _start_s(at_us, interval_s)
+        told_start_s, told = self._candles[name]
+        shown = candles(self._engine.books[symbol], interval_s, told_start_s, at_us // 1_000_000)
+        for closed_s in sorted(begun_s for begun_s in shown if begun_s < start_s):
+            yield stream_messages.candle(symbol, closed_s, interval_s, shown[closed_s], closed=True)
         if start_s in shown:
             data = stream_messages.candle(symbol, start_s, interval_s, shown[start_s], closed=False)
-            if data != told:
+            if start_s > told_start_s or data != told:
                 yield data
             told = data
         self._candles[name] = (start_s, told)
+
+
+def _start_s(at_us: int, interval_s: int) -> int:
+    return at_us // 1_000_000 // interval_s * interval_s
