@@ -1,7 +1,7 @@
 """How many requests an account may still make: the question every adapter asks before it sends.
 
 An exchange counts requests per account, whichever worker sends them, so the count is shared. The adapter
-calls `RateBudget.take` once for every HTTP request, before it is sent; a refusal therefore means that
+calls `RateBudget.take` once for every HTTP request, before it is signed; a refusal therefore means that
 nothing happened. The implementation over the state server is in `state/`.
 """
 
@@ -67,7 +67,7 @@ class CleanupBudget:
     def take(self, kind: RequestKind, count: int = 1) -> None:
         """Take `count` requests, with the reserve. Raises `RateLimited` like the inner budget."""
         if kind is RequestKind.PLACE:
-            # Signed already, for a short while: better authorised again than sent late.
+            # Authorised already, for a short while: better authorised again than sent late.
             self._budget.take(RequestKind.CANCEL, count)
         else:
             self._budget.take_turn(kind, count)

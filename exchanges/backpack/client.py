@@ -6,7 +6,7 @@ import json
 import logging
 import ssl
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
 
@@ -45,7 +45,8 @@ class Request:
     payload: Fields | Sequence[Fields]
     #: Name of the instruction to sign; None for public requests.
     instruction: str | None = None
-    timestamp_ms: int = 0
+    #: Exchange's time to sign with: that of a permission, or what tells the time of now once it may be sent.
+    timestamp_ms: int | Callable[[], int] = 0
     window_ms: int = 0
 
     @property
@@ -88,19 +89,20 @@ class BackpackClient:
             Unavailable: nothing happened (no connection could be opened), or a read got no answer.
             OutcomeUnknown: a write may have reached the exchange and its answer did not reach us.
         """
-        prepared = self._prepare(request)
+        prepared = self._prepare_in_turn(request)
         try:
             return self._send_once(self._session, request, prepared)
         except TRANSPORT_ERRORS as error:
             if request.kind is RequestKind.READ and _connection_broke(error):
-                return self._send_again(request, prepared)
+                return self._send_again(request)
             raise _no_answer(request, error) from error
 
     def close(self) -> None:
         """Close the pooled connections."""
         self._session.close()
 
-    def _send_again(self, request: Request, prepared: requests.PreparedRequest) -> Response:
+    def _send_again(self, request: Request) -> Response:
+        prepared = self._prepare_in_turn(request)
         # A session of its own: in the pool, the next connection may be as dead as the last one.
         with _new_session(pool_size=1) as session:
             try:
@@ -111,7 +113,6 @@ class BackpackClient:
     def _send_once(
         self, session: requests.Session, request: Request, prepared: requests.PreparedRequest
     ) -> Response:
-        self._budget.take(request.kind)
         started_s = time.monotonic()
         answer = session.send(
             prepared,
@@ -132,15 +133,18 @@ class BackpackClient:
             headers={name.lower(): value for name, value in answer.headers.items()},
         )
 
-    def _prepare(self, request: Request) -> requests.PreparedRequest:
+    def _prepare_in_turn(self, request: Request) -> requests.PreparedRequest:
+        # Before it is signed: a turn may be longer in coming than the window is.
+        self._budget.take(request.kind)
         headers = {"Accept": "application/json"}
         if request.instruction is not None:
+            at = request.timestamp_ms
             headers |= signing.headers(
                 self._api_key,
                 self._key,
                 request.instruction,
                 request.payload,
-                timestamp_ms=request.timestamp_ms,
+                timestamp_ms=at if isinstance(at, int) else at(),
                 window_ms=request.window_ms,
             )
         url = self._config.base_url.rstrip("/") + request.path

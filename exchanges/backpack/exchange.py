@@ -244,7 +244,7 @@ class BackpackExchange:
             kind=kind,
             payload=fields,
             instruction=instruction,
-            timestamp_ms=self.clock.now_ms(),
+            timestamp_ms=self.clock.now_ms,
             window_ms=self._config.window_ms,
         )
         return self._ask(request)
