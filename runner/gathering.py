@@ -42,6 +42,14 @@ class Gathered:
     #: True: they have been there for longer than a cancel can take.
     strangers_stay: bool = False
 
+    @property
+    def complaint(self) -> str:
+        """Return what keeps the run from placing until somebody helps, empty for nothing."""
+        if not self.strangers_stay:
+            return ""
+        ids = ", ".join(order.order_id for order in self.strangers)
+        return f"orders of an earlier run cannot be cancelled, so nothing is placed: {ids}"
+
 
 def gather(
     context: Context,

@@ -1,4 +1,4 @@
-"""When iterations run: task ids, hops of long countdowns, back-off, and the sweep."""
+"""When iterations run: what follows each, task ids, hops of long countdowns, back-off, and the sweep."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from runner.context import Context
 from runner.place import reach_ms
 from runner.publisher import Iteration, Publisher
 from state.due import CleanUp, Damaged, IterateAgain
+from state.leases import Committed, Lease
 
 log = structlog.get_logger(__name__)
 
@@ -34,6 +35,28 @@ def hop_s(remaining_s: float, visibility_timeout_s: int) -> float:
     A countdown beyond the visibility timeout is delivered again by the broker, so that it would run twice.
     """
     return min(max(remaining_s, 0.0), visibility_timeout_s / 3)
+
+
+def following(lease: Lease, committed: Committed, *, visibility_timeout_s: int) -> tuple[Iteration, ...]:
+    """Return the messages that a commit asks for: the next scheduled iteration, and a wake-up."""
+
+    def message(tick: int | None, its_id: str, countdown_s: float = 0.0) -> Iteration:
+        return Iteration(
+            instance_id=lease.instance_id,
+            account=lease.account,
+            epoch=committed.epoch,
+            tick=tick,
+            task_id=its_id,
+            countdown_s=countdown_s,
+        )
+
+    messages = []
+    if committed.countdown_ms is not None:
+        countdown_s = hop_s(committed.countdown_ms / 1000, visibility_timeout_s)
+        messages.append(message(committed.tick, committed.task_id, countdown_s))
+    if committed.wake_up:
+        messages.append(message(None, task_id(lease.instance_id, lease.epoch, None)))
+    return tuple(messages)
 
 
 def error_delay_ms(errors_in_a_row: int) -> int:

@@ -13,7 +13,7 @@ from exchanges.errors import OutcomeUnknown, Unavailable
 from market.orders import Quote, Side
 from market.snapshot import Snapshot
 from runner import loaded
-from runner.iteration import UNKNOWN_INTERVAL_MS
+from runner.committing import UNKNOWN_INTERVAL_MS
 from settings import Settings
 from state import keys
 from state.cleanup_leases import CleanupLease

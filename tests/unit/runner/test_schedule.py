@@ -10,11 +10,21 @@ import pytest
 
 from runner.context import Context
 from runner.publisher import Iteration
-from runner.schedule import HANDFUL, LONGEST_BACKOFF_MS, MOST_HANDFULS, error_delay_ms, hop_s, sweep, task_id
+from runner.schedule import (
+    HANDFUL,
+    LONGEST_BACKOFF_MS,
+    MOST_HANDFULS,
+    error_delay_ms,
+    following,
+    hop_s,
+    sweep,
+    task_id,
+)
 from settings import Settings
 from state import keys
 from state.due import UNSENT_RETRY_MS, Due, IterateAgain
 from state.instances import Instances, Phase, StopPolicy
+from state.leases import Committed, Lease
 from tests.store_clock import StoreClock
 
 
@@ -92,6 +102,46 @@ def test_the_wait_after_errors_doubles_from_one_second_up_to_a_limit() -> None:
     assert waits[:4] == [0, 1_000, 2_000, 4_000]
     assert waits == sorted(waits)
     assert max(waits) == LONGEST_BACKOFF_MS
+
+
+@pytest.mark.parametrize(
+    ("committed", "messages"),
+    [
+        (Committed(running=False), []),
+        # The scheduled message that is under way stands.
+        (Committed(running=True, epoch=2, tick=3), []),
+        (Committed(running=True, epoch=2, tick=4, countdown_ms=1_500, task_id="next"), [(4, 1.5)]),
+        (Committed(running=True, epoch=2, tick=4, countdown_ms=900_000, task_id="next"), [(4, 60)]),
+        (Committed(running=True, epoch=2, tick=3, wake_up=True), [(None, 0)]),
+        (
+            Committed(running=True, epoch=2, tick=4, countdown_ms=200, task_id="next", wake_up=True),
+            [(4, 0.2), (None, 0)],
+        ),
+    ],
+)
+def test_a_commit_is_followed_by_what_it_asks_for(
+    committed: Committed, messages: list[tuple[int | None, float]]
+) -> None:
+    lease = Lease(
+        instance_id="mm_01",
+        epoch=2,
+        tick=3,
+        seq=7,
+        token="token",
+        claimed_at_ms=1_000,
+        due_at_ms=1_000,
+        started_at_ms=0,
+        errors=0,
+        slot=1,
+        account="acc",
+        config_version="v",
+        state_json="",
+    )
+    found = following(lease, committed, visibility_timeout_s=180)
+    assert [(each.tick, each.countdown_s) for each in found] == messages
+    assert all((each.instance_id, each.account, each.epoch) == ("mm_01", "acc", 2) for each in found)
+    # A stop revokes the scheduled one by the id that the commit announced.
+    assert [each.task_id for each in found if each.tick] == ["next"] * any(tick for tick, _ in messages)
 
 
 @pytest.mark.parametrize(("tick", "begins"), [(5, "mm_01.3.5."), (None, "mm_01.3.wake.")])
