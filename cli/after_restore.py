@@ -6,6 +6,7 @@ import click
 
 from cli.errors import CliError
 from cli.exit_codes import EPILOG, ExitCode
+from cli.language import tr
 from cli.options import debug_option, json_option, output_for
 from cli.session import open_full_context
 from settings import load
@@ -34,9 +35,10 @@ def after_restore(yes: bool, without_ledger: bool, as_json: bool, debug: bool) -
     context = open_full_context(load(), debug=debug)
     readable = context.instances.read_all(lambda *_: None)
     running = [record.instance_id for record in readable if record.phase == "running"]
-    names = ", ".join(running) or "none"
-    if not yes and (as_json or not click.confirm(f"running, by the backup: {names}. Take these for failed?")):
-        raise CliError("nothing was changed; --yes does it without asking", ExitCode.BAD_USAGE)
+    names = ", ".join(running) or tr("none")
+    question = tr("running, by the backup: {names}. Take these for failed?", names=names)
+    if not yes and (as_json or not click.confirm(question)):
+        raise CliError(tr("nothing was changed; --yes does it without asking"), ExitCode.BAD_USAGE)
     found = distrust_restored(context, with_ledger=not without_ledger)
     if as_json:
         output.data(
@@ -49,8 +51,14 @@ def after_restore(yes: bool, without_ledger: bool, as_json: bool, debug: bool) -
         )
         return ExitCode.DONE
     for each in found:
-        output.line(f"{each.instance_id}: was {each.was}, is {each.phase}, run {each.epoch}")
+        stands = tr(
+            "was {was}, is {phase}, run {epoch}",
+            was=tr(str(each.was)),
+            phase=tr(str(each.phase)),
+            epoch=each.epoch,
+        )
+        output.line(f"{each.instance_id}: {stands}")
     output.say(
-        "now start the workers; failed ones are cleaned up by them (manage.py list), then can be started"
+        tr("now start the workers; failed ones are cleaned up by them (manage.py list), then can be started")
     )
     return ExitCode.DONE

@@ -12,6 +12,7 @@ import click
 from cli.ending import end_by_signals
 from cli.errors import CliError
 from cli.exit_codes import EPILOG, ExitCode
+from cli.language import tr
 from cli.options import debug_option, json_option, output_for
 from settings import Settings, load
 
@@ -95,7 +96,7 @@ def notify_test(rule: str | None, as_json: bool, debug: bool) -> ExitCode:
             results[name] = str(error)
         if not as_json:
             problem = results[name]
-            output.line(f"{name}: {problem or 'sent'}", "bad" if problem else "good")
+            output.line(f"{name}: {problem or tr('sent')}", "bad" if problem else "good")
     code = ExitCode.FAILED if any(results.values()) else ExitCode.DONE
     if as_json:
         targets = [
@@ -115,5 +116,8 @@ def _targets(config: AlertsConfig, rule: str | None) -> tuple[str, ...]:
     if rule is None:
         return tuple(config.targets)
     if rule not in config.rules:
-        raise CliError(f"there is no rule {rule!r}; there is: {', '.join(config.rules)}", ExitCode.BAD_USAGE)
+        raise CliError(
+            tr("there is no rule {rule}; there is: {names}", rule=repr(rule), names=", ".join(config.rules)),
+            ExitCode.BAD_USAGE,
+        )
     return config.rules[rule].targets

@@ -77,7 +77,7 @@ def apply(
     """
     output = output_for(as_json)
     if as_json and not (yes or dry_run):
-        raise click.UsageError("--json cannot ask: add --yes or --dry-run")
+        raise click.UsageError(tr("--json cannot ask: add --yes or --dry-run"))
     session = open_session()
     context = open_full_context(session.settings, debug=debug)
     steps = plan_apply(context, folder, prune=prune)
@@ -127,9 +127,9 @@ def _show(output: Output, steps: tuple[PlannedStep, ...]) -> None:
 
 def _ask(count: int) -> None:
     if not sys.stdin.isatty():
-        raise CliError("nobody can be asked here; --yes does it without asking", ExitCode.BAD_USAGE)
+        raise CliError(tr("nobody can be asked here; --yes does it without asking"), ExitCode.BAD_USAGE)
     if not click.confirm(tr("Change {count} of them?", count=count), err=True):
-        raise CliError("nothing was changed", ExitCode.FAILED)
+        raise CliError(tr("nothing was changed"), ExitCode.FAILED)
 
 
 def _carry_out(
@@ -168,7 +168,7 @@ def _stop(session: Session, names: list[str], done: _Done, output: Output, optio
     try:
         stops = stop_instances(session, names, options, output)
     except KeyboardInterrupt:
-        raise CliError("interrupted; stops go on, nothing else was done", ExitCode.NOT_CLEAN) from None
+        raise CliError(tr("interrupted; stops go on, nothing else was done"), ExitCode.NOT_CLEAN) from None
     for stop in stops:
         if not output.as_json:
             show_stop(output, stop)
@@ -181,7 +181,8 @@ def _is_installed(context: Context, folder: Path, step: PlannedStep, done: _Done
     try:
         install(context, folder, step)
     except OSError as error:
-        output.say(f"error: {step.instance_id}: its file cannot be put into place: {error}", "bad")
+        text = tr("its file cannot be put into place: {error}", error=error)
+        output.say(f"{tr('error')}: {step.instance_id}: {text}", "bad")
         done.worst(ExitCode.FAILED)
         return False
     return True

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 import redis
 
-from cli.language import tr
+from cli.language import told, tr
 from cli.names import configured
 from cli.session import Session
 from exchanges.backpack.client import BackpackClient, Request
@@ -65,11 +65,15 @@ def server(name: str, url: str, *, vouched: str = "") -> Iterator[Finding]:
         except StateUnavailable as error:
             advice = tr("start it (manage.py up brings its own) or correct BROKER_URL, STATE_URL")
             yield Finding(
-                check=name, level=Level.FAIL, text=f"{where}: {error}", advice=advice, is_unreachable=True
+                check=name,
+                level=Level.FAIL,
+                text=f"{where}: {told(error)}",
+                advice=advice,
+                is_unreachable=True,
             )
             return
         except UnsafeServer as error:
-            yield Finding(check=name, level=Level.FAIL, text=f"{where}: {error}")
+            yield Finding(check=name, level=Level.FAIL, text=f"{where}: {told(error)}")
             return
     text = tr("{where} answers, version {version}", where=where, version=report.version)
     yield Finding(check=name, level=Level.OK, text=text)
@@ -79,7 +83,7 @@ def server(name: str, url: str, *, vouched: str = "") -> Iterator[Finding]:
         )
     for fault in report.faults():
         check = tr("{name} eviction", name=name) if "maxmemory" in fault.text else name
-        yield Finding(check=check, level=Level.FAIL, text=fault.text, advice=fault.advice)
+        yield Finding(check=check, level=Level.FAIL, text=told(fault.text), advice=told(fault.advice))
     yield _keeping(tr("{name} persistence", name=name), report)
 
 
@@ -88,32 +92,35 @@ def _keeping(check: str, report: ServerReport) -> Finding:
         how = tr("vouched for") if report.vouched else tr("append-only file, appendfsync always")
         return Finding(check=check, level=Level.OK, text=tr("{how}: nothing confirmed is lost", how=how))
     if report.keeps is Keeps.EVERYSEC:
-        fsync = f"appendfsync {report.fsync}" if report.fsync else "it does not tell its appendfsync"
-        text = (
-            f"append-only file, {fsync}: a crash may lose the last second, so starts and stops wait for the "
-            "disk, and nothing is placed for some seconds after a restart of it"
+        fsync = f"appendfsync {report.fsync}" if report.fsync else tr("it does not tell its appendfsync")
+        text = tr(
+            "append-only file, {fsync}: a crash may lose the last second, so starts and stops wait for the "
+            "disk, and nothing is placed for some seconds after a restart of it",
+            fsync=fsync,
         )
         if report.is_led_by_sentinels:
-            text = (
-                f"append-only file, {fsync}, {report.replicas} replicas: one that takes over may lack "
-                "the last moment, so starts and stops wait for all, and nothing is placed for seconds after"
+            text = tr(
+                "append-only file, {fsync}, {count} replicas: one that takes over may lack "
+                "the last moment, so starts and stops wait for all, and nothing is placed for seconds after",
+                fsync=fsync,
+                count=report.replicas,
             )
             level = Level.OK if report.replicas > 1 else Level.WARN
-            advice = "" if report.replicas > 1 else "let two replicas run, so that one may fail"
+            advice = "" if report.replicas > 1 else tr("let two replicas run, so that one may fail")
             return Finding(check=check, level=level, text=text, advice=advice)
         if report.replicas:
-            text = f"{text}; a replica that takes over may lack more"
-        advice = (
+            text = tr("{text}; a replica that takes over may lack more", text=text)
+        advice = tr(
             "CONFIG SET appendfsync always; or CLEANBOOK_STATE_DURABILITY=always where it forgets nothing"
         )
         return Finding(check=check, level=Level.WARN, text=text, advice=advice)
     if report.may_lead_unnoticed:
-        text = f"{report.why_unsure}: a stop that was called clean may not be"
+        text = tr("{why}: a stop that was called clean may not be", why=told(report.why_unsure))
     else:
-        text = f"{report.why_unsure}: a crash could take back a stop that was called clean"
+        text = tr("{why}: a crash could take back a stop that was called clean", why=told(report.why_unsure))
     if not report.vouched:
-        text = f"{text}; nothing live is started on it"
-    return Finding(check=check, level=Level.WARN, text=text, advice=report.advice_if_unsure)
+        text = tr("{text}; nothing live is started on it", text=text)
+    return Finding(check=check, level=Level.WARN, text=text, advice=told(report.advice_if_unsure))
 
 
 def clock(session: Session) -> Finding:
@@ -172,7 +179,7 @@ def configs(session: Session) -> Iterator[Finding | InstanceConfig]:
         try:
             config = load_instance(name, settings.config_dir, settings.environ).config
         except ConfigError as error:
-            text = "; ".join(str(problem) for problem in error.problems)
+            text = "; ".join(f"{problem.path}: {told(problem.message)}" for problem in error.problems)
             yield Finding(
                 check=tr("config {name}", name=name),
                 level=Level.FAIL,
@@ -248,10 +255,13 @@ def _offset(check: str, offset_ms: int, whose: str) -> Finding:
 def records(session: Session) -> Iterator[Finding]:
     """Look at what the state server has of each instance, and what it should have."""
     damaged: dict[str, str] = {}
-    found = session.instances.read_all(lambda name, error: damaged.update({name: str(error)}))
+    found = session.instances.read_all(lambda name, error: damaged.update({name: told(error)}))
     for name, error in damaged.items():
         yield Finding(
-            check=f"record {name}", level=Level.FAIL, text=error, advice=f"manage.py cleanup {name}"
+            check=tr("record {name}", name=name),
+            level=Level.FAIL,
+            text=error,
+            advice=f"manage.py cleanup {name}",
         )
     known = {record.instance_id for record in found} | damaged.keys()
     missing = [name for name in configured(session.settings.config_dir) if name not in known]
@@ -259,8 +269,8 @@ def records(session: Session) -> Iterator[Finding]:
         if epoch is None:
             continue  # what is wrong with the ledger is another check's finding
         yield Finding(
-            check=f"record {name}",
+            check=tr("record {name}", name=name),
             level=Level.FAIL,
-            text=advice(name, epoch),
+            text=told(advice(name, epoch)),
             advice=f"manage.py cleanup {name}",
         )

@@ -6,6 +6,7 @@ import click
 
 from cli.errors import CliError
 from cli.exit_codes import EPILOG, ExitCode
+from cli.language import told, tr
 from cli.names import complete_instance, require_known
 from cli.options import debug_option, json_option, output_for, timeout_option
 from cli.output import Output
@@ -51,12 +52,16 @@ def _make_ready(session: Session, name: str, output: Output, *, debug: bool) -> 
         record = session.instances.read(name)
     except RecordUnreadable as error:
         session.instances.fail(name)
-        output.warn(str(error))
+        output.warn(told(error))
         return
     if record is None:
         from runner.lifecycle import fail_unknown
 
-        output.warn(f"the state server knows nothing of {name}; its orders are found by its file")
+        output.warn(
+            tr("the state server knows nothing of {name}; its orders are found by its file", name=name)
+        )
         fail_unknown(open_full_context(session.settings, debug=debug), name)
     elif record.phase is Phase.RUNNING:
-        raise CliError(f"{name} is running; stop it first: manage.py stop {name}", ExitCode.BAD_USAGE)
+        raise CliError(
+            tr("{name} is running; stop it first: manage.py stop {name}", name=name), ExitCode.BAD_USAGE
+        )

@@ -16,6 +16,7 @@ from rich.live import Live
 from cli.demo_view import DemoWatch, line, table
 from cli.errors import CliError
 from cli.exit_codes import ExitCode
+from cli.language import padded, told, tr
 from cli.ledger_access import open_books
 from cli.output import Output
 from cli.pnl import show_all
@@ -70,16 +71,21 @@ def run_demo(options: DemoOptions, settings: Settings, output: Output) -> ExitCo
     stack = Stack(_stack_options(options, settings, console))
     with ending_politely(), contextlib.ExitStack() as ending:
         try:
-            console.print("starting Valkey, the simulated exchange, two workers, the feed and Flower …")
+            console.print(tr("starting Valkey, the simulated exchange, two workers, the feed and Flower …"))
             started_s = time.monotonic()
             with stack:
-                console.print(f"ready after {time.monotonic() - started_s:.1f} s")
+                console.print(tr("ready after {time} s", time=f"{time.monotonic() - started_s:.1f}"))
                 console.print(
-                    f"Flower: {stack.flower_url} (user {FLOWER_USER}, password {stack.flower_password})"
+                    tr(
+                        "Flower: {url} (user {user}, password {password})",
+                        url=stack.flower_url,
+                        user=FLOWER_USER,
+                        password=stack.flower_password,
+                    )
                 )
                 stop = _run_instance(stack.settings(), options, console, output, ending)
         except StackError as error:
-            raise CliError(str(error)) from error
+            raise CliError(told(error)) from error
     return _end(stack, stop, console, output)
 
 
@@ -90,16 +96,27 @@ def check_tape(path: Path) -> None:
             first = tape.readline()
         stream = str(json.loads(first.split(" ", 1)[1])["stream"])
     except FileNotFoundError:
-        raise CliError(f"there is no tape {path}", ExitCode.BAD_USAGE) from None
+        raise CliError(tr("there is no tape {path}", path=path), ExitCode.BAD_USAGE) from None
     except (OSError, EOFError, ValueError, LookupError, TypeError) as error:
         raise CliError(
-            f'{path} is no tape ({error}): its lines must be \'<time, ns> {{"stream": ..., "data": ...}}\'',
+            tr(
+                "{path} is no tape ({error}): its lines must be {form}",
+                path=path,
+                error=error,
+                form='\'<time, ns> {"stream": ..., "data": ...}\'',
+            ),
             ExitCode.BAD_USAGE,
         ) from error
     market = stream.partition("@")[0]
     if market != TAPE_STREAM:
         raise CliError(
-            f"{path} holds {market}; the demo's instance trades {TAPE_SYMBOL} and needs {TAPE_STREAM}",
+            tr(
+                "{path} holds {market}; the demo's instance trades {symbol} and needs {stream}",
+                path=path,
+                market=market,
+                symbol=TAPE_SYMBOL,
+                stream=TAPE_STREAM,
+            ),
             ExitCode.BAD_USAGE,
         )
 
@@ -119,7 +136,7 @@ def _stack_options(options: DemoOptions, settings: Settings, console: Console) -
         simulator_arguments=(*arguments, "--accounts", str(ACCOUNTS)),
         flower=True,
         environ=settings.environ,
-        tell=lambda sentence: console.print(f"! {sentence}"),
+        tell=lambda sentence: console.print(f"! {told(sentence)}"),
     )
 
 
@@ -138,12 +155,22 @@ def _run_instance(
     with contextlib.closing(context.client):
         started = start_instance(context, options.instance_id, by="demo")
         for warning in started.warnings:
-            console.print(f"! {warning}")
+            console.print(f"! {told(warning)}")
         if not started.result.started:
-            raise CliError(f"{options.instance_id} cannot be started: it is {started.result.result}")
+            raise CliError(
+                tr(
+                    "{name} cannot be started: it is {state}",
+                    name=options.instance_id,
+                    state=started.result.result,
+                )
+            )
         console.print(
-            f"started {options.instance_id}, run {started.result.epoch}; "
-            f"it ends after {options.seconds:g} s or with Ctrl-C"
+            tr(
+                "started {name}, run {epoch}; it ends after {time} s or with Ctrl-C",
+                name=options.instance_id,
+                epoch=started.result.epoch,
+                time=f"{options.seconds:g}",
+            )
         )
         with contextlib.suppress(KeyboardInterrupt):
             _watch(DemoWatch(context, options.instance_id, CONFIG_DIR), options.seconds, console)
@@ -152,7 +179,7 @@ def _run_instance(
         (stop,) = stop_instances(
             open_session(settings),
             [options.instance_id],
-            StopOptions(reason="the demo is over"),
+            StopOptions(reason=tr("the demo is over")),
             output,
         )
         if not output.as_json:
@@ -165,8 +192,8 @@ def _show_profit(settings: Settings, output: Output) -> None:
     """Print what the ledger has of the run."""
     with open_books(output, settings=settings) as books:
         fills = counts(books.ledger)["fills"]
-        told = "no fill" if fills == 0 else f"{fills} fill{'s' if fills > 1 else ''}"
-        output.line(f"  in the ledger         {told}")
+        text = tr("{count} fills", count=fills) if fills != 1 else tr("1 fill")
+        output.line(f"  {padded(tr('in the ledger'), 22)}{text}")
         if fills:
             show_all(output, books)
 
@@ -191,9 +218,11 @@ def _end(stack: Stack, stop: StopProgress, console: Console, output: Output) -> 
     left = [process.name for process in stack.processes.values() if process.is_alive]
     code = ExitCode.FAILED if left else exit_code([stop])
     if left:
-        console.print(f"still running: {', '.join(left)}")
+        console.print(tr("still running: {names}", names=", ".join(left)))
     else:
-        console.print(f"everything is down, no process is left; logs and journal: {stack.data_dir}")
+        console.print(
+            tr("everything is down, no process is left; logs and journal: {folder}", folder=stack.data_dir)
+        )
     if output.as_json:
         output.data({"exit_code": int(code), "processes_left": left, "instances": [stop_json(stop)]})
     return code

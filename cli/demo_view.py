@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.table import Table
 
+from cli.language import tr
 from exchanges.errors import ExchangeError
 from market.orders import OpenOrder, Side
 from market.position import Fill
@@ -94,34 +95,49 @@ class DemoWatch:
 
 def table(state: DemoState, left_s: float) -> Table:
     """Return the live table for a terminal."""
-    shown = Table(title=f"{state.instance_id} · {state.symbol} · {left_s:.0f} s left", title_justify="left")
+    left = tr("{time} s left", time=f"{left_s:.0f}")
+    shown = Table(title=f"{state.instance_id} · {state.symbol} · {left}", title_justify="left")
     shown.add_column("")
-    shown.add_column("now", min_width=40)
-    shown.add_row("phase", f"{state.phase} (run {state.epoch}, {state.iterations} iterations)")
-    shown.add_row("market", f"{_price(state.best_bid)} / {_price(state.best_ask)}")
-    shown.add_row("our asks", state.prices(Side.SELL))
-    shown.add_row("our bids", state.prices(Side.BUY))
-    shown.add_row(
-        "fills", f"{len(state.fills)}: bought {state.traded(Side.BUY):f}, sold {state.traded(Side.SELL):f}"
+    shown.add_column(tr("now"), min_width=40)
+    phase = tr(
+        "{phase} (run {epoch}, {count} iterations)",
+        phase=tr(state.phase),
+        epoch=state.epoch,
+        count=state.iterations,
     )
+    shown.add_row(tr("phase"), phase)
+    shown.add_row(tr("market"), f"{_price(state.best_bid)} / {_price(state.best_ask)}")
+    shown.add_row(tr("our asks"), state.prices(Side.SELL))
+    shown.add_row(tr("our bids"), state.prices(Side.BUY))
+    shown.add_row(tr("fills"), _fills(state))
     if state.problem:
-        shown.add_row("problem", state.problem)
+        shown.add_row(tr("problem"), state.problem)
     return shown
 
 
 def _fills(state: DemoState) -> str:
-    return f"{len(state.fills)}: bought {state.traded(Side.BUY):f}, sold {state.traded(Side.SELL):f}"
+    traded = tr(
+        "bought {bought}, sold {sold}",
+        bought=f"{state.traded(Side.BUY):f}",
+        sold=f"{state.traded(Side.SELL):f}",
+    )
+    return f"{len(state.fills)}: {traded}"
 
 
 def line(state: DemoState) -> str:
     """Return the same in one line, for logs and pipes."""
     count = "?" if state.orders is None else str(len(state.orders))
-    text = (
-        f"{state.running_s:5.1f} s  {state.phase}  {state.iterations} iterations  "
-        f"market {_price(state.best_bid)} / {_price(state.best_ask)}  orders {count}  "
-        f"fills {_fills(state)}"
+    text = tr(
+        "{time} s  {phase}  {iterations} iterations  market {bid} / {ask}  orders {count}  fills {fills}",
+        time=f"{state.running_s:5.1f}",
+        phase=tr(state.phase),
+        iterations=state.iterations,
+        bid=_price(state.best_bid),
+        ask=_price(state.best_ask),
+        count=count,
+        fills=_fills(state),
     )
-    return f"{text}  problem: {state.problem}" if state.problem else text
+    return f"{text}  {tr('problem')}: {state.problem}" if state.problem else text
 
 
 def _price(price: Decimal | None) -> str:

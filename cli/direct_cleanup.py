@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import redis
 
+from cli.language import tr
 from cli.session import open_full_context
 from settings import Settings
 
@@ -72,7 +73,9 @@ class DirectCleanups:
         try:
             run_cleanup(context, instance_id, epoch=epoch, by=self.by)
         except redis.RedisError as error:
-            self.problems[instance_id] = f"the cleanup in this process lost the state server: {error}"
+            self.problems[instance_id] = tr(
+                "the cleanup in this process lost the state server: {error}", error=error
+            )
         else:
             self._contexts.append(context)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import redis
 
+from cli.language import tr
 from cli.ledger_access import LedgerSession
 from feed.bookkeeper import EVENTS_CURSOR, require_its_ledger
 from ledger import queries
@@ -48,7 +49,7 @@ class EventStream:
                 found = self._books.session.events.read(self._position, block_ms=BLOCK_MS)
             except (redis.ConnectionError, redis.TimeoutError):
                 if not is_away:
-                    warn("the state server does not answer; trying on")
+                    warn(tr("the state server does not answer; trying on"))
                 is_away = True
                 threading.Event().wait(RECONNECT_S)
                 continue

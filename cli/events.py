@@ -8,10 +8,10 @@ from typing import Any
 import click
 
 from cli.event_stream import EventStream
-from cli.exit_codes import ExitCode
+from cli.exit_codes import LEDGER_EPILOG, ExitCode
+from cli.language import padded, tr
 from cli.ledger_access import LedgerSession, open_books, require_instances
 from cli.ledger_options import (
-    LEDGER_EPILOG,
     csv_option,
     instance_argument,
     limit_option,
@@ -29,6 +29,12 @@ from runner.stop_progress import STEPS
 
 COLUMNS = ("AT", "RUN", "EVENT", "WHAT")
 FIELDS = ("at", "instance_id", "epoch", "event", "stream_id", "fields")
+#: What can happen, as the stream of events names it.
+NAMES = (
+    *("started", "limits", "stop_requested", "cleanup_claimed", "cleanup_step", "finished", "alert"),
+    *("paused", "withdrawn", "resumed", "config_changed", "guard_watching", "guard_acted", "guard_verified"),
+    "audit",
+)
 #: Widths of a line while following, where what comes is not known.
 FOLLOW_WIDTHS = (24, 4, 16)
 EVENT_STYLES = {"started": "good", "stop_requested": "warn", "limits": "warn"}
@@ -55,7 +61,7 @@ def events(name: str, limit: int, follow: bool, as_csv: bool, as_json: bool, deb
     """
     refuse_both(as_json=as_json, as_csv=as_csv)
     if follow and as_csv:
-        raise click.UsageError("--follow and --csv exclude each other")
+        raise click.UsageError(tr("--follow and --csv exclude each other"))
     output = output_for(as_json)
     with open_books(output, debug=debug) as books:
         (name,) = require_instances(books, [name])
@@ -94,23 +100,23 @@ def _tell(output: Output, event: EventRecord) -> None:
         click.echo(json.dumps(_fields(event), ensure_ascii=False))
         return
     *columns, last = _row(event)
-    padded = [text.ljust(width) for text, width in zip(columns, FOLLOW_WIDTHS, strict=True)]
-    output.line("  ".join([*padded, last]).rstrip(), EVENT_STYLES.get(event.event, ""))
+    cells = [padded(text, width) for text, width in zip(columns, FOLLOW_WIDTHS, strict=True)]
+    output.line("  ".join([*cells, last]).rstrip(), EVENT_STYLES.get(event.event, ""))
 
 
 def _row(event: EventRecord) -> list[str]:
-    return [str(iso(event.at_ms)), str(event.epoch or "-"), event.event, _what(event)]
+    return [str(iso(event.at_ms)), str(event.epoch or "-"), tr(event.event), _what(event)]
 
 
 def _what(event: EventRecord) -> str:
     said = event.fields
     if event.event == "finished":
         receipt = receipt_in(said.get("outcome", ""))
-        found = f": {receipt.result}" if receipt else ""
-        return one_line(f"{said.get('result', '')}{found}", 200)
+        found = f": {tr(str(receipt.result))}" if receipt else ""
+        return one_line(f"{tr(said.get('result', ''))}{found}", 200)
     if event.event == "cleanup_step":
         step = said.get("step", "")
-        return one_line(" ".join(filter(None, (STEPS.get(step, step), said.get("detail", "")))), 200)
+        return one_line(" ".join(filter(None, (tr(STEPS.get(step, step)), said.get("detail", "")))), 200)
     return one_line(", ".join(f"{name} {text}" for name, text in sorted(said.items()) if text), 200)
 
 

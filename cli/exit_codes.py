@@ -32,3 +32,8 @@ Exit codes:
   4  state server, broker, exchange or ledger not reachable
   5  receipt only: there is none
 """
+#: For the help of the commands of the ledger.
+LEDGER_EPILOG = (
+    f"{EPILOG}     a ledger that is away loses nothing: bookings wait for it; for a state\n"
+    "     server that is away these commands warn, and show what the ledger has\n"
+)

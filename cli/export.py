@@ -11,9 +11,9 @@ from pathlib import Path
 import click
 
 from cli.errors import CliError
-from cli.exit_codes import ExitCode
+from cli.exit_codes import LEDGER_EPILOG, ExitCode
+from cli.language import tr
 from cli.ledger_access import open_books, require_instances
-from cli.ledger_options import LEDGER_EPILOG
 from cli.names import complete_instance
 from cli.options import debug_option, json_option, output_for
 from cli.output import Output
@@ -74,9 +74,11 @@ def export(
     output, what = output_for(as_json), Exported(kind)
     chosen = FileFormat(file_format or (FileFormat.PARQUET if out.suffix == ".parquet" else FileFormat.CSV))
     if instance is not None and what in OF_ACCOUNTS:
-        raise click.UsageError(f"{what} belong to an account, not to an instance; use --account")
+        raise click.UsageError(
+            tr("{what} belong to an account, not to an instance; use --account", what=tr(str(what)))
+        )
     if out.exists() and not force:
-        raise CliError(f"{out} is there already; --force replaces it", ExitCode.BAD_USAGE)
+        raise CliError(tr("{file} is there already; --force replaces it", file=out), ExitCode.BAD_USAGE)
     with open_books(output, debug=debug) as books:
         if instance is not None:
             require_instances(books, [instance])
@@ -87,7 +89,7 @@ def export(
         report = {"kind": kind, "file": str(out), "format": str(chosen), "rows": count}
         output.data({"exit_code": 0, "up_to_date": books.up_to_date, **report})
     else:
-        output.line(f"{count} {what} written to {out}")
+        output.line(tr("{count} {what} written to {file}", count=count, what=tr(str(what)), file=out))
     return ExitCode.DONE
 
 
@@ -99,7 +101,8 @@ def _progress(output: Output, what: Exported, out: Path) -> Iterator[None]:
     def tell() -> None:
         waited_s = PROGRESS_AFTER_S
         while not ended.wait(waited_s):
-            output.say(f"exporting {what}: {_written_bytes(out) / 1e6:.1f} MB so far", "dim")
+            size = f"{_written_bytes(out) / 1e6:.1f}"
+            output.say(tr("exporting {what}: {size} MB so far", what=tr(str(what)), size=size), "dim")
             waited_s = PROGRESS_EVERY_S
 
     thread = threading.Thread(target=tell, daemon=True)

@@ -83,8 +83,13 @@ def _ledger(session: Session) -> Finding:
     except LedgerError as error:
         return Finding(check=tr("ledger"), level=Level.FAIL, text=str(error), advice="CLEANBOOK_LEDGER_URL")
     if found != registered:
-        text = f"{redacted(url)} is ledger {found}, and bookings here go to ledger {registered}"
-        advice = (
+        text = tr(
+            "{where} is ledger {found}, and bookings here go to ledger {registered}",
+            where=redacted(url),
+            found=found,
+            registered=registered,
+        )
+        advice = tr(
             "set CLEANBOOK_LEDGER_URL to that one; where it is gone for good: manage.py feed --new-ledger"
         )
         return Finding(check=tr("ledger"), level=Level.FAIL, text=text, advice=advice)

@@ -7,9 +7,10 @@ from typing import Any
 import click
 
 from cli.amounts import as_told, exact, money, print_table
+from cli.exit_codes import LEDGER_EPILOG
+from cli.language import tr
 from cli.ledger_access import open_books, require_instances
 from cli.ledger_options import (
-    LEDGER_EPILOG,
     csv_option,
     instance_argument,
     limit_option,
@@ -90,18 +91,18 @@ def _show(output: Output, found: tuple[FillRecord, ...]) -> None:
 
 
 def _row(fill: FillRecord) -> list[str | Cell]:
-    liquidity = "maker" if fill.is_maker else "taker"
+    liquidity = tr("maker") if fill.is_maker else tr("taker")
     return [
         str(iso(fill.filled_at_ms)),
         fill.symbol,
-        str(fill.side),
+        tr(str(fill.side)),
         as_told(fill.price),
         as_told(fill.quantity),
         money(fill.price * fill.quantity),
         as_told(fill.fee),
         fill.fee_asset,
-        Cell(text=f"{liquidity}, system", style="warn") if fill.is_system else liquidity,
-        role_name(fill.role) or "-",
+        Cell(text=f"{liquidity}{tr(', ')}{tr('system')}", style="warn") if fill.is_system else liquidity,
+        tr(role_name(fill.role) or "-"),
         "-" if fill.level is None else str(fill.level),
         str(fill.epoch or "-"),
         fill.order_id,

@@ -12,6 +12,7 @@ import click
 
 from cli.errors import CliError
 from cli.exit_codes import EPILOG, ExitCode
+from cli.language import tr
 from cli.options import debug_option, output_for
 from passwords import kept_password
 from settings import load
@@ -29,7 +30,7 @@ LOOKS = ("--max-tasks=2000", "--tasks-columns=name,args,state,result,received,ru
 
 @click.command(epilog=EPILOG)
 @click.option("--address", default="127.0.0.1", show_default=True, help="Where it listens.")
-@click.option("--port", type=click.IntRange(1, 65535), default=5555, show_default=True)
+@click.option("--port", type=click.IntRange(1, 65535), default=5555, show_default=True, help="The port.")
 @click.option("--url-prefix", metavar="PATH", help="Behind a proxy: the path it is served at, as flower.")
 @click.option("--read-only", is_flag=True, help="Without the buttons that end tasks and workers.")
 @debug_option
@@ -51,14 +52,24 @@ def flower(address: str, port: int, url_prefix: str | None, read_only: bool, deb
     environ = dict(settings.environ)
     if environ.get(OPEN_TO_ALL, "").strip().lower() not in ("", "0", "false", "no", "off"):
         raise CliError(
-            f"{OPEN_TO_ALL} opens Flower's API, which can end tasks and workers, to everybody; unset it",
+            tr(
+                "{variable} opens Flower's API, which can end tasks and workers, to everybody; unset it",
+                variable=OPEN_TO_ALL,
+            ),
             ExitCode.BAD_USAGE,
         )
     if not _has_credentials(environ):
         path = settings.run_dir / PASSWORD_FILE
         # Through the environment: anybody on the machine can read a command line.
         environ["FLOWER_BASIC_AUTH"] = f"{USER}:{kept_password(path)}"
-        output.say(f"Flower: http://{address}:{port}, user {USER}, password in {path}")
+        output.say(
+            tr(
+                "Flower: {url}, user {user}, password in {file}",
+                url=f"http://{address}:{port}",
+                user=USER,
+                file=path,
+            )
+        )
     environ["BROKER_URL"] = settings.broker_url
     environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), environ.get("PYTHONPATH", ""))))
     words = ["celery", "-A", "tasks", "flower", f"--address={address}", f"--port={port}", *LOOKS]
@@ -77,7 +88,10 @@ def _path(prefix: str) -> str:
     path = prefix.strip("/")
     if not re.fullmatch(r"[A-Za-z0-9._~-]+(/[A-Za-z0-9._~-]+)*", path):
         raise CliError(
-            f"--url-prefix is {prefix!r}; it must be a path such as flower, of letters, digits and ._~-/",
+            tr(
+                "--url-prefix is {prefix}; it must be a path such as flower, of letters, digits and ._~-/",
+                prefix=repr(prefix),
+            ),
             ExitCode.BAD_USAGE,
         )
     return path

@@ -72,7 +72,7 @@ class Follower:
                 lost = None
             except (redis.ConnectionError, redis.TimeoutError) as error:
                 lost = error
-                self._tell_once("the state server does not answer; trying on")
+                self._tell_once(tr("the state server does not answer; trying on"))
                 threading.Event().wait(RECONNECT_S)
         if lost is not None:
             raise lost

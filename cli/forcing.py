@@ -12,6 +12,7 @@ import click
 
 from cli.errors import CliError
 from cli.exit_codes import ExitCode
+from cli.language import told, tr
 from cli.output import Output
 from runner.left_orders import NONE, UNKNOWN, ids_shown, what_failed
 from state.instances import Phase, Record
@@ -34,7 +35,7 @@ def accept_what_is_left(
     is left was not accepted; nothing has changed then.
     """
     if accepted is not None and len(names) != 1:
-        raise click.UsageError("--accept-orders is about one instance; start the others without it")
+        raise click.UsageError(tr("--accept-orders is about one instance; start the others without it"))
     found = [_settled(context, name, output) for name in dict.fromkeys(names)]
     failed = [record for record in found if record is not None and record.phase is Phase.FAILED]
     for record in failed:
@@ -59,7 +60,7 @@ def _settled(context: Context, name: str, output: Output) -> Record | None:
         if record.cleanup_until_ms <= context.instances.now_ms():
             return record
         if not told:
-            output.say(f"{name}: waiting for the cleanup attempt that is under way")
+            output.say(f"{name}: {tr('waiting for the cleanup attempt that is under way')}")
             told = True
         threading.Event().wait(LOOK_EVERY_S)
 
@@ -67,11 +68,18 @@ def _settled(context: Context, name: str, output: Output) -> Record | None:
 def _compare(record: Record, accepted: str) -> None:
     ids = sorted(part.strip() for part in accepted.split(",") if part.strip())
     if not ids:
-        raise click.UsageError(f"--accept-orders takes ids, {UNKNOWN} or {NONE}")
+        raise click.UsageError(
+            tr("--accept-orders takes ids, {unknown} or {none}", unknown=UNKNOWN, none=NONE)
+        )
     if ",".join(ids) != ids_shown(record.left):
         raise CliError(
-            f"{record.instance_id}: {what_failed(record)}. That is not what --accept-orders says, "
-            f"so nothing was started; to accept it: {_command(record)}",
+            tr(
+                "{name}: {what}. That is not what --accept-orders says, so nothing was started; "
+                "to accept it: {command}",
+                name=record.instance_id,
+                what=told(what_failed(record)),
+                command=_command(record),
+            ),
             ExitCode.NOT_CLEAN,
         )
 
@@ -80,17 +88,25 @@ def _ask(record: Record, output: Output) -> None:
     shown = ids_shown(record.left)
     if output.as_json or not sys.stdin.isatty():
         raise CliError(
-            f"{record.instance_id}: {what_failed(record)}. A new run is started over that only where it is "
-            f"accepted by name: {_command(record)}",
+            tr(
+                "{name}: {what}. A new run is started over that only where it is accepted by name: {command}",
+                name=record.instance_id,
+                what=told(what_failed(record)),
+                command=_command(record),
+            ),
             ExitCode.NOT_CLEAN,
         )
-    output.say(f"{record.instance_id}: {what_failed(record)}", "bad")
-    output.say("the new run cancels what it can see of them before it places anything; nobody vouches for it")
+    output.say(f"{record.instance_id}: {told(what_failed(record))}", "bad")
+    output.say(
+        tr("the new run cancels what it can see of them before it places anything; nobody vouches for it")
+    )
     answer = shown if shown in {UNKNOWN, NONE} else str(len(shown.split(",")))
-    what = f"{answer!r}" if shown in {UNKNOWN, NONE} else "how many orders are left"
-    typed = str(click.prompt(f"type {what} to start all the same", err=True, default="", show_default=False))
+    what = repr(answer) if shown in {UNKNOWN, NONE} else tr("how many orders are left")
+    question = tr("type {what} to start all the same", what=what)
+    typed = str(click.prompt(question, err=True, default="", show_default=False))
     if typed.strip() != answer:
-        raise CliError(f"{record.instance_id}: not accepted; nothing was started", ExitCode.NOT_CLEAN)
+        text = f"{record.instance_id}: {tr('not accepted; nothing was started')}"
+        raise CliError(text, ExitCode.NOT_CLEAN)
 
 
 def _command(record: Record) -> str:

@@ -33,8 +33,9 @@ def guard_checks(session: Session) -> Iterator[Finding]:
         account for guard in found for account, standing in guard.accounts.items() if standing == READY
     }
     for account in sorted(watched.keys() - covered):
-        text = f"no guard can act on account {account}; {_why_not(found, account)}"
-        yield Finding(check="guard", level=Level.WARN, text=text, advice=ADVICE)
+        why = _why_not(found, account)
+        text = tr("no guard can act on account {account}; {why}", account=account, why=why)
+        yield Finding(check="guard", level=Level.WARN, text=text, advice=tr(ADVICE))
 
 
 def _accounts(session: Session) -> dict[str, bool]:
@@ -51,7 +52,7 @@ def _none(*, live: bool) -> Finding:
     text = tr("none: if every process here dies, orders stay on the book until one is back")
     # Simulated money needs none.
     level = Level.WARN if live else Level.OK
-    return Finding(check="guard", level=level, text=text, advice=ADVICE if live else "")
+    return Finding(check="guard", level=level, text=text, advice=tr(ADVICE) if live else "")
 
 
 def _one(guard: GuardProcess) -> Finding:
@@ -62,15 +63,16 @@ def _one(guard: GuardProcess) -> Finding:
         time=f"{guard.after_s:g}",
     )
     if guard.silent:
-        text = f"{text}; silent now: {', '.join(guard.silent)}"
-        advice = "start workers, or stop these instances: their orders are cancelled"
+        text = tr("{text}; silent now: {names}", text=text, names=", ".join(guard.silent))
+        advice = tr("start workers, or stop these instances: their orders are cancelled")
         return Finding(check="guard", level=Level.WARN, text=text, advice=advice)
     if guard.unwatchable:
-        text = f"{text}; cannot watch {', '.join(guard.unwatchable)}: no configuration that it can read"
-        return Finding(check="guard", level=Level.WARN, text=text, advice="the guard's log says more")
+        names = ", ".join(guard.unwatchable)
+        text = tr("{text}; cannot watch {names}: no configuration that it can read", text=text, names=names)
+        return Finding(check="guard", level=Level.WARN, text=text, advice=tr("the guard's log says more"))
     return Finding(check="guard", level=Level.OK, text=text)
 
 
 def _why_not(found: tuple[GuardProcess, ...], account: str) -> str:
     said = [guard.accounts[account] for guard in found if account in guard.accounts]
-    return said[0] if said else "none of them watches it yet"
+    return said[0] if said else tr("none of them watches it yet")

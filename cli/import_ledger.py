@@ -10,9 +10,9 @@ from pathlib import Path
 
 import click
 
-from cli.exit_codes import ExitCode
+from cli.exit_codes import LEDGER_EPILOG, ExitCode
+from cli.language import padded, tr
 from cli.ledger_access import LedgerSession, is_known, open_books
-from cli.ledger_options import LEDGER_EPILOG
 from cli.names import complete_instance
 from cli.options import debug_option, json_option, output_for
 from cli.output import Output
@@ -78,11 +78,16 @@ def import_ledger(
     output = output_for(as_json)
     if not re.fullmatch(INSTANCE_ID_PATTERN, instance):
         raise click.BadParameter(
-            f"{instance!r} is no name of an instance: up to 64 of A-Z a-z 0-9 _ -, a letter or digit first"
+            tr(
+                "{name} is no name of an instance: up to 64 of A-Z a-z 0-9 _ -, a letter or digit first",
+                name=repr(instance),
+            )
         )
     with open_books(output, debug=debug) as books:
         if not is_known(books, instance):
-            output.warn(f"there is no instance {instance!r} yet; these will be its first fills")
+            output.warn(
+                tr("there is no instance {name} yet; these will be its first fills", name=repr(instance))
+            )
         report = import_old(
             books.ledger,
             file,
@@ -105,7 +110,9 @@ def utc_offset(text: str) -> timedelta:
     parts = _OFFSET.fullmatch(text.strip())
     offset = timedelta(hours=int(parts[2]), minutes=int(parts[3] or 0)) if parts else None
     if parts is None or offset is None or offset > _LARGEST_OFFSET:
-        raise click.BadParameter(f"{text!r} is no offset of a clock; write +8, -5 or +05:30")
+        raise click.BadParameter(
+            tr("{text} is no offset of a clock; write +8, -5 or +05:30", text=repr(text))
+        )
     return -offset if parts[1] == "-" else offset
 
 
@@ -113,7 +120,9 @@ def traded(text: str) -> tuple[str, Assets]:
     """Return a symbol and what it trades. Raises `click.BadParameter`."""
     parts = _TRADES.fullmatch(text)
     if parts is None:
-        raise click.BadParameter(f"{text!r}; write SOLUSDC=SOL/USDC, for a perpetual SOLUSDC=SOL/USDC/perp")
+        raise click.BadParameter(
+            tr("{text}; write SOLUSDC=SOL/USDC, for a perpetual SOLUSDC=SOL/USDC/perp", text=repr(text))
+        )
     return parts[1], Assets(base=parts[2], quote=parts[3], is_perpetual=parts[4] is not None)
 
 
@@ -131,17 +140,18 @@ def _tell(
         output.data({**head, **asdict(report)})
         return
     for name, count, why in _lines(report, drop_repeated=drop_repeated):
-        output.line(f"{name:<22}{count:>8}  {why}".rstrip())
+        output.line(f"{padded(name, 22)}{count:>8}  {why}".rstrip())
     if dry_run:
-        output.say("dry run: nothing was imported", "warn")
+        output.say(tr("dry run: nothing was imported"), "warn")
 
 
 def _lines(report: ImportReport, *, drop_repeated: bool) -> Iterator[tuple[str, int, str]]:
-    yield "fills imported", report.fills, ""
-    yield "already there", report.known, "imported before"
-    yield "duplicates collapsed", report.duplicates, "the row says exactly what another one says"
-    done = "left out" if drop_repeated else "imported; --drop-repeated leaves them out"
-    yield "repeated", report.repeated, f"differs from another row in its time only: {done}"
-    yield "skipped as too old", report.ignored, "the ledger has folded that time into sums (manage.py ledger)"
-    yield "without a time", report.untimed, "imported with the time of the row before"
-    yield "days of statistics", report.stats, "kept as they are; profit does not use them"
+    yield tr("fills imported"), report.fills, ""
+    yield tr("already there"), report.known, tr("imported before")
+    yield tr("duplicates collapsed"), report.duplicates, tr("the row says exactly what another one says")
+    done = tr("left out") if drop_repeated else tr("imported; --drop-repeated leaves them out")
+    yield tr("repeated"), report.repeated, tr("differs from another row in its time only: {done}", done=done)
+    folded = tr("the ledger has folded that time into sums (manage.py ledger)")
+    yield tr("skipped as too old"), report.ignored, folded
+    yield tr("without a time"), report.untimed, tr("imported with the time of the row before")
+    yield tr("days of statistics"), report.stats, tr("kept as they are; profit does not use them")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from cli.language import told, tr
 from cli.names import configured
 from cli.output import iso
 from cli.session import Session
@@ -137,7 +138,7 @@ def _entry(session: Session, name: str, record: Record | None, now_ms: int) -> E
             record=record,
             now_ms=now_ms,
             config="missing",
-            problem=f"there is no {settings.config_dir / name}.json",
+            problem=tr("there is no {file}", file=f"{settings.config_dir / name}.json"),
             **_told_by_record(session, name),
         )
     try:
@@ -148,7 +149,7 @@ def _entry(session: Session, name: str, record: Record | None, now_ms: int) -> E
             record=record,
             now_ms=now_ms,
             config="invalid",
-            problem=str(error),
+            problem=told(error),
             **_told_by_record(session, name),
         )
     is_active = record is not None and record.phase is not Phase.STOPPED

@@ -14,6 +14,8 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from wording import Said
+
 ENGLISH = "en"
 #: Language and its catalogue.
 LANGUAGES = (ENGLISH, "zh-TW")
@@ -56,6 +58,19 @@ def tr(message: str, **values: object) -> str:
     """Return a message in the language in use, with `values` in the places of their names."""
     found = _Spoken.catalogue.get(message, message)
     return found.format(**values) if values else found
+
+
+def told(text: object) -> str:
+    """Return what a lower layer said, or an error of it, in the language in use where it is known."""
+    if isinstance(text, BaseException):
+        text = text.args[0] if len(text.args) == 1 else str(text)
+    if not isinstance(text, Said):
+        return str(text)
+    return tr(text.words, **{name: _value(value) for name, value in text.values.items()})
+
+
+def _value(value: object) -> object:
+    return told(value) if isinstance(value, Said | BaseException) else value
 
 
 def language_in(arguments: Sequence[str], default: str) -> tuple[list[str], str]:

@@ -14,6 +14,7 @@ import structlog
 
 from cli.errors import CliError
 from cli.exit_codes import ExitCode
+from cli.language import tr
 from cli.names import configured, started, unknown_name
 from cli.output import Output
 from cli.session import Session, open_session
@@ -99,8 +100,11 @@ def _bring_up_to_date(output: Output, session: Session, ledger: Ledger) -> int |
         return catch_up(queue, session.events, ledger)
     except (redis.ConnectionError, redis.TimeoutError) as error:
         output.warn(
-            f"the state server does not answer ({error}); shown is what the ledger has, "
-            "what was told since waits there"
+            tr(
+                "the state server does not answer ({error}); shown is what the ledger has, "
+                "what was told since waits there",
+                error=error,
+            )
         )
         return None
 

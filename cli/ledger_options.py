@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 import click
 
 from cli.csv_output import print_csv
-from cli.exit_codes import EPILOG, ExitCode
+from cli.exit_codes import ExitCode
+from cli.language import tr
 from cli.ledger_access import LedgerSession
 from cli.names import complete_instance
 from cli.output import Output
@@ -18,11 +19,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 DEFAULT_LIMIT = 50
 #: Databases take no number beyond 2^63.
 LARGEST_NUMBER = 10**12
-
-LEDGER_EPILOG = (
-    f"{EPILOG}     a ledger that is away loses nothing: bookings wait for it; for a state\n"
-    "     server that is away these commands warn, and show what the ledger has\n"
-)
 
 
 def instance_argument(function: F) -> F:
@@ -61,7 +57,7 @@ def run_option(function: F) -> F:
 def refuse_both(*, as_json: bool, as_csv: bool) -> None:
     """Raise `click.UsageError` where two formats are asked for."""
     if as_json and as_csv:
-        raise click.UsageError("--json and --csv exclude each other")
+        raise click.UsageError(tr("--json and --csv exclude each other"))
 
 
 def tell_rows(
@@ -88,14 +84,20 @@ def tell_rows(
     elif rows:
         show()
     else:
-        output.say(nothing or f"no {what}")
+        output.say(nothing or tr("no {what}", what=tr(what)))
     return ExitCode.DONE
 
 
 def say_cut(output: Output, what: str, *, limit: int, is_cut: bool) -> None:
     """Tell people that there is more than was shown."""
     if is_cut:
-        output.say(f"these are the newest {limit} {what}; --limit shows more, manage.py export takes all")
+        output.say(
+            tr(
+                "these are the newest {limit} {what}; --limit shows more, manage.py export takes all",
+                limit=limit,
+                what=tr(what),
+            )
+        )
 
 
 def one_line(text: str, length: int = 60) -> str:

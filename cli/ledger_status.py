@@ -12,9 +12,10 @@ import redis
 
 from cli.amounts import print_table
 from cli.errors import CliError
-from cli.exit_codes import ExitCode
+from cli.exit_codes import LEDGER_EPILOG, ExitCode
+from cli.language import padded, tr
 from cli.ledger_access import LedgerSession, now_ms, open_books
-from cli.ledger_options import LEDGER_EPILOG, one_line
+from cli.ledger_options import one_line
 from cli.options import debug_option, json_option, output_for
 from cli.output import Output, iso
 from cli.session import open_session
@@ -27,6 +28,8 @@ DAY_MS = 86_400_000
 #: Rejected bookings that are shown.
 REJECTED_SHOWN = 10
 #: Whose rows say nothing to people.
+COLUMNS = ("TABLE", "ROWS")
+REJECTED_COLUMNS = ("KIND", "ACCOUNT", "INSTANCE", "REASON")
 INTERNAL = ("ledger_meta", "pruned_until")
 
 
@@ -67,8 +70,10 @@ def ledger(rejected: bool, prune: bool, as_json: bool, debug: bool) -> ExitCode:
 def _prune(books: LedgerSession) -> dict[str, int]:
     if not books.up_to_date:
         raise CliError(
-            "nothing was pruned: the state server does not answer, and old fills that wait there could not "
-            "be booked any more; try again when it is back",
+            tr(
+                "nothing was pruned: the state server does not answer, and old fills that wait there "
+                "could not be booked any more; try again when it is back"
+            ),
             ExitCode.UNREACHABLE,
         )
     settings, at_ms = books.session.settings, now_ms(books)
@@ -113,41 +118,48 @@ def _say_waiting(output: Output) -> None:
     with open_session().client as client:
         waiting = _waiting(client)
     if waiting is not None:
-        output.say(f"{waiting} bookings wait in the state server")
+        output.say(tr("{count} bookings wait in the state server", count=waiting))
 
 
 def _show(output: Output, report: dict[str, Any], *, with_rejected: bool) -> None:
     for name, text, style in _lines(report):
-        output.line(f"{name:<22}{text}", style)
-    rows = [[name, str(n)] for name, n in report["rows"].items() if name not in INTERNAL]
+        output.line(f"{padded(name, 22)}{text}", style)
+    rows = [[tr(name), str(n)] for name, n in report["rows"].items() if name not in INTERNAL]
     output.line()
-    print_table(output, ("TABLE", "ROWS"), rows, ("ROWS",))
+    print_table(output, COLUMNS, rows, ("ROWS",))
     if with_rejected:
         _show_rejected(output, report["rejected"])
 
 
 def _lines(report: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
-    yield "database", report["database"], ""
-    yield "ledger", report["ledger_id"], ""
+    yield tr("database"), report["database"], ""
+    yield tr("ledger"), report["ledger_id"], ""
     if report["up_to_date"]:
-        yield "carried over now", f"{report['carried_over']} bookings and events that waited", ""
+        carried = tr("{count} bookings and events that waited", count=report["carried_over"])
+        yield tr("carried over now"), carried, ""
     waiting = report["waiting"]
-    yield "waiting", "not known" if waiting is None else str(waiting), "warn" if waiting else ""
+    yield tr("waiting"), tr("not known") if waiting is None else str(waiting), "warn" if waiting else ""
     for name, at in report["newest"].items():
-        yield f"newest {name}", at or "none", ""
+        yield tr("newest {what}", what=tr(name)), at or tr("none"), ""
     count = report["rows"]["rejected"]
-    yield "rejected", f"{count}; --rejected shows why" if count else "0", "bad" if count else ""
+    refused = tr("{count}; --rejected shows why", count=count) if count else "0"
+    yield tr("rejected"), refused, "bad" if count else ""
     kept = report["retention"]
-    yield "kept", f"fills and orders {kept['keep_days']} d, events {kept['keep_events_days']} d", ""
+    days = tr(
+        "fills and orders {days} d, events {event_days} d",
+        days=kept["keep_days"],
+        event_days=kept["keep_events_days"],
+    )
+    yield tr("kept"), days, ""
     if report["pruned"] is not None:
-        told = ", ".join(f"{count} {name}" for name, count in report["pruned"].items())
-        yield "pruned now", told, "good"
+        pruned = ", ".join(f"{count} {tr(name)}" for name, count in report["pruned"].items())
+        yield tr("pruned now"), pruned, "good"
 
 
 def _show_rejected(output: Output, rejected: list[dict[str, Any]]) -> None:
     output.line()
     if not rejected:
-        output.say("nothing was rejected")
+        output.say(tr("nothing was rejected"))
         return
     rows = [
         [
@@ -158,4 +170,4 @@ def _show_rejected(output: Output, rejected: list[dict[str, Any]]) -> None:
         ]
         for one in rejected
     ]
-    output.table(("KIND", "ACCOUNT", "INSTANCE", "REASON"), rows)
+    output.table(REJECTED_COLUMNS, rows)

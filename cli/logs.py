@@ -14,6 +14,7 @@ import click
 
 from cli.errors import CliError
 from cli.exit_codes import EPILOG, ExitCode
+from cli.language import tr
 from cli.log_files import Tail, log_files
 from cli.log_lines import LEVELS, LogLine, lines_about
 from cli.names import complete_instance
@@ -67,24 +68,28 @@ def logs(
     chosen = _Chosen(name, since=iso(since_ms) or "", level=level)
     if "-" in files:
         if len(files) > 1:
-            raise click.UsageError("--file - and another --file exclude each other")
+            raise click.UsageError(tr("--file - and another --file exclude each other"))
         return _read_input(output, chosen, limit, follow=follow)
     run_dir = load().run_dir
     paths = tuple(Path(path) for path in files) or log_files(run_dir)
     missing = [str(path) for path in paths if not path.is_file()]
     if missing:
-        raise CliError(f"there is no file {', '.join(missing)}", ExitCode.BAD_USAGE)
+        raise CliError(tr("there is no file {names}", names=", ".join(missing)), ExitCode.BAD_USAGE)
     if not paths:
         raise CliError(
-            f"there are no logs in {run_dir}: no `manage.py up` ran here. Under systemd: "
-            f"{JOURNAL} | manage.py logs {name} --file -"
+            tr(
+                "there are no logs in {folder}: no `manage.py up` ran here. Under systemd: {command}",
+                folder=run_dir,
+                command=f"{JOURNAL} | manage.py logs {name} --file -",
+            )
         )
     tails = {path: Tail(path=path) for path in paths}
     newest: deque[LogLine] = deque(maxlen=limit)
     for line in heapq.merge(*(chosen.of(tail) for tail in tails.values()), key=lambda line: line.at):
         newest.append(line)
     if not follow:
-        return _tell_all(output, newest, where=f"{len(paths)} files in {run_dir}" if not files else "there")
+        nothing = tr("no such line in {count} files in {folder}", count=len(paths), folder=run_dir)
+        return _tell_all(output, newest, nothing=nothing if not files else tr("no such line there"))
     try:
         for line in newest:
             _tell(output, line)
@@ -117,7 +122,7 @@ class _Chosen:
 def _read_input(output: Output, chosen: _Chosen, limit: int, *, follow: bool) -> ExitCode:
     found = chosen.among((line.rstrip("\n") for line in sys.stdin), source="")
     if not follow:
-        return _tell_all(output, deque(found, maxlen=limit), where="there")
+        return _tell_all(output, deque(found, maxlen=limit), nothing=tr("no such line there"))
     try:
         for line in found:
             _tell(output, line)
@@ -139,14 +144,14 @@ def _follow(output: Output, chosen: _Chosen, tails: dict[Path, Tail], run_dir: P
         pause.wait(LOOK_S)
 
 
-def _tell_all(output: Output, lines: deque[LogLine], *, where: str) -> ExitCode:
+def _tell_all(output: Output, lines: deque[LogLine], *, nothing: str) -> ExitCode:
     if output.as_json:
         output.data({"exit_code": 0, "lines": [line.as_json() for line in lines]})
         return ExitCode.DONE
     for line in lines:
         _tell(output, line)
     if not lines:
-        output.say(f"no such line {where}")
+        output.say(nothing)
     return ExitCode.DONE
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cli.inventory import Entry
+from cli.language import told, tr
 from cli.output import Output
 from cli.session import Session
 from runner.lost_runs import advice, lost_runs
@@ -17,8 +18,8 @@ def tell_lost_runs(output: Output, session: Session, entries: Sequence[Entry]) -
     lost = lost_runs(session.settings, [entry.instance_id for entry in entries])
     for name, epoch in lost.items():
         if epoch is not None:
-            output.warn(advice(name, epoch))
+            output.warn(told(advice(name, epoch)))
     if None in lost.values():
         output.warn(
-            "the ledger cannot tell which instances have run before; manage.py doctor says what is wrong"
+            tr("the ledger cannot tell which instances have run before; manage.py doctor says what is wrong")
         )

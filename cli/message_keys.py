@@ -11,6 +11,7 @@ import click
 from cli.checks import Finding, Level
 from cli.errors import CliError
 from cli.exit_codes import EPILOG, ExitCode
+from cli.language import told, tr
 from cli.options import debug_option, json_option, output_for
 from runner.message_keys import (
     MessageKeyError,
@@ -44,49 +45,54 @@ def command(directory: Path, name: str, as_json: bool, debug: bool) -> ExitCode:
     try:
         written = new_message_key(directory, name=name, now_s=time.time())
     except (MessageKeyError, OSError) as error:
-        raise CliError(str(error)) from error
+        raise CliError(told(error)) from error
     if as_json:
         output.data({"exit_code": 0, "files": [str(path) for path in written]})
     else:
         for path in written:
             output.line(str(path))
-        output.say(f"set CLEANBOOK_MESSAGE_KEY_DIR={directory} for all workers and Flower, and restart them")
+        output.say(
+            tr(
+                "set CLEANBOOK_MESSAGE_KEY_DIR={folder} for all workers and Flower, and restart them",
+                folder=directory,
+            )
+        )
     return ExitCode.DONE
 
 
 def message_key_checks(directory: Path | None, now_s: float) -> Iterator[Finding]:
     """Look at the keys that sign messages: there, private, trusted, not about to end."""
-    check = "message keys"
+    check = tr("message keys")
     if directory is None:
-        text = "none: whoever can write to the broker can send tasks"
+        text = tr("none: whoever can write to the broker can send tasks")
         yield Finding(check=check, level=Level.OK, text=text)
         return
-    again = f"manage.py new-message-key {directory}, and see docs/hardening.md"
+    again = tr("{command}, and see docs/hardening.md", command=f"manage.py new-message-key {directory}")
     key_file = directory / MESSAGE_KEY_FILE
     try:
         own, trusted = own_certificate(directory), trusted_certificates(directory)
         readable = key_file.stat().st_mode & 0o077
     except (MessageKeyError, OSError) as error:
-        yield Finding(check=check, level=Level.FAIL, text=str(error), advice=again)
+        yield Finding(check=check, level=Level.FAIL, text=told(error), advice=again)
         return
     if readable:
         yield Finding(
             check=check,
             level=Level.FAIL,
-            text=f"{key_file} can be read by others: they can send tasks",
-            advice=f"chmod 600 {key_file}, or better: make a new one",
+            text=tr("{file} can be read by others: they can send tasks", file=key_file),
+            advice=tr("{command}, or better: make a new one", command=f"chmod 600 {key_file}"),
         )
     if own.fingerprint not in {each.fingerprint for each in trusted}:
-        text = f"{own.path} is not among the trusted ones: this host refuses its own messages"
+        text = tr("{file} is not among the trusted ones: this host refuses its own messages", file=own.path)
         yield Finding(check=check, level=Level.FAIL, text=text, advice=again)
     first = min((own, *trusted), key=lambda each: each.ends_at_s)
     days = int((first.ends_at_s - now_s) // DAY_S)
     if days < 0:
-        text = f"{first.path} has ended: workers do not start"
+        text = tr("{file} has ended: workers do not start", file=first.path)
         yield Finding(check=check, level=Level.FAIL, text=text, advice=again)
     elif days < WARN_DAYS:
-        yield Finding(check=check, level=Level.WARN, text=f"{first.path} ends in {days} days", advice=again)
+        text = tr("{file} ends in {days} days", file=first.path, days=days)
+        yield Finding(check=check, level=Level.WARN, text=text, advice=again)
     else:
-        yield Finding(
-            check=check, level=Level.OK, text=f"{len(trusted)} trusted, the first ends in {days} days"
-        )
+        text = tr("{count} trusted, the first ends in {days} days", count=len(trusted), days=days)
+        yield Finding(check=check, level=Level.OK, text=text)

@@ -10,6 +10,7 @@ import click
 from cli.ending import end_by_signals
 from cli.errors import CliError
 from cli.exit_codes import EPILOG, ExitCode
+from cli.language import tr
 from cli.options import debug_option, output_for
 from passwords import kept_password
 from settings import load
@@ -20,7 +21,9 @@ USER = "cleanbook"
 
 @click.command(epilog=EPILOG)
 @click.option("--address", default="127.0.0.1", show_default=True, help="Where it listens.")
-@click.option("--port", type=click.IntRange(0, 65535), default=9464, show_default=True, help="0: a free one.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=9464, show_default=True, help="The port; 0: a free one."
+)
 @click.option(
     "--fleet/--no-fleet",
     default=True,
@@ -47,7 +50,10 @@ def metrics(address: str, port: int, fleet: bool, no_password: bool, once: bool,
 
     settings = load()
     if no_password and not _is_loopback(address):
-        raise CliError(f"--no-password is for loopback addresses; {address} is none", ExitCode.BAD_USAGE)
+        raise CliError(
+            tr("--no-password is for loopback addresses; {address} is none", address=address),
+            ExitCode.BAD_USAGE,
+        )
     if once:
         sys.stdout.write(open_exposition(settings, fleet=fleet).text()[0].decode())
         return ExitCode.DONE
@@ -62,10 +68,17 @@ def metrics(address: str, port: int, fleet: bool, no_password: bool, once: bool,
         server = MetricsServer(exposition, address=address, port=port, credentials=credentials)
     except OSError as error:
         raise CliError(
-            f"cannot listen on {address} port {port}: {error.strerror or error}; choose another with --port"
+            tr(
+                "cannot listen on {address} port {port}: {error}; choose another with --port",
+                address=address,
+                port=port,
+                error=error.strerror or error,
+            )
         ) from error
-    how = "no password" if credentials is None else f"user {USER}, password in {path}"
-    output.say(f"metrics: http://{address}:{server.port}/metrics, {how}")
+    how = tr("no password")
+    if credentials is not None:
+        how = tr("user {user}, password in {file}", user=USER, file=path)
+    output.say(tr("metrics: {url}, {how}", url=f"http://{address}:{server.port}/metrics", how=how))
     end_by_signals(server.end)
     server.serve()
     return ExitCode.DONE

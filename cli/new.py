@@ -15,7 +15,7 @@ from click.shell_completion import CompletionItem
 from cli.amounts import money
 from cli.errors import CliError
 from cli.exit_codes import EPILOG, ExitCode
-from cli.language import padded, tr
+from cli.language import padded, told, tr
 from cli.options import debug_option, json_option, output_for
 from cli.output import Output
 from cli.session import open_full_context
@@ -82,19 +82,25 @@ def new(
     settings = load()
     path = settings.config_dir / f"{name}.json"
     if path.exists():
-        raise CliError(f"{path} exists; edit it, and manage.py reload {name} takes it", ExitCode.BAD_USAGE)
+        raise CliError(
+            tr("{file} exists; edit it, and manage.py reload {name} takes it", file=path, name=name),
+            ExitCode.BAD_USAGE,
+        )
     asks = not (yes or as_json) and sys.stdin.isatty()
     template = template or (_ask_template() if asks else None)
     if template is None:
-        raise CliError(f"--template is needed; there is: {', '.join(template_names())}", ExitCode.BAD_USAGE)
+        raise CliError(
+            tr("--template is needed; there is: {names}", names=", ".join(template_names())),
+            ExitCode.BAD_USAGE,
+        )
     layout = from_template(template, name, symbol=symbol, live=live)
     if asks and not symbol:
-        given = click.prompt("symbol", default=layout["metadata"]["symbol"], err=True)
+        given = click.prompt(tr("symbol"), default=layout["metadata"]["symbol"], err=True)
         layout = with_value(layout, "metadata.symbol", json.dumps(given))
     for value in values:
         place, equals, text = value.partition("=")
         if not equals:
-            raise click.UsageError(f"--set {value!r}: write KEY=VALUE")
+            raise click.UsageError(tr("--set {value}: write KEY=VALUE", value=repr(value)))
         layout = with_value(layout, place.strip(), text.strip())
     context = open_full_context(settings, debug=debug)
     found = _sized(context, layout, name)
@@ -114,7 +120,7 @@ def _sized(context: Context, layout: dict[str, Any], name: str) -> Sizing:
 
 
 def _ask_template() -> str:
-    return str(click.prompt("template", type=click.Choice(template_names()), err=True))
+    return str(click.prompt(tr("template"), type=click.Choice(template_names()), err=True))
 
 
 def _ask_parameters(
@@ -131,12 +137,12 @@ def _ask_parameters(
         try:
             found = _sized(context, asked, name)
         except (ConfigError, StartRefused) as error:
-            output.say(str(error), "bad")
+            output.say(told(error), "bad")
             continue
         layout = asked
         if found.problems:
             for problem in found.problems:
-                output.say(f"problem: {problem}", "bad")
+                output.say(f"{tr('problem')}: {told(problem)}", "bad")
         elif click.confirm(tr("Good so?"), default=True, err=True):
             return layout, found
 
@@ -146,7 +152,7 @@ def _write(path: Path, layout: dict[str, Any]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_file(path, layout)
     except OSError as error:
-        raise CliError(f"{path} cannot be written: {error.strerror}") from error
+        raise CliError(tr("{file} cannot be written: {error}", file=path, error=error.strerror)) from error
 
 
 def _tell(
@@ -170,9 +176,9 @@ def _tell(
         )
         return
     for problem in found.problems:
-        output.say(f"problem: {problem}", "bad")
+        output.say(f"{tr('problem')}: {told(problem)}", "bad")
     for warning in found.warnings:
-        output.warn(warning)
+        output.warn(told(warning))
     if is_written:
         output.line(tr("{file} is written; manage.py start {name} begins", file=path, name=path.stem), "good")
     else:

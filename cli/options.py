@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from cli.language import tr
 from cli.names import complete_instance
 from cli.output import Output
 from settings import environment
@@ -25,7 +26,7 @@ class Seconds(click.FloatRange):
         """Return the number of seconds."""
         found = float(super().convert(value, param, ctx))
         if not math.isfinite(found):
-            self.fail(f"{value!r} is no number of seconds.", param, ctx)
+            self.fail(tr("{value} is no number of seconds.", value=repr(value)), param, ctx)
         return found
 
 

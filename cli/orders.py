@@ -7,9 +7,10 @@ from typing import Any
 import click
 
 from cli.amounts import as_told, exact, print_table
+from cli.exit_codes import LEDGER_EPILOG
+from cli.language import tr
 from cli.ledger_access import open_books, require_instances
 from cli.ledger_options import (
-    LEDGER_EPILOG,
     csv_option,
     instance_argument,
     limit_option,
@@ -98,12 +99,12 @@ def _row(order: OrderRecord) -> list[str | Cell]:
     return [
         str(iso(order.updated_at_ms)),
         order.symbol,
-        str(order.side),
-        "market" if order.price is None else as_told(order.price),
+        tr(str(order.side)),
+        tr("market") if order.price is None else as_told(order.price),
         as_told(order.quantity),
         as_told(order.executed),
-        Cell(text=str(order.status), style=STATUS_STYLES.get(order.status, "")),
-        role_name(order.role) or "-",
+        Cell(text=tr(str(order.status)), style=STATUS_STYLES.get(order.status, "")),
+        tr(role_name(order.role) or "-"),
         "-" if order.level is None else str(order.level),
         str(order.epoch or "-"),
         order.order_id,

@@ -12,6 +12,8 @@ from typing import Any, Union, get_args, get_origin
 from pydantic import AliasChoices, BaseModel
 from pydantic.fields import FieldInfo
 
+from cli.language import tr
+
 #: How types read, and how bounds do.
 _TYPES = {Decimal: "number", float: "number", int: "whole number", bool: "true or false", str: "text"}
 _BOUNDS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
@@ -39,8 +41,8 @@ class Parameter:
     @property
     def type_words(self) -> str:
         """Return type or choices, with null where that is allowed."""
-        words = " | ".join(self.choices) or self.type
-        return f"{words} or null" if self.nullable else words
+        words = " | ".join(self.choices) or tr(self.type)
+        return tr("{type} or null", type=words) if self.nullable else words
 
     @property
     def range_words(self) -> str:
@@ -50,7 +52,7 @@ class Parameter:
     @property
     def default_words(self) -> str:
         """Return the default, or that there is none."""
-        return "required" if self.required else self.default or "null"
+        return tr("required") if self.required else self.default or "null"
 
     def as_json(self) -> dict[str, Any]:
         """Return everything about it."""

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from cli.exit_codes import EPILOG, ExitCode
-from cli.language import tr
+from cli.language import told, tr
 from cli.names import require_known
 from cli.options import debug_option, json_option, names_argument, output_for, timeout_option
 from cli.output import Output, iso, seconds
@@ -88,10 +88,11 @@ def pause(
     paused = pause_instances(session.instances, session.changes, chosen, by=who(), reason=reason)
     unsaved = [name for name, one in paused.items() if isinstance(one, Paused) and not one.is_saved]
     if unsaved:
-        output.warn(
-            f"{', '.join(unsaved)}: the state server has not written this to its disk yet, and a crash of it "
-            "could take it back; the same command again makes sure"
+        text = tr(
+            "the state server has not written this to its disk yet, and a crash of it could take it "
+            "back; the same command again makes sure"
         )
+        output.warn(f"{', '.join(unsaved)}: {text}")
     missing = [queue for queue in unserved(session) if queue != CLEANUP]
     if wait and missing:
         output.warn(
@@ -130,7 +131,7 @@ def resume(names: tuple[str, ...], every: bool, as_json: bool, debug: bool) -> E
 
 def _chosen(session: Session, names: tuple[str, ...], every: bool, fits: Any) -> tuple[str, ...]:
     if bool(names) == every:
-        raise click.UsageError("name the instances, or use --all")
+        raise click.UsageError(tr("name the instances, or use --all"))
     if not every:
         return require_known(session, names)
     records = session.instances.read_all(lambda name, error: None)
@@ -190,7 +191,7 @@ def _resume(session: Session, name: str) -> _Report:
 
 
 def _refused(name: str, error: PauseRefused) -> _Report:
-    message = str(error).removeprefix(f"{name}: ")
+    message = told(error).removeprefix(f"{name}: ")
     return _Report(instance_id=name, result="refused", code=ExitCode.FAILED, message=message)
 
 

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 import click
 
 from cli.amounts import as_told, money, percent, print_table, sign_style
-from cli.exit_codes import ExitCode
+from cli.exit_codes import LEDGER_EPILOG, ExitCode
+from cli.language import tr
 from cli.ledger_access import LedgerSession, now_ms, open_books, require_instances
-from cli.ledger_options import LEDGER_EPILOG, csv_option, refuse_both, tell_rows
+from cli.ledger_options import csv_option, refuse_both, tell_rows
 from cli.names import complete_instance
 from cli.options import debug_option, json_option, output_for
 from cli.output import Cell, Output, iso, seconds
@@ -96,7 +97,7 @@ def pnl(
             output,
             books,
             what="lines",
-            nothing="no fills yet" if since_ms is None else "no fills since then",
+            nothing=tr("no fills yet") if since_ms is None else tr("no fills since then"),
             rows=[(csv_fields if as_csv else line_fields)(line) for line in found],
             columns=FIELDS,
             as_csv=as_csv,
@@ -155,22 +156,29 @@ def _show(
         [*_venue(line, by_venue), *_head(line, by), *_figures(line)] for line in found
     ]
     for line in sums:
-        total = Cell(text="total", style="name")
+        total = Cell(text=tr("total"), style="name")
         table.append([*_venue(line, by_venue), total, *([""] * (len(HEADS[by]) - 1)), *_figures(line)])
     print_table(output, columns, table, NUMBERS)
     _show_unconverted(output, sums)
     for (account, symbol), mark in marks.items():
         if mark.source is not Source.BOOK:
             output.say(
-                f"{symbol} ({account.partition(':')[0]}) is valued at {as_told(mark.price)}, "
-                f"from {SOURCES[mark.source]}, {_age(mark.age_ms)} old"
+                tr(
+                    "{symbol} ({venue}) is valued at {price}, from {source}, {age} old",
+                    symbol=symbol,
+                    venue=account.partition(":")[0],
+                    price=as_told(mark.price),
+                    source=tr(SOURCES[mark.source]),
+                    age=_age(mark.age_ms),
+                )
             )
 
 
 def _show_unconverted(output: Output, sums: Sequence[Line]) -> None:
     for line in sums:
         for asset, amount in sorted(line.figures.unconverted_fees.items()):
-            output.line(f"fees besides, not in the total: {as_told(amount)} {asset} ({line.venue})")
+            fee = f"{as_told(amount)} {asset} ({line.venue})"
+            output.line(tr("fees besides, not in the total: {fee}", fee=fee))
 
 
 def _venue(line: Line, by_venue: bool) -> list[str | Cell]:
@@ -181,7 +189,7 @@ def _head(line: Line, by: Grouping) -> list[str | Cell]:
     symbols = " ".join(line.symbols)
     if by is Grouping.DAY:
         return [str(line.day), symbols]
-    name = Cell(text=line.instance_id or NOBODY, style="name" if line.instance_id else "dim")
+    name = Cell(text=line.instance_id or tr(NOBODY), style="name" if line.instance_id else "dim")
     if by is Grouping.RUN:
         return [name, str(line.epoch or "-"), iso(line.started_at_ms or None) or "-", symbols]
     return [name, symbols]

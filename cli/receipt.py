@@ -122,7 +122,7 @@ def _summary(receipt: Receipt) -> dict[str, Any]:
 def _row(receipt: Receipt) -> list[str]:
     return [
         str(receipt.epoch),
-        str(receipt.result),
+        tr(str(receipt.result)),
         iso(receipt.requested_at_ms) or "?",
         str(iso(receipt.updated_at_ms)),
         str(receipt.attempt_count),

@@ -8,6 +8,7 @@ import redis
 
 from cli.errors import CliError, explain
 from cli.exit_codes import ExitCode
+from cli.language import told, tr
 from cli.ledger_access import open_books
 from cli.names import configured, unknown_name
 from cli.output import Output
@@ -47,15 +48,21 @@ def find_one(output: Output, name: str, epoch: int | None, *, debug: bool) -> Fo
     found = _of_ledger(output, session, asked, name, epoch, debug=debug)
     record = asked.record
     if found is None:
-        which = f"run {epoch}" if epoch is not None else "any run"
-        runs = f"; run {record.epoch} is {record.phase}" if record and record.epoch else ""
-        return Found(epoch=epoch or 0, message=f"there is no receipt of {which}{runs}")
+        which = tr("run {epoch}", epoch=epoch) if epoch is not None else tr("any run")
+        text = tr("there is no receipt of {which}", which=which)
+        if record and record.epoch:
+            text += tr("; run {epoch} is {phase}", epoch=record.epoch, phase=tr(str(record.phase)))
+        return Found(epoch=epoch or 0, message=text)
     goes_on = record is not None and epoch is None and record.epoch > found.epoch
     return Found(
         receipt=found,
         epoch=found.epoch,
         source="ledger",
-        message=f"run {record.epoch} is {record.phase}; this is the stop before it"
+        message=tr(
+            "run {epoch} is {phase}; this is the stop before it",
+            epoch=record.epoch,
+            phase=tr(str(record.phase)),
+        )
         if record and goes_on
         else "",
     )
@@ -76,10 +83,12 @@ def _ask_state(output: Output, session: Session, name: str) -> _Record:
     try:
         return _Record(record=session.instances.read(name))
     except (redis.ConnectionError, redis.TimeoutError) as error:
-        output.warn(f"the state server does not answer ({error}); only what the ledger has is shown")
+        output.warn(
+            tr("the state server does not answer ({error}); only what the ledger has is shown", error=error)
+        )
         return _Record(record=None, is_away=True)
     except RecordUnreadable as error:
-        output.warn(f"{error}; only what the ledger has is shown")
+        output.warn(tr("{error}; only what the ledger has is shown", error=told(error)))
         return _Record(record=None)
 
 
@@ -108,9 +117,12 @@ def _ledgers(
         problem = explain(error).message
         if asked.is_away:
             raise CliError(
-                f"neither state server nor ledger can be read: {problem}", ExitCode.UNREACHABLE
+                tr("neither state server nor ledger can be read: {problem}", problem=problem),
+                ExitCode.UNREACHABLE,
             ) from error
-        output.warn(f"the ledger cannot be read, so older receipts are missing: {problem}")
+        output.warn(
+            tr("the ledger cannot be read, so older receipts are missing: {problem}", problem=problem)
+        )
         return ()
     if not found and asked.record is None and name not in known:
         raise CliError(unknown_name(name, known), ExitCode.BAD_USAGE)

@@ -134,7 +134,8 @@ def flight_text(flight: Flight | None, asked_at_ms: int | None) -> str:
             else tr(" {time} before the stop was asked for", time=time)
         )
     ended = tr(FLIGHT_ENDS[str(flight.ended)])
-    return f"seq {flight.seq} ({which}, task {flight.task_id}): {ended}{when}"
+    task = tr("task {name}", name=flight.task_id)
+    return f"seq {flight.seq} ({which}, {task}): {ended}{when}"
 
 
 def unresolved_line(receipt: Receipt) -> Line:
@@ -178,10 +179,9 @@ def position_line(receipt: Receipt) -> Line:
 
 
 def _unanswered_text(each: Unanswered) -> str:
-    order = f" as order {each.order_id}" if each.order_id else ""
-    return (
-        f"client id {each.client_order_id}, {iso(each.authorised_at_ms)}: {tr(FATES[str(each.fate)])}{order}"
-    )
+    order = tr(" as order {name}", name=each.order_id) if each.order_id else ""
+    client_id = tr("client id {number}", number=each.client_order_id)
+    return f"{client_id}, {iso(each.authorised_at_ms)}: {tr(FATES[str(each.fate)])}{order}"
 
 
 def _counted(order_ids: tuple[str, ...]) -> str:

@@ -11,7 +11,7 @@ import click
 
 from cli.errors import explain
 from cli.exit_codes import EPILOG, ExitCode
-from cli.language import tr
+from cli.language import told, tr
 from cli.names import require_known
 from cli.options import debug_option, json_option, names_argument, output_for
 from cli.output import Cell, Output
@@ -84,7 +84,7 @@ def _reload(context: Context, name: str, *, dry_run: bool) -> _Report:
         config = load_instance(name, settings.config_dir, settings.environ).config
         change = change_config(context, config, by=who(), dry_run=dry_run)
     except ChangeRefused as error:
-        return _Report(instance_id=name, code=ExitCode.FAILED, message=str(error).removeprefix(f"{name}: "))
+        return _Report(instance_id=name, code=ExitCode.FAILED, message=told(error).removeprefix(f"{name}: "))
     except (ConfigError, StateError) as error:
         failure = explain(error)
         return _Report(instance_id=name, code=failure.code, message=failure.message)
@@ -122,4 +122,4 @@ def show_changes(output: Output, changes: Sequence[ConfigChange]) -> None:
         output.table(COLUMNS, rows)
     for change in changes:
         for warning in change.warnings:
-            output.warn(f"{change.instance_id}: {warning}")
+            output.warn(f"{change.instance_id}: {told(warning)}")

@@ -6,6 +6,7 @@ import click
 
 from cli.errors import CliError
 from cli.exit_codes import EPILOG, ExitCode
+from cli.language import tr
 from cli.names import require_known
 from cli.options import debug_option, json_option, names_argument, output_for, timeout_option
 from cli.proof import show_stop, stop_json
@@ -45,7 +46,8 @@ def restart(names: tuple[str, ...], timeout_s: float, reason: str, as_json: bool
     try:
         stops = stop_instances(session, chosen, options, output)
     except KeyboardInterrupt:
-        raise CliError("interrupted; the stop goes on, nothing was started", ExitCode.NOT_CLEAN) from None
+        text = tr("interrupted; the stop goes on, nothing was started")
+        raise CliError(text, ExitCode.NOT_CLEAN) from None
     if not as_json:
         for stop in stops:
             show_stop(output, stop)

@@ -13,7 +13,7 @@ import redis
 from cli.errors import explain
 from cli.exit_codes import ExitCode
 from cli.inventory import committed_at_ms
-from cli.language import tr
+from cli.language import told, tr
 from cli.output import Output
 from cli.session import who
 from exchanges.errors import ExchangeError
@@ -116,7 +116,7 @@ def _message(outcome: StartOutcome) -> str:
         return tr("is running already (run {epoch}); nothing was changed", epoch=outcome.epoch)
     if outcome.result == "called_off":
         return tr(CALLED_OFF)
-    return outcome.message
+    return told(outcome.message)
 
 
 def _code(outcome: StartOutcome) -> ExitCode:
@@ -165,7 +165,7 @@ def show_starts(output: Output, reports: Sequence[StartReport]) -> None:
     """Print reports: results to standard output, warnings to standard error."""
     for report in reports:
         for warning in report.warnings:
-            output.warn(f"{report.instance_id}: {warning}")
+            output.warn(f"{report.instance_id}: {told(warning)}")
         style = "good" if report.code is ExitCode.DONE else "bad"
         if not output.as_json:
             output.line(f"{report.instance_id}: {report.message}", style)

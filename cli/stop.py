@@ -6,7 +6,7 @@ import click
 
 from cli.errors import CliError
 from cli.exit_codes import EPILOG, ExitCode
-from cli.language import tr
+from cli.language import told, tr
 from cli.names import configured, require_known
 from cli.options import debug_option, json_option, names_argument, output_for, timeout_option
 from cli.output import Output
@@ -65,7 +65,7 @@ def stop(
         raise click.UsageError(tr("name the instances to stop, or use --all"))
     if close_position and keep_orders:
         raise click.UsageError(
-            "--close-position and --keep-orders contradict each other: a kept order may fill"
+            tr("--close-position and --keep-orders contradict each other: a kept order may fill")
         )
     session = open_session()
     chosen = _unfinished(session) if every else require_known(session, names)
@@ -121,7 +121,7 @@ def _tell_lost(session: Session, output: Output) -> bool:
         session.settings, [name for name in configured(session.settings.config_dir) if name not in known]
     )
     for name, epoch in lost.items():
-        output.warn(advice(name, epoch) if epoch is not None else f"{name}: {NOBODY_KNOWS}")
+        output.warn(told(advice(name, epoch)) if epoch is not None else f"{name}: {tr(NOBODY_KNOWS)}")
     return bool(lost)
 
 

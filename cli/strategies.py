@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ import click
 
 from cli.errors import CliError
 from cli.exit_codes import EPILOG, ExitCode
+from cli.language import told, tr, width, wrapped
 from cli.options import debug_option, json_option, output_for
 from cli.output import Cell, Output
 from cli.parameter_markdown import parameters_markdown
@@ -20,6 +20,8 @@ from runner.config_errors import did_you_mean
 from strategies.base import AnyStrategy
 from strategies.registry import STRATEGIES, all_strategies, broken_strategies
 
+COLUMNS = ("NAME", "TITLE", "MARKETS", "WHAT IT DOES")
+PARAMETER_COLUMNS = ("PARAMETER", "TYPE", "RANGE", "DEFAULT", "OLDER NAMES", "MEANING")
 #: The last column of a table is not made narrower than this.
 _NARROWEST = 40
 
@@ -46,10 +48,10 @@ def strategies(name: str | None, of_all: bool, as_markdown: bool, as_json: bool,
     """
     output = output_for(as_json)
     if as_markdown and as_json:
-        raise click.UsageError("--markdown and --json are two forms of the same: choose one")
+        raise click.UsageError(tr("--markdown and --json are two forms of the same: choose one"))
     chosen = _chosen(name)
     for plugin in broken_strategies():
-        output.warn(plugin.sentence())
+        output.warn(told(plugin.sentence()))
     if as_json:
         output.data({"exit_code": 0, "strategies": [_as_json(one) for one in chosen], "broken": _broken()})
     elif as_markdown:
@@ -73,28 +75,37 @@ def _chosen(name: str | None) -> tuple[AnyStrategy, ...]:
         return found
     for plugin in broken_strategies():
         if name in plugin.names:
-            raise CliError(plugin.sentence())
+            raise CliError(told(plugin.sentence()))
     names = (given for one in known for given in (one.config_name, one.title))
-    raise CliError(f"no strategy is called {name!r}{did_you_mean(name, names)}", ExitCode.BAD_USAGE)
+    text = tr("no strategy is called {name}{hint}", name=repr(name), hint=told(did_you_mean(name, names)))
+    raise CliError(text, ExitCode.BAD_USAGE)
 
 
 def _show_list(output: Output, chosen: Sequence[AnyStrategy]) -> None:
-    rows = [(one.config_name, one.title, _markets(one), one.summary) for one in chosen]
-    _show_table(output, ("NAME", "TITLE", "MARKETS", "WHAT IT DOES"), rows)
-    output.say("manage.py strategies NAME shows the parameters", "dim")
+    rows = [(one.config_name, one.title, _markets(one), tr(one.summary)) for one in chosen]
+    _show_table(output, COLUMNS, rows)
+    output.say(tr("manage.py strategies NAME shows the parameters"), "dim")
 
 
 def _show_parameters(output: Output, strategy: AnyStrategy) -> None:
-    output.line(f"{strategy.config_name}: {strategy.title}, on {_markets(strategy)}", "name")
+    head = tr(
+        "{name}: {title}, on {markets}",
+        name=strategy.config_name,
+        title=strategy.title,
+        markets=_markets(strategy),
+    )
+    output.line(head, "name")
     if strategy.summary:
-        output.line(strategy.summary)
+        output.line(tr(strategy.summary))
     rows = [_row(parameter) for parameter in parameters_of(strategy.params)]
-    columns = ("PARAMETER", "TYPE", "RANGE", "DEFAULT", "OLDER NAMES", "MEANING")
     # A column without any entry only takes room.
-    kept = [index for index in range(len(columns)) if any(row[index] for row in rows)]
-    _show_table(output, [columns[index] for index in kept], [[row[index] for index in kept] for row in rows])
+    kept = [index for index in range(len(PARAMETER_COLUMNS)) if any(row[index] for row in rows)]
+    _show_table(
+        output, [PARAMETER_COLUMNS[index] for index in kept], [[row[index] for index in kept] for row in rows]
+    )
     if strategy.params.inert:
-        output.line(f"Let pass without effect, from older files: {', '.join(strategy.params.inert)}", "dim")
+        names = ", ".join(strategy.params.inert)
+        output.line(tr("Let pass without effect, from older files: {names}", names=names), "dim")
 
 
 def _row(parameter: Parameter) -> tuple[str, ...]:
@@ -104,29 +115,29 @@ def _row(parameter: Parameter) -> tuple[str, ...]:
         parameter.range_words,
         parameter.default_words,
         ", ".join(parameter.older_names),
-        parameter.description,
+        tr(parameter.description) if parameter.description else "",
     )
 
 
 def _show_table(output: Output, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table whose first column is a name and whose last one is a sentence, wrapped on a terminal."""
-    width = 0
+    last = 0
     if sys.stdout.isatty():
         others = sum(
-            max(len(text) for text in column) + 2
-            for column in zip(*(row[:-1] for row in (columns, *rows)), strict=True)
+            max(width(text) for text in column) + 2
+            for column in zip(*(row[:-1] for row in (list(map(tr, columns)), *rows)), strict=True)
         )
-        width = max(_NARROWEST, shutil.get_terminal_size().columns - others)
+        last = max(_NARROWEST, shutil.get_terminal_size().columns - others)
     lines: list[list[str | Cell]] = []
     for *cells, sentence in rows:
-        parts = textwrap.wrap(sentence, width) if width else [sentence]
+        parts = wrapped(sentence, last) if last else [sentence]
         lines.append([Cell(text=cells[0], style="name"), *cells[1:], *(parts[:1] or [""])])
         lines += [[*[""] * len(cells), part] for part in parts[1:]]
     output.table(columns, lines)
 
 
 def _markets(strategy: AnyStrategy) -> str:
-    return ", ".join(sorted(str(kind) for kind in strategy.market_types))
+    return ", ".join(tr(str(kind)) for kind in sorted(strategy.market_types))
 
 
 def _as_json(strategy: AnyStrategy) -> dict[str, Any]:

@@ -244,5 +244,5 @@ def _read_figures(stamp: tuple[object, ...], details: RunDetails) -> _Figures:
 def _finite(text: object) -> Decimal:
     found = Decimal(str(text))
     if not found.is_finite():
-        raise ValueError(f"{found} is no amount")
+        raise ValueError(found)
     return found

@@ -9,6 +9,7 @@ import time
 from redis import RedisError
 from rich.console import Console
 
+from cli.language import padded, told, tr
 from cli.metrics import PASSWORD_FILE as METRICS_PASSWORD_FILE
 from cli.metrics import USER as METRICS_USER
 from cli.stack.logs import LogFollower
@@ -29,6 +30,7 @@ STOP_TIMEOUT_S = 60.0
 #: How often the logs are looked at.
 LOOK_S = 0.2
 NAME_WIDTH = 9
+ANNOUNCED_WIDTH = 19
 
 
 def run_up(settings: Settings, *, leave_running: bool = False, flower: bool = True, web: bool = True) -> int:
@@ -50,7 +52,7 @@ def run_up(settings: Settings, *, leave_running: bool = False, flower: bool = Tr
             metrics=True,
             alerts_file=settings.alerts_file if settings.alerts_file.is_file() else None,
             environ=settings.environ,
-            tell=lambda sentence: console.print(f"! {sentence}"),
+            tell=lambda sentence: console.print(f"! {told(sentence)}"),
         )
     )
     with ending_politely():
@@ -62,29 +64,37 @@ def run_up(settings: Settings, *, leave_running: bool = False, flower: bool = Tr
                 with finishing_first():
                     return EXIT_DONE if leave_running else _stop_all(open_context(stack.settings()), console)
         except (StackError, RedisError) as error:
-            console.print(str(error))
+            console.print(told(error))
             return EXIT_FAILED
         except KeyboardInterrupt:
-            console.print("ended before the stack was ready")
+            console.print(tr("ended before the stack was ready"))
             return EXIT_FAILED
 
 
 def _announce(stack: Stack, console: Console, settings: Settings) -> None:
-    console.print(f"broker and state   {redacted(stack.broker_url)}")
-    console.print(f"simulated exchange {stack.simulator_url}")
+    def show(name: str, text: object) -> None:
+        console.print(f"{padded(name, ANNOUNCED_WIDTH)}{text}")
+
+    show(tr("broker and state"), redacted(stack.broker_url))
+    show(tr("simulated exchange"), stack.simulator_url)
     if stack.web_url:
         kept = "CLEANBOOK_WEB_PASSWORD" if settings.web_password else settings.run_dir / PASSWORD_FILE
         password = "" if settings.web_password else kept_password(settings.run_dir / PASSWORD_FILE)
-        console.print(f"dashboard and API  {stack.web_url}  password {password or 'as in'} ({kept})")
+        where = tr("password {password} ({file})", password=password, file=kept)
+        if not password:
+            where = tr("password as in {variable}", variable=kept)
+        show(tr("dashboard and API"), f"{stack.web_url}  {where}")
     if stack.flower_url:
-        console.print(f"Flower             {stack.flower_url}  {FLOWER_USER} / {stack.flower_password}")
-    console.print(
-        f"numbers            {stack.metrics_url}  {METRICS_USER}, password in "
-        f"{stack.options.run_dir / METRICS_PASSWORD_FILE}"
+        show("Flower", f"{stack.flower_url}  {FLOWER_USER} / {stack.flower_password}")
+    where = tr(
+        "user {user}, password in {file}",
+        user=METRICS_USER,
+        file=stack.options.run_dir / METRICS_PASSWORD_FILE,
     )
-    console.print(f"logs               {stack.log_dir}")
+    show(tr("numbers"), f"{stack.metrics_url}  {where}")
+    show(tr("logs"), stack.log_dir)
     console.print(
-        "In another terminal of this checkout: python manage.py start | status | stop. Ctrl-C ends it."
+        tr("In another terminal of this checkout: python manage.py start | status | stop. Ctrl-C ends it.")
     )
 
 
@@ -107,12 +117,12 @@ def _stop_all(context: Context, console: Console) -> int:
             *(record.instance_id for record in records if record.phase is Phase.RUNNING or record.restart),
         ]
         if asked:
-            console.print(f"stopping {', '.join(asked)} …")
+            console.print(tr("stopping {names} …", names=", ".join(asked)))
         for instance_id in asked:
             context.instances.request_stop(
                 instance_id,
                 by="up",
-                reason="the stack ends",
+                reason=tr("the stack ends"),
                 policy=own_policy(context.instances.config_json(instance_id)),
             )
         pause = threading.Event()
@@ -121,9 +131,12 @@ def _stop_all(context: Context, console: Console) -> int:
             record for record in context.instances.read_all() if record.phase is not Phase.STOPPED
         ]:
             if time.monotonic() >= deadline_s:
-                names = ", ".join(f"{record.instance_id} ({record.phase})" for record in left)
+                names = ", ".join(f"{record.instance_id} ({tr(str(record.phase))})" for record in left)
                 console.print(
-                    f"not stopped clean: {names}; their orders may be open, run `up` again and clean up"
+                    tr(
+                        "not stopped clean: {names}; their orders may be open, run `up` again and clean up",
+                        names=names,
+                    )
                 )
                 return EXIT_NOT_CLEAN
             pause.wait(0.05)

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from cli.exit_codes import EPILOG, ExitCode
+from cli.language import padded, told, tr
 from cli.names import complete_instance, configured
 from cli.options import debug_option, json_option, output_for
 from cli.output import Output
@@ -40,7 +41,7 @@ def validate(targets: tuple[str, ...], as_json: bool, debug: bool) -> ExitCode:
         for report in reports:
             _show(output, report)
     if not chosen:
-        output.say(f"no instance files in {settings.config_dir}")
+        output.say(tr("no instance files in {folder}", folder=settings.config_dir))
     return code
 
 
@@ -67,10 +68,10 @@ def _report(settings: Settings, target: str) -> dict[str, Any]:
     name, folder = (path.stem, path.parent) if is_file else (target, settings.config_dir)
     report: dict[str, Any] = {"target": target, "ok": True, "warnings": [], "problems": []}
     try:
-        report["warnings"] = list(load_instance(name, folder, settings.environ).warnings)
+        report["warnings"] = [told(each) for each in load_instance(name, folder, settings.environ).warnings]
     except ConfigError as error:
         report["ok"] = False
-        report["problems"] = [{"path": each.path, "message": each.message} for each in error.problems]
+        report["problems"] = [{"path": each.path, "message": told(each.message)} for each in error.problems]
     return report
 
 
@@ -78,10 +79,11 @@ def _show(output: Output, report: dict[str, Any]) -> None:
     target = report["target"]
     count = len(report["problems"])
     if report["ok"]:
-        output.line(f"ok    {target}", "good")
+        output.line(f"{padded(tr('ok'), 6)}{target}", "good")
     else:
-        output.line(f"wrong {target}: {count} problem{'s' if count != 1 else ''}", "bad")
+        problems = tr("1 problem") if count == 1 else tr("{count} problems", count=count)
+        output.line(f"{padded(tr('wrong'), 6)}{target}: {problems}", "bad")
     for problem in report["problems"]:
         output.line(f"        {problem['path']}: {problem['message']}")
     for warning in report["warnings"]:
-        output.line(f"        warning: {warning}", "warn")
+        output.line(f"        {tr('warning')}: {warning}", "warn")

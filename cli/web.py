@@ -11,6 +11,7 @@ import click
 from api_tokens import TOKENS_FILE, TokenError, TokenFile
 from cli.errors import CliError
 from cli.exit_codes import EPILOG, ExitCode
+from cli.language import told, tr
 from cli.options import debug_option, json_option, output_for
 from cli.output import Cell, Output, iso
 from passwords import kept_password
@@ -18,6 +19,7 @@ from settings import load
 
 #: The checkout, where `python -m web` finds its packages.
 ROOT = Path(__file__).resolve().parents[1]
+COLUMNS = ("NAME", "MADE")
 #: Names in the run directory, as `web` has them; that package is for its own process.
 PASSWORD_FILE = "web-password"
 
@@ -51,7 +53,8 @@ def web(host: str | None, port: int | None, debug: bool) -> ExitCode:
         where = str(path)
     address = environ["CLEANBOOK_WEB_HOST"]
     shown = f"[{address}]" if ":" in address else address
-    output.say(f"dashboard: http://{shown}:{environ['CLEANBOOK_WEB_PORT']}, password in {where}")
+    url = f"http://{shown}:{environ['CLEANBOOK_WEB_PORT']}"
+    output.say(tr("dashboard: {url}, password in {where}", url=url, where=where))
     sys.stdout.flush()
     sys.stderr.flush()
     os.execve(sys.executable, (sys.executable, "-m", "web"), environ)
@@ -76,19 +79,19 @@ def web_token(name: str | None, revoke: bool, as_json: bool, debug: bool) -> Exi
     output = output_for(as_json)
     tokens = TokenFile(load().run_dir / TOKENS_FILE)
     if name is None and revoke:
-        raise click.UsageError("--revoke needs the name of a token")
+        raise click.UsageError(tr("--revoke needs the name of a token"))
     try:
         if name is None:
             _list(output, tokens)
         elif revoke:
             tokens.revoke(name)
-            output.say(f"{name}: revoked")
+            output.say(f"{name}: {tr('revoked')}")
             if as_json:
                 output.data({"exit_code": 0, "name": name, "revoked": True})
         else:
             _make(output, tokens, name)
     except TokenError as error:
-        raise CliError(str(error), ExitCode.BAD_USAGE) from error
+        raise CliError(told(error), ExitCode.BAD_USAGE) from error
     return ExitCode.DONE
 
 
@@ -98,11 +101,9 @@ def _list(output: Output, tokens: TokenFile) -> None:
         listed = [{"name": row.name, "created_at": iso(row.created_ms)} for row in rows]
         output.data({"exit_code": 0, "tokens": listed})
     elif rows:
-        output.table(
-            ("NAME", "MADE"), [[Cell(text=row.name, style="name"), str(iso(row.created_ms))] for row in rows]
-        )
+        output.table(COLUMNS, [[Cell(text=row.name, style="name"), str(iso(row.created_ms))] for row in rows])
     else:
-        output.say("no token yet; manage.py web-token NAME makes one")
+        output.say(tr("no token yet; manage.py web-token NAME makes one"))
 
 
 def _make(output: Output, tokens: TokenFile, name: str) -> None:
@@ -110,5 +111,5 @@ def _make(output: Output, tokens: TokenFile, name: str) -> None:
     if output.as_json:
         output.data({"exit_code": 0, "name": name, "token": token})
     else:
-        output.say(f"the token of {name}, shown this once:")
+        output.say(tr("the token of {name}, shown this once:", name=name))
         output.line(token)

@@ -10,11 +10,12 @@ from typing import Any, TypeVar
 
 import click
 
+from cli.language import tr
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 _AGO = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
 _UNIT_MS = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
-_FORMS = "2026-03-01, 2026-03-01T14:30 (UTC unless it says otherwise), 30m, 2h or 3d"
 
 
 def parse_when(text: str, *, now_ms: int) -> int:
@@ -52,4 +53,9 @@ def _moment(context: click.Context, parameter: click.Parameter, text: str | None
     try:
         return parse_when(text, now_ms=time.time_ns() // 1_000_000)
     except (ValueError, OverflowError):
-        raise click.BadParameter(f"{text!r} is no moment; write {_FORMS}", context, parameter) from None
+        message = tr(
+            "{text} is no moment; write 2026-03-01, 2026-03-01T14:30 (UTC unless it says otherwise), "
+            "30m, 2h or 3d",
+            text=repr(text),
+        )
+        raise click.BadParameter(message, context, parameter) from None

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cli.language import tr
+
 CHILD = Path(__file__).with_name("child.py")
 #: How often the supervisor looks at its children.
 WATCH_S = 0.1
@@ -97,7 +99,8 @@ class ManagedProcess:
                         start_new_session=True,
                     )
             except OSError as error:
-                raise StackError(f"{self.name} cannot be started: {error}") from error
+                text = tr("{name} cannot be started: {error}", name=self.name, error=error)
+                raise StackError(text) from error
 
     def restart(self) -> bool:
         """Start it again unless somebody asked for its end meanwhile; return whether it was started."""
@@ -217,14 +220,21 @@ class Supervisor:
         if watched.restart_at_s is None:
             wait_s = min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * 2**watched.restarts)
             watched.restart_at_s = now_s + wait_s
-            self._tell(f"{process.name} ended unexpectedly ({_ending(process)}); restart in {wait_s:.1f} s")
+            self._tell(
+                tr(
+                    "{name} ended unexpectedly ({how}); restart in {time} s",
+                    name=process.name,
+                    how=_ending(process),
+                    time=f"{wait_s:.1f}",
+                )
+            )
         elif now_s >= watched.restart_at_s:
             watched.restart_at_s = None
             watched.restarts += 1
             watched.started_s = now_s
             try:
                 if process.restart():
-                    self._tell(f"{process.name} restarted (process {process.pid})")
+                    self._tell(tr("{name} restarted (process {pid})", name=process.name, pid=process.pid))
             except StackError as error:
                 self._tell(str(error))
 
@@ -250,5 +260,5 @@ def _has_ended(popen: subprocess.Popen[bytes]) -> bool:
 def _ending(process: ManagedProcess) -> str:
     code = process.exit_code
     if code is not None and code < 0:
-        return f"signal {-code}, see {process.log_file}"
-    return f"exit code {code}, see {process.log_file}"
+        return tr("signal {number}, see {file}", number=-code, file=process.log_file)
+    return tr("exit code {code}, see {file}", code=code, file=process.log_file)

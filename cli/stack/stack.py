@@ -24,6 +24,7 @@ from types import TracebackType
 import redis
 
 from cli.flower import LOOKS
+from cli.language import tr
 from cli.stack.processes import ManagedProcess, ProcessSpec, StackError, Supervisor, stop_together
 from cli.stack.signals import finishing_first
 from cli.stack.valkey import ValkeyServer, free_port, is_listening
@@ -232,34 +233,34 @@ class Stack:
                 *self.options.simulator_arguments,
             ),
         )
-        self._wait_for(lambda: port_file.exists(), (process,), "the simulated exchange")
+        self._wait_for(lambda: port_file.exists(), (process,), tr("the simulated exchange"))
 
     def _start_workers(self) -> None:
         with connect(self.broker_url) as client:
             # An earlier stack's heartbeats are in the data we began with.
             client.delete(keys.WORKERS)
             processes = (self._run("cleanup", CLEANUP_WORKER), self._run("iterate", ITERATE_WORKER))
-            self._wait_for(lambda: _are_served(_serving(client)), processes, "the workers")
+            self._wait_for(lambda: _are_served(_serving(client)), processes, tr("the workers"))
 
     def _start_feed(self) -> None:
         with connect(self.broker_url) as client:
             # An earlier stack's heartbeat is in the data we began with.
             client.delete(keys.FEEDS)
             process = self._run_python("feed", (str(ROOT / "manage.py"), "feed"))
-            self._wait_for(lambda: client.exists(keys.FEEDS) == 1, (process,), "the feed")
+            self._wait_for(lambda: client.exists(keys.FEEDS) == 1, (process,), tr("the feed"))
 
     def _start_guard(self) -> None:
         with connect(self.broker_url) as client:
             client.delete(keys.GUARDS)
             process = self._run_python("guard", (str(ROOT / "manage.py"), "guard"))
-            self._wait_for(lambda: client.exists(keys.GUARDS) == 1, (process,), "the guard")
+            self._wait_for(lambda: client.exists(keys.GUARDS) == 1, (process,), tr("the guard"))
 
     def _start_web(self) -> None:
         port = free_port(self.options.web_port)
         self.web_url = f"http://127.0.0.1:{port}"
         own = {"CLEANBOOK_WEB_HOST": "127.0.0.1", "CLEANBOOK_WEB_PORT": str(port)}
         process = self._run("web", "web", **own)
-        self._wait_for(lambda: is_listening(port), (process,), "the dashboard")
+        self._wait_for(lambda: is_listening(port), (process,), tr("the dashboard"))
         self._write_stack_file()
 
     def _start_alerts(self) -> None:
@@ -270,7 +271,7 @@ class Stack:
             process = self._run_python(
                 "alerts", (str(ROOT / "manage.py"), "alerts"), CLEANBOOK_ALERTS_FILE=rules
             )
-            self._wait_for(lambda: client.exists(keys.ALERTS_LEASE) == 1, (process,), "the alerts")
+            self._wait_for(lambda: client.exists(keys.ALERTS_LEASE) == 1, (process,), tr("the alerts"))
 
     def _start_flower(self) -> None:
         port = free_port()
@@ -296,8 +297,11 @@ class Stack:
             ended = [process for process in processes if not process.is_alive]
             if ended or time.monotonic() >= deadline_s:
                 blamed = ended[0] if ended else processes[-1]
-                why = "ended at once" if ended else f"not ready after {READY_TIMEOUT_S:.0f} s"
-                raise StackError(f"{what}: {why}; {blamed.log_file} ends with:\n{blamed.tail()}")
+                why = tr("not ready after {time} s", time=f"{READY_TIMEOUT_S:.0f}")
+                if ended:
+                    why = tr("ended at once")
+                text = tr("{what}: {why}; {file} ends with:", what=what, why=why, file=blamed.log_file)
+                raise StackError(f"{text}\n{blamed.tail()}")
             pause.wait(0.02)
 
     def _claim_stack_file(self) -> None:
@@ -311,15 +315,19 @@ class Stack:
                 pid = _living_owner(self._stack_file)
                 if pid is not None:
                     raise StackError(
-                        f"a stack already runs in this checkout (process {pid}, {self._stack_file}); "
-                        "end it first, or set CLEANBOOK_RUN_DIR to another directory"
+                        tr(
+                            "a stack already runs in this checkout (process {pid}, {file}); "
+                            "end it first, or set CLEANBOOK_RUN_DIR to another directory",
+                            pid=pid,
+                            file=self._stack_file,
+                        )
                     ) from None
                 self._stack_file.unlink(missing_ok=True)
                 continue
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
                 json.dump({"pid": os.getpid()}, file)
             return
-        raise StackError(f"{self._stack_file} keeps changing; try again")
+        raise StackError(tr("{file} keeps changing; try again", file=self._stack_file))
 
     def _write_stack_file(self) -> None:
         content = {

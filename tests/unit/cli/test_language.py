@@ -2,119 +2,26 @@
 
 from __future__ import annotations
 
-import ast
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from string import Formatter
 
-import click
 import pytest
 
-from cli import apply, inventory, list_instances, proof, receipt, receipt_view, reload, spoken, top_view
-from cli.checks import Level
-from cli.language import LANGUAGES, language_in, padded, read_catalogue, tr, use, width, wrapped
+from cli.language import language_in, padded, read_catalogue, told, tr, use, width, wrapped
 from cli.main import COMMANDS, run
 from cli.output import Output
-from cli.top_reading import ORDERS
-from runner.apply_plan import Action
-from runner.pausing import Withdrawal
-from runner.receipt import Result
-from runner.starting import CALLED_OFF
-from runner.stop_progress import STEPS
-from state.instances import Phase
 from tests.unit.cli.command_line import Bench
-
-CLI = Path(__file__).parents[3] / "cli"
-OTHERS = [language for language in LANGUAGES if language != "en"]
-#: What `tr` is given in a variable, with where it is from.
-WORDS = {
-    *(word for command in COMMANDS.values() for word in (command.section, command.summary)),
-    *(str(phase) for phase in Phase),
-    *("paused", "never started", "damaged"),
-    *("live", "simulated"),
-    *("ok", "changed", "invalid", "missing", inventory.FILE_DIFFERS),
-    *(str(result) for result in Result),
-    *(str(level) for level in Level),
-    *STEPS.values(),
-    *("stop requested", "cleanup claimed", "stopped", "not clean yet"),
-    *receipt_view.FLIGHT_ENDS.values(),
-    *receipt_view.FATES.values(),
-    proof.NOBODY_KNOWS,
-    CALLED_OFF,
-    *list_instances.COLUMNS,
-    *top_view.COLUMNS,
-    *receipt.COLUMNS,
-    *reload.COLUMNS,
-    *apply.COLUMNS,
-    *(str(action) for action in Action),
-    *(str(Withdrawal.STOPPED), str(Withdrawal.RESUMED)),
-    *ORDERS,
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Marked:
-    """A message where it is used."""
-
-    where: str
-    message: str
-    values: frozenset[str]
-
-
-def marked() -> Iterator[Marked]:
-    for path in sorted(CLI.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "tr"):
-                continue
-            if isinstance(node.args[0], ast.Constant):
-                yield Marked(
-                    where=f"{path.name}:{node.lineno}",
-                    message=str(node.args[0].value),
-                    values=frozenset(str(keyword.arg) for keyword in node.keywords),
-                )
-
-
-def places(message: str) -> frozenset[str]:
-    return frozenset(name for _, name, _, _ in Formatter().parse(message) if name is not None)
-
-
-MARKED = tuple(marked())
-#: Whose help is translated whole; of the others what they share with these.
-SPOKEN = (
-    *("start", "stop", "restart", "pause", "resume", "apply"),
-    *("status", "list", "top", "receipt", "logs", "new"),
+from tests.unit.cli.spoken_words import (
+    CLICK_ERRORS,
+    MARKED,
+    OTHERS,
+    WORDS,
+    literals,
+    places,
+    words_of_click,
+    words_of_help,
 )
-#: Where click has the errors that a command line can meet.
-CLICK_ERRORS = ("exceptions.py", "parser.py", "types.py")
-
-
-def words_of_click(*files: str) -> set[str]:
-    """Return what click looks up, in some of its files; all of them where none is named."""
-    found = set()
-    for path in Path(click.__file__).parent.glob("*.py"):
-        if files and path.name not in files:
-            continue
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-                count = {"_": 1, "ngettext": 2}.get(node.func.id, 0)
-                found |= {str(each.value) for each in node.args[:count] if isinstance(each, ast.Constant)}
-    return found
-
-
-def words_of_help(monkeypatch: pytest.MonkeyPatch, *command: str) -> set[str]:
-    """Return what the help of a command looks up, but for its examples."""
-    asked: set[str] = set()
-
-    def look_up(message: str) -> str:
-        asked.add(message)
-        return message
-
-    with monkeypatch.context() as patch:
-        patch.setattr(spoken, "tr", look_up)
-        assert run([*command, "--help"]) == 0
-    return {message for message in asked if "manage.py " not in message or message.endswith(".")}
+from wording import said
 
 
 @pytest.fixture(autouse=True)
@@ -139,13 +46,18 @@ def test_every_message_has_its_words_with_the_same_places(
 ) -> None:
     catalogue = read_catalogue(language)
     messages = {each.message for each in MARKED} | WORDS | words_of_click(*CLICK_ERRORS)
-    messages |= words_of_help(monkeypatch).union(*(words_of_help(monkeypatch, name) for name in SPOKEN))
+    messages |= words_of_help(monkeypatch).union(*(words_of_help(monkeypatch, name) for name in COMMANDS))
     assert sorted(messages - catalogue.keys()) == [], "not translated"
-    messages |= words_of_click().union(*(words_of_help(monkeypatch, name) for name in COMMANDS))
+    messages |= words_of_click()
     assert sorted(catalogue.keys() - messages) == [], "not used any more"
     differ = [english for english, words in catalogue.items() if places(english) != places(words)]
     assert differ == []
     assert [english for english, words in catalogue.items() if not words.strip()] == []
+
+
+def test_nothing_is_told_that_could_not_be_told_in_another_language() -> None:
+    """What reads like a sentence in `cli` is looked up, or stands in a table that is looked up when used."""
+    assert [f"{each.where}: {each.message}" for each in literals() if each.message not in WORDS] == []
 
 
 @pytest.mark.parametrize(
@@ -216,7 +128,7 @@ def test_columns_stay_below_each_other_whatever_the_width_of_characters(
     assert padded("狀態", 6) == "狀態  "
 
 
-@pytest.mark.parametrize("command", SPOKEN)
+@pytest.mark.parametrize("command", COMMANDS)
 def test_help_is_told_in_chinese_and_within_the_screen(
     command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -261,3 +173,14 @@ def test_lines_are_broken_by_columns_and_not_before_a_full_stop() -> None:
 def test_what_has_no_words_stays_english() -> None:
     use("zh-TW")
     assert tr("a sentence of tomorrow: {what}", what=1) == "a sentence of tomorrow: 1"
+
+
+def test_what_a_lower_layer_said_is_told_with_what_that_was_made_of() -> None:
+    made = said("{text}; nothing live is started on it", text=said("not known"))
+    error = ValueError(made)
+    assert str(error) == "not known; nothing live is started on it", "programs and logs get it in English"
+    assert told(error) == str(error)
+    assert told("a plain text") == told(ValueError("a plain text")) == "a plain text"
+    use("zh-TW")
+    assert told(error) == tr("{text}; nothing live is started on it", text="\u4e0d\u660e")
+    assert not told(error).isascii()

@@ -1,0 +1,25 @@
+"""Sentences that keep their words and their values apart, so that they can be told in another language.
+
+Whoever finds something out says it in English, as `said("{count} orders are left", count=3)`. That is a text
+like any other: logs, errors and programs get it as it is. Whoever speaks to people looks its words up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+class Said(str):
+    """An English sentence, with what it was made of."""
+
+    __slots__ = ("values", "words")
+    #: With places for the values, as `str.format` has them.
+    words: str
+    values: Mapping[str, object]
+
+
+def said(words: str, **values: object) -> Said:
+    """Return a sentence: `words` with `values` in the places of their names."""
+    sentence = Said(words.format(**values) if values else words)
+    sentence.words, sentence.values = words, values
+    return sentence
