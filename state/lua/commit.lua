@@ -44,7 +44,8 @@ if r[1] ~= 'running' then
   redis.call('HSETNX', KEYS[1], 'flight_end', 'committed ' .. now)
   if ARGV[15] ~= '' and r[1] ~= 'stopped' then
     -- Another stop came first. This one may ask for more, never for less, and calls a restart off, as in request_stop.
-    redis.call('HDEL', KEYS[1], 'restart')
+    local calls_off = redis.call('HDEL', KEYS[1], 'restart') == 1
+    if calls_off and r[12] == 'everysec' then redis.call('HSET', KEYS[1], 'unsaved', 'stop ' .. now) end
     local old, new = cjson.decode(r[11]), cjson.decode(ARGV[16])
     local more = (new.cancel_orders and not old.cancel_orders) or (new.close_position and not old.close_position)
       or (new.unwind and not old.unwind)

@@ -14,7 +14,11 @@ local r = redis.call('HMGET', KEYS[1], 'phase', 'epoch', 'stop_policy', 'kept', 
   'lease_kind', 'running_task_id', 'seq', 'tick', 'asked')
 local phase, epoch = r[1] or 'stopped', tonumber(r[2] or '0')
 if ARGV[2] ~= '0' and tonumber(ARGV[2]) ~= epoch then return {'stale', epoch, now} end
-if ARGV[6] == '' then redis.call('HDEL', KEYS[1], 'restart')
+if ARGV[6] == '' then
+  -- A crash that forgets this would bring the mark back, and with it a run after a stop that was called clean.
+  if redis.call('HDEL', KEYS[1], 'restart') == 1 and r[5] == 'everysec' then
+    redis.call('HSET', KEYS[1], 'unsaved', 'stop ' .. now)
+  end
 elseif epoch > 0 then redis.call('HSET', KEYS[1], 'restart', ARGV[6]) end
 local result, policy = 'stopping', ARGV[5]
 if phase ~= 'running' then

@@ -15,7 +15,7 @@ from state.cleanup_leases import CleanupLease
 from state.client_ids import ClientOrderId
 from state.due import CleanUp
 from state.durability import Keeps, NothingKept
-from state.instances import Phase
+from state.instances import Phase, StopPolicy
 from state.leases import AuthorizationRefused, LeaseLost, Refusal
 from tests.integration.state_bench import MARGIN_MS, NAME, WINDOW_MS, StateBench
 
@@ -60,6 +60,11 @@ def bench(redis_client: redis.Redis) -> StateBench:
 def faithful(redis_client: redis.Redis) -> StateBench:
     """One on a server that loses nothing."""
     return StateBench(redis_client, Keeps.ALWAYS)
+
+
+def restart(bench: StateBench) -> None:
+    """Ask for a stop, and for a start behind it."""
+    bench.instances.request_stop(NAME, by="test", reason="", policy=StopPolicy(), restart="mark")
 
 
 def generations(*client_order_ids: int) -> list[int]:
@@ -108,6 +113,44 @@ class TestTheDisk:
             assert bench.finish(lease, clean=True) == "unsaved"
         assert bench.record.phase is Phase.STOPPING
         assert bench.finish(lease, clean=True) == "stopped"
+
+    def test_no_run_is_called_clean_before_a_restart_that_was_called_off_is_forgotten_on_disk(
+        self, bench: StateBench, disk: Disk
+    ) -> None:
+        restart(bench)
+        assert bench.instances.save_stops([NAME])
+        lease = bench.claim_cleanup()
+        bench.stop()
+        with disk.hangs():
+            assert bench.finish(lease, clean=True) == "unsaved"
+        assert bench.finish(lease, clean=True) == "stopped"
+
+    def test_a_run_whose_iteration_calls_a_restart_off_waits_likewise(
+        self, bench: StateBench, disk: Disk
+    ) -> None:
+        iteration = bench.claim()
+        restart(bench)
+        assert bench.instances.save_stops([NAME])
+        lease = bench.claim_cleanup()
+        bench.leases.commit(
+            iteration, resolved=True, state_json="", interval_ms=1, next_task_id="n", stop_reason="enough"
+        )
+        with disk.hangs():
+            assert bench.finish(lease, clean=True) == "unsaved"
+
+    def test_a_restart_that_is_called_off_at_the_last_moment_can_be_waited_for(
+        self, bench: StateBench, disk: Disk
+    ) -> None:
+        restart(bench)
+        assert bench.finish(bench.claim_cleanup(), clean=True) == "stopped"
+        bench.stop()
+        with disk.hangs():
+            assert not bench.instances.save_stops([NAME])
+        assert bench.instances.save_stops([NAME])
+        waits = disk.waits
+        bench.stop()
+        assert bench.instances.save_stops([NAME])
+        assert disk.waits == waits
 
     def test_an_attempt_that_is_not_clean_ends_without_the_disk(self, bench: StateBench, disk: Disk) -> None:
         bench.stop()
