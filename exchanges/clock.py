@@ -82,6 +82,14 @@ class ExchangeClock:
         """
         return self._current().at_ms(self._monotonic())
 
+    def known_ms(self) -> int | None:
+        """Return the exchange's time as `now_ms` does, but ask nobody and wait for nobody.
+
+        None: nothing is known that was measured within `MAX_AGE_S`.
+        """
+        known, now_s = self._measurement, self._monotonic()
+        return None if known is None or now_s - known.monotonic_s > MAX_AGE_S else known.at_ms(now_s)
+
     def signing_time_ms(self, authorised_at_ms: int, store_clock: StoreClockReading) -> int:
         """Return, by the exchange's clock, the moment that the state server's clock calls `authorised_at_ms`.
 

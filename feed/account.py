@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -19,7 +20,7 @@ from feed.silence import Silence
 from feed.telling import Teller
 from feed.watched import Connections, WatchedAccount
 from metrics import families
-from state.hearing import HEARD, SINCE, Hearing
+from state.hearing import Hearing
 from state.own_fills import OwnFills
 
 log = structlog.get_logger(__name__)
@@ -66,6 +67,7 @@ class AccountFeed:
         self._reconciler = reconciler
         self._own_fills = own_fills
         self._hearing = hearing
+        self._token = secrets.token_hex(8)
         self._silence = Silence()
         self._moves = Moves()
         self._backoff = Backoff()
@@ -73,6 +75,10 @@ class AccountFeed:
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"feed {watched.account}", daemon=True)
         self._heard_s = self._pinged_s = self._noted_s = 0.0
+        #: Exchange time of the newest market data that is not noted yet, ms.
+        self._newest_ms: int | None = None
+        #: The symbols that are subscribed to.
+        self._followed: frozenset[str] = frozenset()
         #: Markets that the reconciler was asked to find out about.
         self._asked_for: frozenset[str] = frozenset()
         #: How the stream stands, a word or two.
@@ -147,7 +153,7 @@ class AccountFeed:
         """Tell everything of late again: the state server may have lost what it took last."""
         self._teller.forget_told()
         if self.standing == STREAMING:
-            self._hearing.note(self._watched.account, SINCE)
+            self._hearing.begin(self._watched.account, self._token)
         self._reconciler.ask()
 
     @property
@@ -158,7 +164,7 @@ class AccountFeed:
     def _hide_books(self) -> None:
         """Take away what nobody follows any longer: the exchange's own word is better than an old one."""
         try:
-            self._hearing.interrupt(self._watched.account)
+            self._hearing.interrupt(self._watched.account, self._token)
             self._markets.restart()
         except redis.RedisError as error:
             log.info("books not taken away, they grow old", account=self._watched.account, error=str(error))
@@ -167,11 +173,12 @@ class AccountFeed:
         """Read the stream until it ends. Raises `ExchangeError`, `redis.RedisError`."""
         stream = self._connections.stream
         stream.open()
+        self._newest_ms, self._followed = None, frozenset()
         opened_s = self._heard_s = self._pinged_s = time.monotonic()
         self._is_changed.set()
         # Behind the subscription: what happened before it is in the histories, what happens now is told.
         self._reconciler.ask()
-        self._hearing.note(self._watched.account, SINCE)
+        self._hearing.begin(self._watched.account, self._token)
         self.standing = STREAMING
         log.info("stream open", account=self._watched.account, symbols=len(self._watched.symbols))
         is_busy, unreadable = False, stream.unreadable_messages
@@ -183,7 +190,7 @@ class AccountFeed:
             if stream.unreadable_messages != unreadable:
                 # It may have been a fill.
                 unreadable = stream.unreadable_messages
-                self._hearing.note(self._watched.account, SINCE)
+                self._hearing.begin(self._watched.account, self._token)
                 self._reconciler.ask()
             is_busy = self._markets.work()
             now_s = time.monotonic()
@@ -201,8 +208,10 @@ class AccountFeed:
         self._moves.watch(self._watched.instances)
         self._markets.watch(symbols)
         self._connections.stream.watch(symbols)
-        # Only a symbol of which the exchange will tell something can show that it no longer does.
-        self._heard_s = time.monotonic()
+        if not symbols & self._followed:
+            # Only a symbol of which the exchange will tell something can show that it no longer does.
+            self._heard_s = time.monotonic()
+        self._followed = symbols
 
     def _take(self, events: Sequence[StreamEvent]) -> None:
         # Fills first: somebody waits for them.
@@ -221,7 +230,7 @@ class AccountFeed:
             if isinstance(event, Pulse) and event.mark_price is not None:
                 self._markets.take_mark(event.symbol, event.mark_price)
             if isinstance(event, BookChange | Pulse):
-                self._heard_s = time.monotonic()
+                self._heard_s, self._newest_ms = time.monotonic(), event.at_ms
                 self._wake(self._silence.heard(event.symbol, self._heard_s), "heard again")
             elif isinstance(event, StreamRefused):
                 # Perhaps the subscription to own fills: without that there is no point in listening.
@@ -234,10 +243,17 @@ class AccountFeed:
             log.info("market data", instance=instance_id, why=why, wake_up=result)
 
     def _note_life(self, now_s: float) -> None:
-        """Note that this stream brings something, behind what it has brought: that has been told."""
-        if self._heard_s > self._noted_s and now_s - self._noted_s >= NOTE_EVERY_S:
-            self._noted_s = now_s
-            self._hearing.note(self._watched.account, HEARD)
+        """Note until when all is told that this stream brings, behind what it has brought.
+
+        By the exchange's own time of it: what comes late may have a fill behind it that is not here yet.
+        """
+        if self._newest_ms is None or now_s - self._noted_s < NOTE_EVERY_S:
+            return
+        exchange_ms = self._connections.venue.clock.known_ms()
+        if exchange_ms is not None:
+            lag_ms = max(0, exchange_ms - self._newest_ms)
+            self._hearing.go_on(self._watched.account, self._token, lag_ms=lag_ms)
+        self._noted_s, self._newest_ms = now_s, None
 
     def _check_life(self, now_s: float) -> None:
         """Raise `StreamFrozen` when a connection stands over which nothing comes."""

@@ -64,7 +64,7 @@ class FeedService:
         scripts = Scripts(client)
         self._feeds = Feeds(client, scripts)
         self._own_fills = OwnFills(client, scripts)
-        self._hearing = Hearing(client, scripts)
+        self._hearing = Hearing(scripts)
         self._market_data = MarketData(client, scripts)
         self._instances = Instances(client, scripts)
         self._events = Events(client)

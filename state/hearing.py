@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import redis
-
 from state import keys
 from state.scripts import Scripts
 
@@ -20,7 +18,7 @@ if TYPE_CHECKING:
 
 #: Since when one stream stands; none does where it is missing.
 SINCE = "since"
-#: When something was heard last, of whatever kind: everything of before has been told.
+#: Until when everything that the exchange has said over it has been told.
 HEARD = "heard"
 #: When anything of the account was executed last.
 FILLED = "filled"
@@ -32,7 +30,7 @@ class Heard:
 
     #: Since when one stream stands.
     since_ms: int
-    #: When something came over it last.
+    #: When the exchange said what came last over it: everything of before has been told.
     heard_ms: int
     #: When something of the account was executed last, whoever's order it was.
     filled_ms: int
@@ -43,13 +41,23 @@ class Heard:
 class Hearing:
     """Written by feeds; `claim` reads it."""
 
-    def __init__(self, client: redis.Redis, scripts: Scripts) -> None:
-        self._client = client
+    def __init__(self, scripts: Scripts) -> None:
         self._scripts = scripts
 
-    def note(self, account: str, *names: str) -> None:
-        """Note that something was heard just now."""
-        self._scripts.call("heard", [keys.heard(account)], names)
+    def begin(self, account: str, token: str) -> None:
+        """Note that a stream stands since now, that of the feed with this token."""
+        self._scripts.call("listen", [keys.heard(account)], [token, "begins"])
+
+    def go_on(self, account: str, token: str, *, lag_ms: int) -> None:
+        """Note that it brings something, the last of which the exchange said `lag_ms` ago; all of it is told.
+
+        Where another stream was noted meanwhile, this one stands since now.
+        """
+        self._scripts.call("listen", [keys.heard(account)], [token, "lives", lag_ms])
+
+    def interrupt(self, account: str, token: str) -> None:
+        """Note that this stream stands no longer: unless another one does, who wants to know has to ask."""
+        self._scripts.call("listen", [keys.heard(account)], [token, "ends"])
 
     def queue(
         self, pipeline: Pipeline, account: str, *, is_filled: bool, instance_ids: Sequence[str]
@@ -58,10 +66,6 @@ class Hearing:
         names = [*([FILLED] if is_filled else []), *(touched(name) for name in instance_ids)]
         if names:
             self._scripts.queue(pipeline, "heard", [keys.heard(account)], names)
-
-    def interrupt(self, account: str) -> None:
-        """Note that no stream stands: who wants to know has to ask."""
-        self._client.hdel(keys.heard(account), SINCE)
 
 
 def touched(instance_id: str) -> str:

@@ -44,7 +44,7 @@ class OwnFills:
         self._client = client
         self._scripts = scripts
         self._queue = BookingQueue(client)
-        self._hearing = Hearing(client, scripts)
+        self._hearing = Hearing(scripts)
 
     def tell(self, news: Sequence[News]) -> dict[str, str]:
         """Hand over what happened, and wake whose orders were filled; return how each was woken, by instance.

@@ -4,7 +4,7 @@
 -- Returns {'noted'}.
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
--- A damaged one would end every stream of the account anew.
+-- As in listen.
 if redis.call('TYPE', KEYS[1]).ok ~= 'hash' then redis.call('DEL', KEYS[1]) end
 for _, name in ipairs(ARGV) do
   redis.call('HSET', KEYS[1], name, now)

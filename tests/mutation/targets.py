@@ -62,6 +62,7 @@ TARGETS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "state/lua/allocate_slot.lua": (("tests/unit/state/test_client_ids.py",), ()),
     "state/lua/put_*.lua": (("tests/unit/state/test_market_data.py",), ()),
     "state/lua/heard.lua": (("tests/unit/state/test_hearing.py",), ()),
+    "state/lua/listen.lua": (("tests/unit/state/test_hearing.py",), ()),
     "state/lua/*_lease.lua": (("tests/unit/state/test_feeds.py",), ()),
     "state/lua/complete_books.lua": (("tests/integration/test_completed_books.py",), LATER),
     "state/lua/fail.lua": (DAMAGE, DAMAGE_LATER),

@@ -173,3 +173,19 @@ def test_an_old_measurement_serves_while_the_exchange_does_not_answer_but_not_fo
     world.true_s += 301
     with pytest.raises(Unavailable):
         exchange_clock.now_ms()
+
+
+def test_what_is_known_is_told_without_asking() -> None:
+    world = World()
+    exchange_clock = world.clock()
+    assert exchange_clock.known_ms() is None
+    exchange_clock.now_ms()
+    world.true_s += clock.MAX_AGE_S + 1
+    assert exchange_clock.known_ms() is None
+    exchange_clock.now_ms()
+    world.true_s += clock.REFRESH_S + 1
+    exchange_clock.invalidate()
+    found = exchange_clock.known_ms()
+    assert found is not None
+    assert 0 <= world.truth_ms() - found <= 100
+    assert world.asked == 2

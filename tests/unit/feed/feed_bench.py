@@ -94,6 +94,10 @@ class RealClock(FixedClock):
         """Return the time."""
         return time.time_ns() // 1_000_000
 
+    def known_ms(self) -> int | None:
+        """Return the time."""
+        return self.now_ms()
+
 
 class FeedBench:
     """One account with one running instance on the real state server."""
@@ -107,7 +111,7 @@ class FeedBench:
         self.stream = FakeStream()
         self.feeds = Feeds(client, scripts)
         self.own_fills = OwnFills(client, scripts)
-        self.hearing = Hearing(client, scripts)
+        self.hearing = Hearing(scripts)
         self.market_data = MarketData(client, scripts)
         self.instances = Instances(client, scripts)
         self.instances.start(
@@ -194,6 +198,6 @@ def change(first: int, last: int | None = None, *, bid: str = "99.9", at_ms: int
     )
 
 
-def pulse(symbol: str = SYMBOL) -> Pulse:
-    """Return a sign of life."""
-    return Pulse(symbol=symbol, at_ms=1_000_000)
+def pulse(symbol: str = SYMBOL, *, ago_ms: int = 0) -> Pulse:
+    """Return a sign of life that the exchange gave so long ago."""
+    return Pulse(symbol=symbol, at_ms=time.time_ns() // 1_000_000 - ago_ms)

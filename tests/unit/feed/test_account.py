@@ -247,6 +247,46 @@ def test_a_stream_that_stands_and_lives_is_noted(bench: FeedBench) -> None:
     wait_until(lambda: heard(bench, HEARD) >= after_ms)
 
 
+def test_what_comes_late_is_noted_as_of_when_the_exchange_said_it(bench: FeedBench) -> None:
+    """A fill may still be in the socket behind it."""
+    started(bench).stream.bring(pulse(ago_ms=60_000))
+    wait_until(lambda: heard(bench, HEARD) > 0)
+    assert heard(bench, HEARD) <= bench.instances.now_ms() - 50_000
+
+
+def test_nothing_is_noted_as_heard_without_the_exchanges_clock(
+    bench: FeedBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench.venue.the_clock, "known_ms", lambda: None)
+    started(bench).stream.bring(pulse(), change(1, bid="99.98", at_ms=2_000_000))
+    wait_until(lambda: bench.feed._newest_ms is None and bench.feed._noted_s > 0)
+    assert heard(bench, HEARD) == 0
+
+
+def test_a_change_of_what_is_watched_is_no_sign_of_life(
+    bench: FeedBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With starts and stops all the time a dead stream was taken for a living one."""
+    monkeypatch.setattr(account, "FROZEN_S", 0.5)
+    monkeypatch.setattr(account, "NOTE_EVERY_S", 0.0)
+    started(bench)
+
+    def changing() -> bool:
+        bench.feed.watch(watched())
+        return bench.stream.opened >= 2
+
+    wait_until(changing)
+    assert heard(bench, HEARD) == 0
+
+
+def test_the_stream_of_a_feed_that_takes_over_stands_when_the_one_before_it_ends(bench: FeedBench) -> None:
+    started(bench)
+    bench.hearing.begin(ACCOUNT, "the successor")
+    bench.feed.stop()
+    bench.feed.join(5)
+    assert heard(bench, SINCE) > 0
+
+
 def test_a_lost_stream_is_noted_and_the_next_one_stands_since_then(bench: FeedBench) -> None:
     started(bench)
     bench.stream.refusals += [StreamClosed("away")] * 2

@@ -13,37 +13,84 @@ from tests.store_clock import START_MS, StoreClock
 
 @pytest.fixture
 def hearing(client: redis.Redis, scripts: Scripts) -> Hearing:
-    return Hearing(client, scripts)
+    return Hearing(scripts)
 
 
 def kept(client: redis.Redis, account: str) -> object:
     return client.hgetall(keys.heard(account))
 
 
-def test_what_was_heard_is_kept_with_the_servers_time(
+def test_a_stream_stands_since_it_was_begun_and_is_heard_as_of_what_came_last(
     hearing: Hearing, client: redis.Redis, clock: StoreClock
 ) -> None:
-    hearing.note("acc", SINCE, HEARD)
+    hearing.begin("acc", "mine")
+    assert kept(client, "acc") == {SINCE: str(START_MS), "by": "mine"}
     clock.advance(7)
-    hearing.note("acc", HEARD)
-    assert kept(client, "acc") == {SINCE: str(START_MS), HEARD: str(START_MS + 7)}
+    hearing.go_on("acc", "mine", lag_ms=3)
+    assert kept(client, "acc") == {SINCE: str(START_MS), "by": "mine", HEARD: str(START_MS + 4)}
     assert kept(client, "another") == {}
+
+
+def test_a_stream_that_is_begun_again_stands_since_then(
+    hearing: Hearing, client: redis.Redis, clock: StoreClock
+) -> None:
+    hearing.begin("acc", "mine")
+    clock.advance(7)
+    hearing.begin("acc", "mine")
+    assert kept(client, "acc") == {SINCE: str(START_MS + 7), "by": "mine"}
+
+
+def test_what_one_feed_hears_does_not_prolong_the_stream_of_another(
+    hearing: Hearing, client: redis.Redis, clock: StoreClock
+) -> None:
+    hearing.begin("acc", "first")
+    hearing.begin("acc", "second")
+    clock.advance(7)
+    hearing.go_on("acc", "first", lag_ms=0)
+    now = str(START_MS + 7)
+    assert kept(client, "acc") == {SINCE: now, "by": "first", HEARD: now}
+
+
+def test_the_end_of_one_feed_is_not_that_of_the_next_ones_stream(
+    hearing: Hearing, client: redis.Redis
+) -> None:
+    hearing.begin("acc", "first")
+    hearing.begin("acc", "second")
+    hearing.interrupt("acc", "first")
+    assert kept(client, "acc") == {SINCE: str(START_MS), "by": "second"}
+
+
+def test_a_stream_whose_begin_is_lost_stands_since_it_is_heard(
+    hearing: Hearing, client: redis.Redis, clock: StoreClock
+) -> None:
+    hearing.begin("acc", "mine")
+    client.hdel(keys.heard("acc"), SINCE)
+    clock.advance(7)
+    hearing.go_on("acc", "mine", lag_ms=0)
+    assert kept(client, "acc") == {SINCE: str(START_MS + 7), "by": "mine", HEARD: str(START_MS + 7)}
 
 
 def test_a_damaged_note_gives_way_to_a_new_one(hearing: Hearing, client: redis.Redis) -> None:
     client.set(keys.heard("acc"), "nothing")
-    hearing.note("acc", HEARD)
-    assert kept(client, "acc") == {HEARD: str(START_MS)}
+    hearing.go_on("acc", "mine", lag_ms=0)
+    assert kept(client, "acc") == {SINCE: str(START_MS), "by": "mine", HEARD: str(START_MS)}
+    client.set(keys.heard("acc"), "nothing")
+    hearing.interrupt("acc", "mine")
+    pipeline = client.pipeline()
+    client.set(keys.heard("acc"), "nothing")
+    hearing.queue(pipeline, "acc", is_filled=True, instance_ids=())
+    pipeline.execute()
+    assert kept(client, "acc") == {FILLED: str(START_MS)}
 
 
 def test_an_interrupted_stream_stands_no_longer_and_what_was_heard_stays(
     hearing: Hearing, client: redis.Redis
 ) -> None:
-    hearing.note("acc", SINCE, HEARD)
-    hearing.note("another", SINCE)
-    hearing.interrupt("acc")
-    assert kept(client, "acc") == {HEARD: str(START_MS)}
-    assert kept(client, "another") == {SINCE: str(START_MS)}
+    hearing.go_on("acc", "mine", lag_ms=0)
+    hearing.begin("another", "mine")
+    hearing.interrupt("acc", "mine")
+    assert kept(client, "acc") == {"by": "mine", HEARD: str(START_MS)}
+    assert kept(client, "another") == {SINCE: str(START_MS), "by": "mine"}
 
 
 @pytest.mark.parametrize(
