@@ -52,6 +52,8 @@ class OrderEvent(StrEnum):
     MODIFIED = "modified"
     TRIGGER_PLACED = "trigger_placed"
     TRIGGER_FAILED = "trigger_failed"
+    #: Of a kind that is not known here; it may be an execution, which `Exchange.fills` tells then.
+    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -84,7 +84,7 @@ class Teller:
                 each.at_ms,
                 reason=each.reason,
                 created_at_ms=each.at_ms if each.event is OrderEvent.ACCEPTED else 0,
-                is_execution=each.event is OrderEvent.FILLED,
+                is_execution=each.event in {OrderEvent.FILLED, OrderEvent.UNKNOWN},
             )
             for each in updates
         ]

@@ -97,7 +97,7 @@ def mark_price(row: Row) -> Pulse:
     return Pulse(symbol=row.text("s"), at_ms=_at_ms(row), mark_price=row.price_or_none("p"))
 
 
-def order_update(row: Row) -> OrderUpdate | None:
+def order_update(row: Row) -> OrderUpdate:
     """Return what happened to an order; `c` is only there when the order has a client order id.
 
     ``{"e":"orderFill","E":1754939110175900,"T":1754939110174703,"O":"USER","s":"ETH_USDC","S":"Bid",
@@ -105,13 +105,13 @@ def order_update(row: Row) -> OrderUpdate | None:
     "l":"0.0010","L":"4299.1","m":false,"n":"0.0000010","N":"ETH","z":"0.0010","Z":"4.2991",
     "V":"RejectTaker","r":false,"y":false}``
 
+    One of a kind that is not known is passed on: whoever goes by what is heard has to look.
+
     `l L t m n N` describe the last execution and come with ``orderFill`` only, `R` with ``orderExpired``. A
     market order has no `p`, and by quote amount no `q` either: then the executed quantity `z` stands in.
     """
     kind = row.text("e")
-    if kind not in ORDER_EVENTS:
-        return _ignored(f"order event {kind}")
-    what = ORDER_EVENTS[kind]
+    what = ORDER_EVENTS.get(kind) or _unknown(kind)
     executed = row.amount_or_none("z") or Decimal(0)
     order = OpenOrder(
         order_id=row.identifier("i"),
@@ -177,3 +177,9 @@ def _kind(stream: str) -> str:
 def _ignored(what: str) -> None:
     # Cached: a line for each kind, not for each message.
     logger.info("%s is passed over", what[:80])
+
+
+@lru_cache(maxsize=256)
+def _unknown(kind: str) -> OrderEvent:
+    logger.warning("order event %s is not known, taken for one that may be an execution", kind[:80])
+    return OrderEvent.UNKNOWN

@@ -214,7 +214,6 @@ def test_a_refusal_is_no_error_of_ours() -> None:
     [
         ({"stream": "trade.SOL_USDC", "data": {"e": "trade"}}, "stream trade"),
         ({"stream": "account.rfqUpdate", "data": {}}, "stream account.rfqUpdate"),
-        ({"stream": "account.orderUpdate", "data": {"e": "orderDreamt"}}, "order event orderDreamt"),
         ({"result": None, "id": 1}, "a message without a stream"),
     ],
 )
@@ -225,6 +224,21 @@ def test_what_nobody_needs_is_passed_over_with_one_line_a_kind(
         for _ in range(3):
             assert events.event(json.dumps(message).encode()) is None
     assert caplog.messages == [f"{kind} is passed over"]
+
+
+def test_an_order_event_of_a_kind_that_is_not_known_is_passed_on(caplog: pytest.LogCaptureFixture) -> None:
+    """It may be an execution."""
+    events._unknown.cache_clear()
+    for _ in range(3):
+        update = order_update(e="orderDreamt")
+        assert (update.event, update.fill) == (OrderEvent.UNKNOWN, None)
+    assert update.order.client_order_id == order_update().order.client_order_id
+    assert caplog.messages == ["order event orderDreamt is not known, taken for one that may be an execution"]
+
+
+def test_an_order_event_of_which_nothing_else_can_be_read_is_unreadable() -> None:
+    with pytest.raises(UnreadableAnswer):
+        read("account.orderUpdate", {"e": "orderDreamt"})
 
 
 @pytest.mark.parametrize(

@@ -163,6 +163,12 @@ def test_what_else_happens_to_an_order_is_heard_by_its_instance_only(told: FeedB
     assert heard(told) == {touched(INSTANCE_ID)}
 
 
+def test_what_nobody_knows_may_be_an_execution(told: FeedBench) -> None:
+    update = replace(filled(fill("t1")), event=OrderEvent.UNKNOWN, fill=None)
+    told.teller.tell_updates([update])
+    assert heard(told) == {FILLED, touched(INSTANCE_ID)}
+
+
 def test_orders_that_a_list_shows_otherwise_are_heard_of(told: FeedBench) -> None:
     told.teller.tell_orders([open_order()], 1)
     assert heard(told) == {touched(INSTANCE_ID)}
