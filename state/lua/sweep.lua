@@ -38,7 +38,8 @@ if r[1] == 'running' then
   local patience = backlog(KEYS[3], now)
   local waits_until = tonumber(r[4]) + tonumber(ARGV[5]) + patience
   if r[10] and patience > 0 and waits_until > now then
-    redis.call('ZADD', KEYS[2], waits_until, ARGV[1])
+    -- Looked at before that, too: all may have been late only once, as after an outage, and this message be lost.
+    redis.call('ZADD', KEYS[2], math.min(waits_until, now + math.max(2000, math.floor(patience / 4))), ARGV[1])
     return {}
   end
   redis.call('HSET', KEYS[1], 'resends', resends + 1, 'pending_task_id', ARGV[2])

@@ -57,6 +57,20 @@ def test_who_claims_nothing_keeps_nobody_waiting(bench: StateBench) -> None:
         assert isinstance(bench.sweep(), IterateAgain) is is_sent
 
 
+@pytest.mark.parametrize(("late_ms", "look_ms"), [(40_000, 10_000), (6_000, BACKLOG_HOLDS_MS)])
+def test_who_waits_is_looked_at_again_when_the_others_may_be_late_no_longer(
+    bench: StateBench, late_ms: int, look_ms: int
+) -> None:
+    """All are late once where the state server was away, and a worker may have died with a message."""
+    next_is_due(bench, late_ms=0)
+    others_are_late(bench, late_ms)
+    bench.client.hset(keys.record(NAME), "due", bench.clock.now_ms)
+    assert bench.sweep() is None
+    assert bench.due_score() == bench.clock.now_ms + look_ms
+    bench.clock.advance(look_ms)
+    assert isinstance(bench.sweep(), IterateAgain)
+
+
 def test_the_longest_of_two_seconds_counts(bench: StateBench) -> None:
     for name, late_ms, longest_ms in (("a", 3_000, 3_000), ("b", 600, 3_000), ("c", BACKLOG_HOLDS_MS, 2_000)):
         others_are_late(bench, late_ms, name)
