@@ -109,6 +109,7 @@ def recall(
         return None
     try:
         freshness = freshness_of(instance, venue, standing)
+        instrument = context.venues.instrument(instance.config)
     except ExchangeError:
         return None  # whoever asks the exchange knows what an error of it takes
     if not freshness.allows(streamed):
@@ -116,9 +117,9 @@ def recall(
     held = _with_mark(look.held, streamed, standing.now_ms)
     if held is None:
         return None
-    standing.instrument = context.venues.instrument(instance.config)
+    standing.instrument = instrument
     return make_snapshot(
-        standing.instrument,
+        instrument,
         standing,
         held,
         streamed.book,

@@ -14,13 +14,14 @@ from exchanges.errors import Unavailable
 from market.book import BookLevel, OrderBook
 from market.orders import Side
 from market.position import Position
-from runner import calm
+from runner import calm, loaded
 from runner.calm import ANSWERS_LAG_MS, LONGEST_CALM_MS, MOST_MARK_AGE_MS, MOST_SILENCE_MS, OPENING_MS
 from runner.gathering import Held
 from state import keys
 from state.hearing import FILLED, HEARD, SINCE, touched
 from state.market_data import StreamedBook
-from tests.factories import ACCOUNT, INSTANCE_ID, SYMBOL, quote
+from strategies.limits import Limits
+from tests.factories import ACCOUNT, INSTANCE_ID, SYMBOL, VERSION, quote
 from tests.integration.trader import ASK, BID, Trader
 
 VENUE = "backpack-simulated"
@@ -250,6 +251,21 @@ def test_a_clock_of_the_exchange_that_nobody_tells_is_for_the_one_who_asks(quiet
     quiet.trader.monkeypatch.setattr(calm, "freshness_of", unknown)
     assert quiet.asks()
     assert quiet.trader.bench.field("errors") == "0"
+
+
+def test_rules_of_a_market_that_nobody_tells_are_for_the_one_who_asks(quiet: Calm) -> None:
+    """Likewise, and what rests may not rest for as long as they are missing."""
+    held = quiet.trader.bench.instance
+    limited = replace(held, limits=Limits(max_data_age_s=Decimal(1)))
+    quiet.trader.monkeypatch.setitem(loaded._known, INSTANCE_ID, (VERSION, limited))
+    books(book_at_ms=1)(quiet)
+
+    def unknown(*_: object) -> None:
+        raise Unavailable("no answer")
+
+    quiet.trader.monkeypatch.setattr(type(quiet.trader.bench.context.venues), "instrument", unknown)
+    assert quiet.asks()
+    assert not quiet.trader.venue.resting
 
 
 def test_a_process_asks_the_first_time(quiet: Calm) -> None:
