@@ -104,8 +104,6 @@ def keep_sweeping(url: str, until_s: float, lost_at_ms: int = 0) -> Swept:
     publisher = Messages(connect(url), done.sent_s)
     began_s = time.monotonic()
     while time.monotonic() < until_s:
-        for name in context.due.take_calls():
-            sweep_one(context, publisher, name)
         sweep(context, publisher)
         done.rounds += 1
         if lost_at_ms and not context.client.zcount(keys.DUE, "-inf", lost_at_ms):

@@ -69,9 +69,11 @@ def sweep(context: Context, publisher: Publisher) -> int:
 
     Every worker does this all the time; the script hands each piece of work to one of them. Of many that are
     due, each takes some at random and looks anew: in the same order all would ask for what one has taken.
+    Whoever has asked for a sweep comes first each time: somebody waits, and they have become due last.
     """
     found = 0
     for _ in range(MOST_HANDFULS):
+        found += sum(sweep_one(context, publisher, instance_id) for instance_id in context.due.take_calls())
         due = context.due.ids(now_ms=context.instances.now_ms())
         handful = random.sample(due, min(len(due), HANDFUL))
         found += sum(sweep_one(context, publisher, instance_id) for instance_id in handful)

@@ -62,12 +62,10 @@ class Sweeper:
         publisher = CeleryPublisher(app, iterate_queues=settings.iterate_queues)
 
         def sweep_until_called() -> None:
-            # At once, and all the others after them: somebody waits for these, and they have become due last.
-            for called in context.due.take_calls():
-                sweep_one(context, publisher, called)
             sweep(context, publisher)
             called_now = context.due.wait(timeout_s=settings.sweep_interval_s)
             if called_now is not None:
+                # At once, and all the others after it.
                 sweep_one(context, publisher, called_now)
 
         steps = (lambda: self._beat(context), lambda: self._look_again(context), sweep_until_called)

@@ -196,8 +196,9 @@ def test_an_instance_whose_record_is_broken_does_not_stop_the_others(world: Worl
     world.client.hdel(keys.record("broken"), "due")
     world.clock.advance(1)
     world.start("b")
-    assert world.sweep() == 2
+    assert world.sweep() == 3
     assert [each.instance_id for each in world.published.iterations] == ["b"]
+    assert world.published.cleanups == [("broken", 1)]
     broken = world.instances.read("broken")
     assert broken is not None
     assert broken.phase is Phase.FAILED
@@ -218,6 +219,14 @@ class ManyDue:
         self.names = [f"mm_{number}" for number in range(count)]
         self.taken: set[str] = set()
         self.asked: list[str] = []
+
+        #: For whom a sweep is asked.
+        self.calls: list[str] = []
+
+    def take_calls(self) -> tuple[str, ...]:
+        """Return all calls; they are answered by that."""
+        calls, self.calls = tuple(self.calls), []
+        return calls
 
     def ids(self, *, now_ms: int) -> tuple[str, ...]:
         """Return whom nobody has taken."""
@@ -242,6 +251,22 @@ def test_a_sweep_reaches_all_that_are_due_and_asks_once_for_each() -> None:
     assert sweep(due.context(), published) == len(due.names)
     assert sorted(due.asked) == sorted(due.names)
     assert {each.instance_id for each in published.iterations} == set(due.names)
+
+
+def test_who_asks_for_a_sweep_is_looked_at_first_also_while_one_goes_on() -> None:
+    """Else a stop would wait until all are swept that are due for longer."""
+    due = ManyDue(3 * HANDFUL)
+    due.calls = ["a", "b"]
+
+    def call_meanwhile(instance_id: str, *, task_id: str) -> IterateAgain | None:
+        if len(due.asked) == 10:
+            due.calls = ["c"]
+        return ManyDue.sweep(due, instance_id, task_id=task_id)
+
+    due.sweep = call_meanwhile  # type: ignore[method-assign]
+    sweep(due.context(), Published())
+    assert due.asked[:2] == ["a", "b"]
+    assert due.asked.index("c") == HANDFUL + 2
 
 
 def test_a_sweep_comes_to_an_end_however_many_are_due() -> None:

@@ -37,7 +37,6 @@ class World:
             ),
             due=SimpleNamespace(
                 wait=self.wait,
-                take_calls=self.take_calls,
                 look_again=self.look_again,
                 takes_turn=lambda **_: self.is_its_turn,
             ),
@@ -54,11 +53,6 @@ class World:
         """Return the next call."""
         self.pause.wait(0.001)
         return self.calls.pop() if self.calls else None
-
-    def take_calls(self) -> tuple[str, ...]:
-        """Return all calls; they are answered by that."""
-        calls, self.calls = dict.fromkeys(reversed(self.calls)), []
-        return tuple(calls)
 
     def sweep_one(self, _: object, __: object, instance_id: str) -> bool:
         """Note who was swept by itself."""
@@ -132,14 +126,13 @@ def test_a_worker_is_on_the_list_as_long_as_it_sweeps(world: World) -> None:
     assert world.forgotten == ["worker"]
 
 
-def test_who_asks_for_a_sweep_is_looked_at_first_and_everybody_after_it(world: World) -> None:
-    """A sweep may take many rounds until it comes to those that became due last."""
-    world.calls = ["c", "b", "a", "b"]
+def test_who_asks_for_a_sweep_is_looked_at_at_once(world: World) -> None:
+    world.calls = ["a"]
     sweeper = sweep.Sweeper("worker", ("iterate",))
     sweeper.start()
     wait_until(lambda: world.sweeps >= 4)
     sweeper.stop()
-    assert world.swept == ["b", "a", "c"]
+    assert world.swept == ["a"]
 
 
 def test_everything_is_looked_at_again_at_the_start_and_after_a_failure(world: World) -> None:
