@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import click
+import redis
 
+from cli.asking import ask_each
+from cli.errors import explain
 from cli.exit_codes import EPILOG, ExitCode
 from cli.language import told, tr
 from cli.names import require_known
@@ -24,6 +28,7 @@ from runner.pausing import (
 )
 from state.instances import Phase, Record
 from state.queues import CLEANUP
+from state.run_changes import ChangeResult
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +90,14 @@ def pause(
     session = open_session()
     chosen = _chosen(session, names, every, lambda record: record.phase is Phase.RUNNING)
     # Every gate first, then the waiting.
-    paused = pause_instances(session.instances, session.changes, chosen, by=who(), reason=reason)
+    paused = pause_instances(
+        session.instances,
+        session.changes,
+        chosen,
+        by=who(),
+        reason=reason,
+        ask_each=lambda names, ask: ask_each(output, names, _or_refused(ask)),
+    )
     unsaved = [name for name, one in paused.items() if isinstance(one, Paused) and not one.is_saved]
     if unsaved:
         text = tr(
@@ -126,7 +138,20 @@ def resume(names: tuple[str, ...], every: bool, as_json: bool, debug: bool) -> E
     output = output_for(as_json)
     session = open_session()
     chosen = _chosen(session, names, every, lambda record: record.is_paused)
-    return _tell(output, [_resume(session, name) for name in chosen], tr("no instance is paused"))
+    reports = ask_each(output, chosen, lambda name: _resume(session, name))
+    return _tell(output, list(reports.values()), tr("no instance is paused"))
+
+
+def _or_refused(ask: Callable[[str], ChangeResult]) -> Callable[[str], ChangeResult | PauseRefused]:
+    """Return what asks likewise, and takes what the server refuses for one for an answer."""
+
+    def asked(name: str) -> ChangeResult | PauseRefused:
+        try:
+            return ask(name)
+        except redis.ResponseError as error:
+            return PauseRefused(f"{name}: {explain(error).message}")
+
+    return asked
 
 
 def _chosen(session: Session, names: tuple[str, ...], every: bool, fits: Any) -> tuple[str, ...]:
@@ -175,6 +200,8 @@ def _resume(session: Session, name: str) -> _Report:
         result = resume_instance(session.changes, name, by=who())
     except PauseRefused as error:
         return _refused(name, error)
+    except redis.ResponseError as error:
+        return _refused(name, PauseRefused(explain(error).message))
     said = (
         tr("resumed (run {epoch})", epoch=result.epoch)
         if result.result == "resumed"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import redis
 
+from cli.asking import ask_each
 from cli.direct_cleanup import DirectCleanups
 from cli.errors import explain
 from cli.exit_codes import ExitCode
@@ -51,22 +52,20 @@ def stop_instances(
 
     Raises `StartRefused` when a position may not be closed; then nothing has changed.
     """
-    policies, refused = _policies(session, names, options)
-    by = who()
-    # Before the requests: every event that they cause comes behind it.
+    # Before the requests: every event that they cause comes behind it. Before all that is tried again, too: a
+    # server that is not there at all is told of at once.
     position = session.events.last_id()
-    stops = tuple(refused.get(name) or _request(session, name, policies[name], by, options) for name in names)
+    policies, refused = _policies(session, names, options, output)
+    by = who()
+
+    def request(name: str) -> StopProgress:
+        return refused.get(name) or _request(session, name, policies[name], by, options)
+
+    stops = tuple(ask_each(output, names, request).values())
+    _save_last_words(session, stops, options, output)
     if not options.wait:
         for stop in stops:
             stop.ending = stop.ending or Ending.REQUESTED
-        # Who does not follow it will not ask again.
-        if not session.instances.save_stops([s.instance_id for s in stops if s.ending is not Ending.REFUSED]):
-            output.warn(
-                tr(
-                    "the state server has not written this to its disk yet, and a crash of it could take it "
-                    "back; the same command again makes sure"
-                )
-            )
         return stops
 
     def request_again(stop: StopProgress) -> None:
@@ -108,17 +107,41 @@ def exit_code(stops: Sequence[StopProgress]) -> ExitCode:
     return max((_EXIT_CODES.get(stop.ending, ExitCode.DONE) for stop in stops), default=ExitCode.DONE)
 
 
+def _save_last_words(
+    session: Session, stops: Sequence[StopProgress], options: StopOptions, output: Output
+) -> None:
+    """Wait for the disk where no cleanup does it, which would: a crash could take the request back."""
+    # Who does not follow it will not ask again. What had stopped already may have had a restart called off.
+    names = [
+        stop.instance_id
+        for stop in stops
+        if stop.ending is Ending.ALREADY_STOPPED or (not options.wait and stop.ending is not Ending.REFUSED)
+    ]
+    if not session.instances.save_stops(names):
+        output.warn(
+            tr(
+                "the state server has not written this to its disk yet, and a crash of it could take it "
+                "back; the same command again makes sure"
+            )
+        )
+
+
 def _policies(
-    session: Session, names: Sequence[str], options: StopOptions
+    session: Session, names: Sequence[str], options: StopOptions, output: Output
 ) -> tuple[dict[str, StopPolicy], dict[str, StopProgress]]:
     """Return the policies, and the ends of those whose configuration the state server does not give."""
-    policies, refused = {}, {}
-    for name in names:
+
+    def policy(name: str) -> StopPolicy | StopProgress:
         try:
-            policies[name] = _policy(session, name, options)
+            return _policy(session, name, options)
         except redis.ResponseError as error:
-            refused[name] = _refused(name, error)
-    return policies, refused
+            return _refused(name, error)
+
+    found = ask_each(output, names, policy, changes=False)
+    return (
+        {name: one for name, one in found.items() if isinstance(one, StopPolicy)},
+        {name: one for name, one in found.items() if isinstance(one, StopProgress)},
+    )
 
 
 def _policy(session: Session, name: str, options: StopOptions) -> StopPolicy:

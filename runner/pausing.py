@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
@@ -48,6 +48,18 @@ class Paused:
     is_saved: bool
 
 
+#: Asks for each name in turn and returns the answers.
+AskEach = Callable[
+    [Sequence[str], Callable[[str], ChangeResult]], Mapping[str, "ChangeResult | PauseRefused"]
+]
+
+
+def _in_turn(
+    names: Sequence[str], ask: Callable[[str], ChangeResult]
+) -> dict[str, ChangeResult | PauseRefused]:
+    return {name: ask(name) for name in names}
+
+
 def pause_instance(
     instances: Instances, changes: RunChanges, instance_id: str, *, by: str, reason: str
 ) -> Paused:
@@ -62,26 +74,37 @@ def pause_instance(
 
 
 def pause_instances(
-    instances: Instances, changes: RunChanges, names: Sequence[str], *, by: str, reason: str
+    instances: Instances,
+    changes: RunChanges,
+    names: Sequence[str],
+    *,
+    by: str,
+    reason: str,
+    ask_each: AskEach = _in_turn,
 ) -> dict[str, Paused | PauseRefused]:
     """Close the gate of every run before anything is waited for; then one wait for the disk stands for all.
 
-    Raises `redis.RedisError`.
+    Raises `redis.RedisError`, as far as `ask_each` does.
     """
-    results = {name: changes.pause(name, by=by, reason=reason) for name in names}
-    paused = [name for name, result in results.items() if result.result in {"paused", "joined"}]
-    is_saved = instances.save_stops(paused)
-    return {
-        name: Paused(
-            epoch=result.epoch,
-            is_new=result.result == "paused",
-            at_ms=result.at_ms,
-            is_saved=is_saved,
-        )
-        if name in paused
-        else PauseRefused(f"{name}: only a running instance can be paused; {_why(result)}")
+    results = ask_each(names, lambda name: changes.pause(name, by=by, reason=reason))
+    paused = {
+        name: result
         for name, result in results.items()
+        if isinstance(result, ChangeResult) and result.result in {"paused", "joined"}
     }
+    is_saved = instances.save_stops(list(paused))
+    found: dict[str, Paused | PauseRefused] = {}
+    for name, result in results.items():
+        if name in paused:
+            is_new = paused[name].result == "paused"
+            found[name] = Paused(
+                epoch=paused[name].epoch, is_new=is_new, at_ms=paused[name].at_ms, is_saved=is_saved
+            )
+        elif isinstance(result, PauseRefused):
+            found[name] = result
+        else:
+            found[name] = PauseRefused(f"{name}: only a running instance can be paused; {_why(result)}")
+    return found
 
 
 def resume_instance(changes: RunChanges, instance_id: str, *, by: str) -> ChangeResult:

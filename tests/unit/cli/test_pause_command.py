@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+import redis
 
 from state import keys
 from state.instances import Phase, StopPolicy
+from state.run_changes import ChangeResult, RunChanges
 from tests.unit.cli.command_line import Bench
 
 NAME = "bp_sol_01"
@@ -80,6 +82,29 @@ def test_one_that_cannot_be_paused_keeps_no_other_from_it(bench: Bench) -> None:
     assert ran.code == 1
     assert [one["result"] for one in ran.json["instances"]] == ["refused", "withdrawing"]
     assert "run 1 is being stopped" in ran.json["instances"][0]["message"]
+
+
+@pytest.mark.parametrize(("command", "result"), [("pause", "withdrawing"), ("resume", "resumed")])
+def test_what_the_server_refuses_for_one_keeps_no_other_from_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, command: str, result: str
+) -> None:
+    for name in ("a1", "b1", "c1"):
+        bench.start(name)
+    if command == "resume":
+        pause(bench, "a1", "b1", "c1")
+    change = getattr(RunChanges, command)
+
+    def refuse_b1(self: RunChanges, instance_id: str, **arguments: str) -> ChangeResult:
+        if instance_id == "b1":
+            raise redis.exceptions.NoPermissionError("no permissions to access a key")
+        found: ChangeResult = change(self, instance_id, **arguments)
+        return found
+
+    monkeypatch.setattr(RunChanges, command, refuse_b1)
+    ran = bench.run(command, "--all", "--json", *(["--no-wait"] if command == "pause" else []))
+    assert ran.code == 1
+    assert [one["result"] for one in ran.json["instances"]] == [result, "refused", result]
+    assert "no permissions" in ran.json["instances"][1]["message"]
 
 
 def test_a_stop_meanwhile_is_told(bench: Bench) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from functools import partial
+from typing import Any
 
 import pytest
 import redis
@@ -13,7 +15,7 @@ import runner.cleanup
 from cli.stack.valkey import ValkeyServer
 from runner.config import load_instance
 from state import keys
-from state.instances import Phase, StopPolicy
+from state.instances import Instances, Phase, StopPolicy, StopResult
 from tests.unit.cli.command_line import Bench, outcome_of
 
 NAME = "bp_sol_01"
@@ -165,6 +167,51 @@ def test_what_the_server_refuses_for_one_keeps_no_other_from_being_stopped(
     assert ran.code == ran.json["exit_code"] == 1
     assert bench.record("b1").phase is Phase.RUNNING
     assert "b1: NOT stopped: " in bench.run("stop", "b1").out
+
+
+def test_a_server_that_goes_away_for_a_moment_keeps_nobody_from_being_stopped(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a1", "b1", "c1"):
+        bench.start(name)
+        bench.when_stopping(name, partial(bench.clean_up, name))
+    lost, request = iter([redis.ConnectionError("gone")] * 2), Instances.request_stop
+
+    def lose_answers(self: Instances, instance_id: str, **arguments: Any) -> StopResult:
+        if instance_id == "b1":
+            for error in lost:
+                raise error
+        return request(self, instance_id, **arguments)
+
+    monkeypatch.setattr(Instances, "request_stop", lose_answers)
+    ran = bench.run("stop", "--all", "--json", "--timeout", "10")
+
+    assert (ran.code, [one["result"] for one in ran.json["instances"]]) == (0, ["clean"] * 3)
+    assert "the state server does not answer; trying on" in ran.err
+
+
+@pytest.mark.parametrize("is_saved", [True, False])
+def test_a_restart_that_is_called_off_is_waited_for(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, is_saved: bool
+) -> None:
+    """A crash of the state server would bring it back."""
+    bench.start("a1")
+    bench.client.hset(keys.record("a1"), "keeps", "everysec")
+    bench.instances.request_stop("a1", by="t", reason="", policy=StopPolicy(), restart="mark")
+    bench.clean_up("a1")
+    bench.client.hdel(keys.record("a1"), "unsaved")
+    waits: list[redis.Redis] = []
+
+    def wait_for_disk(client: redis.Redis) -> bool:
+        waits.append(client)
+        return is_saved
+
+    monkeypatch.setattr("state.durability.wait_for_disk", wait_for_disk)
+
+    ran = bench.run("stop", "a1")
+
+    assert (ran.code, len(waits)) == (0, 1)
+    assert ("has not written this to its disk yet" in ran.err) is not is_saved
 
 
 def test_all_calls_off_a_restart_that_is_about_to_begin(bench: Bench) -> None:
