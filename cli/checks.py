@@ -25,7 +25,7 @@ from state.connection import StateUnavailable, UnsafeServer, connect
 from state.durability import Keeps
 from state.queues import needed_queues
 from state.refusals import read_refusals
-from state.server import ServerReport, server_report
+from state.server import MOST_SERVERS_IN_STEP, ServerReport, server_report
 
 #: More than this and the times in logs no longer fit together.
 CLOCK_WARN_MS = 500
@@ -85,6 +85,20 @@ def server(name: str, url: str, *, vouched: str = "") -> Iterator[Finding]:
         check = tr("{name} eviction", name=name) if "maxmemory" in fault.text else name
         yield Finding(check=check, level=Level.FAIL, text=told(fault.text), advice=told(fault.advice))
     yield _keeping(tr("{name} persistence", name=name), report)
+    if report.servers > MOST_SERVERS_IN_STEP:
+        yield Finding(
+            check=tr("{name} takeover", name=name),
+            level=Level.WARN,
+            text=tr(
+                "the Sentinels know {count} servers: one that was cut off may permit orders for some seconds "
+                "after it was replaced, which stops have to wait for",
+                count=report.servers,
+            ),
+            advice=tr(
+                "run three, and SENTINEL RESET what is gone for good; restart instances that were started "
+                "with three: their stops do not wait"
+            ),
+        )
 
 
 def _keeping(check: str, report: ServerReport) -> Finding:

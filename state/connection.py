@@ -94,6 +94,39 @@ def servers_watched(client: redis.Redis) -> int:
     return most
 
 
+def followers(client: redis.Redis) -> tuple[redis.Redis, ...]:
+    """Return a client of each server that may take the place of the one that leads, as far as it is up.
+
+    Nothing is connected yet, and each call is tried once.
+    """
+    pool = client.connection_pool
+    if not isinstance(pool, SentinelConnectionPool):
+        return ()
+    try:
+        addresses = pool.sentinel_manager.discover_slaves(pool.service_name)
+    except redis.RedisError:
+        return ()
+    same = ("username", "password", "db", "decode_responses", "encoding_errors")
+    options = {
+        name: value
+        for name, value in pool.connection_kwargs.items()
+        if name in same or name.startswith("ssl_")
+    }
+    is_tls = issubclass(pool.connection_class, redis.SSLConnection)
+    return tuple(
+        redis.Redis(
+            host=host,
+            port=port,
+            ssl=is_tls,
+            socket_timeout=SENTINEL_TIMEOUT_S,
+            socket_connect_timeout=SENTINEL_TIMEOUT_S,
+            retry=Retry(NoBackoff(), 0),
+            **options,
+        )
+        for host, port in addresses
+    )
+
+
 def _client(url: str, **options: Any) -> redis.Redis:
     if not is_sentinel(url):
         return redis.Redis.from_url(url, decode_responses=True, **options)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 import redis
 from redis.exceptions import NoPermissionError
 
-from state.connection import StateUnavailable, UnsafeServer, is_led_by_sentinels, servers_watched
+from state.connection import StateUnavailable, UnsafeServer, followers, is_led_by_sentinels, servers_watched
 from state.durability import Keeps, is_first_file_unfinished
 
 #: Redis 6.2 (any Valkey): `ZRANGE` by score. Before 5 a script that reads the time could not write.
@@ -20,6 +20,8 @@ LEAST_VERSION_WITH_SENTINELS = (7, 0)
 MOST_SERVERS_IN_STEP = 3
 #: The server's own default of `min-replicas-max-lag`, for one that does not tell.
 DEFAULT_MAX_LAG_S = 10
+
+NO_EVICTION = "noeviction"
 
 #: What the scripts need beyond reading and writing keys, tried once.
 _PROBE = """
@@ -65,6 +67,7 @@ class ServerReport:
     #: How many servers Sentinels watch; 0: nobody tells.
     servers: int = 0
     #: Without so many replicas that keep up it takes no writes (`min-replicas-to-write`); None: not told.
+    #: Here and below: of all servers that may lead, what is worst.
     min_replicas: int | None = None
     #: A replica keeps up as long as it was heard of so recently (`min-replicas-max-lag`).
     max_lag_s: int = DEFAULT_MAX_LAG_S
@@ -74,7 +77,7 @@ class ServerReport:
     @property
     def keeps_everything(self) -> bool:
         """Tell whether the server never evicts keys."""
-        return self.maxmemory_policy == "noeviction"
+        return self.maxmemory_policy == NO_EVICTION
 
     @property
     def keeps(self) -> Keeps:
@@ -149,7 +152,7 @@ class ServerReport:
             )
         if self.redis_version < LEAST_VERSION:
             yield Fault(text=f"version {self.version} is too old", advice="use Valkey, or Redis 6.2 or later")
-        if self.maxmemory_policy != "noeviction":
+        if self.maxmemory_policy != NO_EVICTION:
             text = f"maxmemory-policy {self.maxmemory_policy}: a full server would throw away stop requests"
             yield Fault(text=text, advice="CONFIG SET maxmemory-policy noeviction")
         if self.script_problem:
@@ -172,11 +175,13 @@ def server_report(client: redis.Redis, *, vouched: str = "") -> ServerReport:
         raise StateUnavailable(f"the state server does not answer: {error}") from error
     redis_version = str(info.get("redis_version", "0"))
     snapshots = _setting(client, "save")
-    max_lag_s = _number(_setting(client, "min-replicas-max-lag"))
+    min_replicas = _numbers_in(_told_by_all(client, "min-replicas-to-write"))
+    max_lags_s = _numbers_in(_told_by_all(client, "min-replicas-max-lag"))
+    policies = [str(info.get("maxmemory_policy", "unknown")), *_told_by_all(client, "maxmemory-policy")]
     return ServerReport(
         version=str(info.get("valkey_version") or redis_version),
         redis_version=_numbers(redis_version),
-        maxmemory_policy=str(info.get("maxmemory_policy", "unknown")),
+        maxmemory_policy=next((policy for policy in policies if policy != NO_EVICTION), NO_EVICTION),
         append_only=bool(int(info.get("aof_enabled", 0))),
         file_unfinished=is_first_file_unfinished(info),
         fsync=_setting(client, "appendfsync") or "",
@@ -187,8 +192,9 @@ def server_report(client: redis.Redis, *, vouched: str = "") -> ServerReport:
         is_cluster=bool(int(info.get("cluster_enabled", 0))),
         is_led_by_sentinels=is_led_by_sentinels(client),
         servers=servers_watched(client),
-        min_replicas=_number(_setting(client, "min-replicas-to-write")),
-        max_lag_s=DEFAULT_MAX_LAG_S if max_lag_s is None else max_lag_s,
+        min_replicas=min(min_replicas, default=None),
+        # 0 is none at all, which is for ever.
+        max_lag_s=0 if 0 in max_lags_s else max(max_lags_s, default=DEFAULT_MAX_LAG_S),
         script_problem=script_problem,
         vouched=vouched,
     )
@@ -214,6 +220,21 @@ def require_safe(client: redis.Redis, *, live: bool = False, vouched: str = "") 
     return report
 
 
+def _told_by_all(client: redis.Redis, name: str) -> list[str]:
+    """Return a setting of the server that leads, and of each that may lead next, as far as they tell.
+
+    Those have their own, and one that was never made shows only when they lead.
+    """
+    told = [_setting(client, name)]
+    for follower in followers(client):
+        with follower:
+            try:
+                told.append(_setting(follower, name))
+            except redis.RedisError:
+                continue  # it may be down: that is what the others are for
+    return [value for value in told if value is not None]
+
+
 def _script_problem(client: redis.Redis) -> str:
     try:
         return "" if client.eval(_PROBE, 0) else "INFO does not tell which process of the server answers"
@@ -230,8 +251,8 @@ def _setting(client: redis.Redis, name: str) -> str | None:
     return found.get(name)
 
 
-def _number(text: str | None) -> int | None:
-    return int(text) if text is not None and text.isdecimal() else None
+def _numbers_in(texts: Sequence[str]) -> list[int]:
+    return [int(text) for text in texts if text.isdecimal()]
 
 
 def _numbers(version: str) -> tuple[int, ...]:

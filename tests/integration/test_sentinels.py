@@ -83,6 +83,15 @@ def test_the_doctor_looks_through_the_sentinels(house: SentinelHouse, client: re
     assert "sentinel_password=***" in found[0].text
 
 
+def test_the_doctor_warns_of_a_fourth_server(
+    house: SentinelHouse, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("state.server.servers_watched", lambda _: 4)
+    (found,) = (one for one in look_at_server("state server", house.url()) if one.level is not Level.OK)
+    assert (found.level, "4 servers" in found.text) == (Level.WARN, True)
+    assert "restart" in found.advice
+
+
 def test_nothing_live_is_started_where_a_replaced_server_would_go_on(
     house: SentinelHouse, client: redis.Redis
 ) -> None:
@@ -94,6 +103,37 @@ def test_nothing_live_is_started_where_a_replaced_server_would_go_on(
             assert replace(server_report(client), max_lag_s=0, min_replicas=1).keeps is Keeps.UNSURE
         finally:
             admin.config_set("min-replicas-to-write", 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [("min-replicas-to-write", "0", "min-replicas-to-write 1"), ("maxmemory-policy", "allkeys-lru", "evict")],
+)
+def test_nor_where_one_that_may_lead_next_would(
+    house: SentinelHouse, client: redis.Redis, name: str, value: str, why: str
+) -> None:
+    follower = next(each for each in house.servers if each != leader(house))
+    with house.client(follower) as admin:
+        before = admin.config_get(name)[name]
+        admin.config_set(name, value)
+        try:
+            with pytest.raises(UnsafeServer, match=why):
+                require_safe(client, live=True)
+        finally:
+            admin.config_set(name, before)
+    require_safe(client, live=True)
+
+
+def test_a_server_that_may_lead_next_and_is_down_holds_up_nothing(
+    house: SentinelHouse, client: redis.Redis
+) -> None:
+    frozen = next(each for each in house.servers if each != leader(house))
+    house.servers[frozen].send(signal.SIGSTOP)
+    try:
+        assert require_safe(client, live=True).min_replicas == 1
+    finally:
+        house.servers[frozen].send(signal.SIGCONT)
+    eventually(lambda: wait_for_replicas(client), what="the replica to catch up")
 
 
 def test_what_every_replica_has_is_kept(client: redis.Redis) -> None:

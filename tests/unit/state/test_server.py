@@ -57,6 +57,14 @@ class Client:
         self._probe = probe
         #: What a question for a setting raises.
         self._asked = asked
+        #: Those that may lead next.
+        self.others: tuple[Client, ...] = ()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
 
     def info(self) -> Any:
         """Answer."""
@@ -85,6 +93,7 @@ def sentinels(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     said = [False]
     monkeypatch.setattr(server, "is_led_by_sentinels", lambda _: said[-1])
     monkeypatch.setattr(server, "servers_watched", lambda _: 3 if said[-1] else 0)
+    monkeypatch.setattr(server, "followers", lambda client: client.others)
     return said
 
 
@@ -151,6 +160,29 @@ def test_one_that_says_nothing_is_trusted_with_nothing() -> None:
 def test_sentinels_are_told_of(sentinels: list[bool]) -> None:
     sentinels.append(True)
     assert report() == replace(GOOD, is_led_by_sentinels=True, servers=3, min_replicas=0)
+
+
+@pytest.mark.parametrize(
+    ("others", "worst"),
+    [
+        ([{"min-replicas-to-write": "2", "min-replicas-max-lag": "10"}], (1, 10, "noeviction")),
+        ([{"min-replicas-to-write": "0"}, {}], (0, 3, "noeviction")),
+        ([{"min-replicas-max-lag": "0"}, {"min-replicas-max-lag": "10"}], (1, 0, "noeviction")),
+        (
+            [{}, {"maxmemory-policy": "noeviction"}, {"maxmemory-policy": "volatile-lru"}],
+            (1, 3, "volatile-lru"),
+        ),
+        ([redis.ConnectionError("down"), {"min-replicas-to-write": "0"}], (0, 3, "noeviction")),
+        ([redis.ResponseError("unknown command")], (1, 3, "noeviction")),
+    ],
+)
+def test_of_all_that_may_lead_the_worst_counts(others: list[Any], worst: tuple[int, int, str]) -> None:
+    client = Client(settings=SETTINGS | {"min-replicas-to-write": "1", "min-replicas-max-lag": "3"})
+    client.others = tuple(
+        Client(asked=told) if isinstance(told, Exception) else Client(settings=told) for told in others
+    )
+    found = server_report(cast("redis.Redis", client))
+    assert (found.min_replicas, found.max_lag_s, found.maxmemory_policy) == worst
 
 
 @pytest.mark.parametrize(
