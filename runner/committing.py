@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import structlog
@@ -17,6 +18,7 @@ from runner.loaded import LoadedInstance
 from runner.lookups import Standing
 from runner.market_read import Source
 from runner.schedule import error_delay_ms, task_id
+from state.connection import AWAY
 from state.instances import StopPolicy
 from state.leases import Committed, Lease, LeaseLost
 from state.stop_story import StopCause
@@ -25,6 +27,10 @@ log = structlog.get_logger(__name__)
 
 #: Pace of an instance whose configuration cannot be read; its back-off is longer anyway.
 UNKNOWN_INTERVAL_MS = 1000
+#: So long a commit is tried again while the state server is away: a restart takes about as long. Well within
+#: the soft limit, and shorter than a lease.
+PATIENCE_S = 2.0
+PAUSE_S = 0.1
 
 
 @dataclass(kw_only=True)
@@ -126,17 +132,22 @@ class Outcome:
 
 
 def commit(context: Context, outcome: Outcome) -> Committed | None:
-    """Save what the iteration has come to and give the lease back; None where another had it by then."""
+    """Save what the iteration has come to and give the lease back; None where another had it by then.
+
+    A state server that goes away is waited for a little, or its lease would keep the instance from iterating
+    until it is over. Raises `redis.RedisError`.
+    """
     lease, instance, report, standing = outcome.lease, outcome.instance, outcome.report, outcome.standing
     books = outcome.close_books()
     if outcome.error and lease.errors + 1 >= _most_errors(context, instance):
         why = f"{lease.errors + 1} iterations failed in a row, the last with {outcome.error}"
         outcome.end_run(why, StopCause.ERRORS)
-    if outcome.is_cut_short:
-        # While the lease is held: the commit answers with a wake-up to publish.
-        context.own_fills.wake(lease.instance_id)
-    try:
-        committed = context.leases.commit(
+
+    def attempt() -> Committed:
+        if outcome.is_cut_short:
+            # While the lease is held: the commit answers with a wake-up to publish.
+            context.own_fills.wake(lease.instance_id)
+        return context.leases.commit(
             lease,
             resolved=not report.unresolved,
             state_json=outcome.state_json,
@@ -156,6 +167,9 @@ def commit(context: Context, outcome: Outcome) -> Committed | None:
             look_again_ms=outcome.look_again_ms,
             look_json=outcome.look_json,
         )
+
+    try:
+        committed = _once_it_answers(attempt)
     except LeaseLost:
         log.warning("lease was taken over", instance=lease.instance_id, epoch=lease.epoch, seq=lease.seq)
         return None
@@ -176,6 +190,18 @@ def commit(context: Context, outcome: Outcome) -> Committed | None:
         paused=lease.is_paused,
     )
     return committed
+
+
+def _once_it_answers(attempt: Callable[[], Committed]) -> Committed:
+    """Return what `attempt` does, tried again while the state server is away; an answer may be lost."""
+    end_s = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return attempt()
+        except AWAY:
+            if time.monotonic() >= end_s:
+                raise
+            threading.Event().wait(PAUSE_S)
 
 
 def _most_errors(context: Context, instance: LoadedInstance | None) -> int:
