@@ -26,8 +26,11 @@ sys.path.insert(0, str(ROOT))
 import requests  # noqa: E402 - the checkout is put on the path first
 
 from bench.feed_market import symbol_name  # noqa: E402
-from bench.feed_report import Span, Usage, delays, difference, report, usage_of  # noqa: E402
-from cli.stack.processes import ManagedProcess, ProcessSpec  # noqa: E402
+from bench.feed_report import Span, delays, report  # noqa: E402
+from bench.process_usage import use_of_group  # noqa: E402
+from bench.progress import say  # noqa: E402
+from bench.venue_process import open_venue  # noqa: E402
+from cli.stack.processes import ManagedProcess  # noqa: E402
 from cli.stack.stack import Stack, StackOptions  # noqa: E402
 from runner.access import access, venue_name  # noqa: E402
 from runner.config import load_instance, version_of  # noqa: E402
@@ -73,11 +76,11 @@ class _Bench:
         # Again, so that what is counted begins now.
         self._start(rates)
         since_ms = self.context.instances.now_ms()
-        before = [_usage(process) for process in self._processes]
+        before = [use_of_group(process.pid or -1) for process in self._processes]
         began_s = time.monotonic()
         books, queue = self._look(seconds)
         took_s = time.monotonic() - began_s
-        after = [_usage(process) for process in self._processes]
+        after = [use_of_group(process.pid or -1) for process in self._processes]
         sent = self._sent()
         late, _ = self._look(1.0)
         book_delays_ms, missing = [], 0
@@ -85,7 +88,7 @@ class _Bench:
             found, lost = delays(changed_ms, [*books.get(symbol, ()), *late.get(symbol, ())])
             book_delays_ms += found
             missing += lost
-        feed, venue, server = (difference(b, a) for b, a in zip(before, after, strict=True))
+        feed, venue, server = (a.since(b) for b, a in zip(before, after, strict=True))
         return Span(
             depth_per_s=depth_per_s,
             seconds=took_s,
@@ -170,18 +173,7 @@ def _measure(
     folder: Path, seconds: float, depth_per_s: float, orders_per_s: float, rates: list[float]
 ) -> list[Span]:
     """Start everything and return what was measured. Raises `NotLoaded`."""
-    port_file = folder / "venue.port"
-    command = (sys.executable, str(ROOT / "bench" / "feed_venue.py"), "--port-file", str(port_file))
-    spec = ProcessSpec(name="venue", command=command, environ=dict(environment()), cwd=ROOT)
-    venue = ManagedProcess(spec, folder / "venue")
-    venue.start()
-    try:
-        deadline_s = time.monotonic() + DEADLINE_S
-        while not port_file.exists():
-            if time.monotonic() > deadline_s or not venue.is_alive:
-                raise NotLoaded(f"the exchange does not start:\n{venue.tail()}")
-            time.sleep(0.02)
-        venue_url = f"http://127.0.0.1:{port_file.read_text(encoding='utf-8')}"
+    with open_venue("feed_venue.py", folder) as (venue, venue_url):
         options = StackOptions(
             run_dir=folder,
             config_dir=folder / "config",
@@ -190,7 +182,7 @@ def _measure(
             workers=False,
             environ={**environment(), "CLEANBOOK_SIMULATOR_URL": venue_url},
         )
-        _say("starting server and feed")
+        say("starting server and feed")
         with Stack(options) as stack, requests.Session() as http:
             http.trust_env = False
             bench = _bench(stack, http, venue_url, venue)
@@ -198,12 +190,10 @@ def _measure(
             for rate in (depth_per_s, *rates):
                 span = bench.measure(rate, orders_per_s, 10.0 if spans else seconds)
                 spans.append(span)
-                _say(f"{rate:g}/s a book: {span.per_s:.0f} messages/s, {span.feed_percent:.0f} % of a core")
+                say(f"{rate:g}/s a book: {span.per_s:.0f} messages/s, {span.feed_percent:.0f} % of a core")
                 if not span.is_on_time:
                     break
             return spans
-    finally:
-        venue.stop()
 
 
 def _bench(stack: Stack, http: requests.Session, venue_url: str, venue: ManagedProcess) -> _Bench:
@@ -265,20 +255,6 @@ def config(instance_id: str, symbol: str) -> dict[str, object]:
         "limits": {"max_data_age_s": 10},
         "live": False,
     }
-
-
-def _usage(process: ManagedProcess) -> Usage:
-    folder = Path("/proc") / str(process.pid)
-    return usage_of(
-        (folder / "stat").read_text(encoding="utf-8"),
-        (folder / "statm").read_text(encoding="utf-8"),
-        ticks_per_s=os.sysconf("SC_CLK_TCK"),
-        page_bytes=os.sysconf("SC_PAGE_SIZE"),
-    )
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

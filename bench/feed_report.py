@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.figures import median, nearest_rank
+from bench.process_usage import Use
 
 #: Behind this the feed is no longer on time: a book is kept at most every 50 ms, five times that is a jam.
 LATE_P99_MS = 250
@@ -20,15 +21,6 @@ COLUMNS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Usage:
-    """What a process has used by a moment."""
-
-    #: On the CPU, user and system, s.
-    cpu_s: float
-    memory_mb: float
-
-
-@dataclass(frozen=True, kw_only=True)
 class Span:
     """What was measured while the exchange talked at one rate."""
 
@@ -36,9 +28,9 @@ class Span:
     depth_per_s: float
     seconds: float
     messages: int
-    feed: Usage
-    venue: Usage
-    server: Usage
+    feed: Use
+    venue: Use
+    server: Use
     #: From each change of a book to its being in the state server.
     book_delays_ms: tuple[int, ...]
     #: Changes that were not in the state server by the end.
@@ -80,19 +72,6 @@ def delays(changed_ms: Sequence[int], kept: Sequence[tuple[int, int]]) -> tuple[
     return found, len(changed_ms) - len(found)
 
 
-def difference(before: Usage, after: Usage) -> Usage:
-    """Return what was used in between, and the memory at the end."""
-    return Usage(cpu_s=after.cpu_s - before.cpu_s, memory_mb=after.memory_mb)
-
-
-def usage_of(stat: str, statm: str, *, ticks_per_s: int, page_bytes: int) -> Usage:
-    """Return what `/proc/<pid>/stat` and `/proc/<pid>/statm` say."""
-    # The program's name, in brackets, may hold anything.
-    fields = stat.rpartition(")")[2].split()
-    cpu_s = (int(fields[11]) + int(fields[12])) / ticks_per_s
-    return Usage(cpu_s=cpu_s, memory_mb=int(statm.split()[1]) * page_bytes / 1e6)
-
-
 def table(spans: Sequence[Span]) -> str:
     """Return a line for each rate."""
     lines = [f"| {' | '.join(COLUMNS)} |", "|---:" * len(COLUMNS) + "|"]
@@ -103,7 +82,7 @@ def table(spans: Sequence[Span]) -> str:
             f"{span.per_s:.0f}",
             f"{span.feed_percent:.0f}",
             f"{span.feed.cpu_s / max(1, span.messages) * 1e6:.0f}",
-            f"{span.feed.memory_mb:.0f}",
+            f"{span.feed.pss_mb:.0f}",
             *(f"{value:.0f}" for value in (median(books), nearest_rank(books, 0.99), max(books))),
             str(span.missing),
             *(f"{value:.0f}" for value in (median(fills), nearest_rank(fills, 0.99))),
@@ -131,7 +110,7 @@ def report(spans: Sequence[Span], *, instances: int, symbols: int, loads: Sequen
         "load_1_min": [round(each, 2) for each in (*loads, os.getloadavg()[0])],
         "messages_per_s": round(first.per_s, 1),
         "feed_cpu_percent": round(first.feed_percent, 1),
-        "feed_memory_mb": round(first.feed.memory_mb, 1),
+        "feed_memory_mb": round(first.feed.pss_mb, 1),
         "book_delay_p50_ms": median(first.book_delays_ms),
         "book_delay_p99_ms": nearest_rank(first.book_delays_ms, 0.99),
         "books_missing": first.missing,

@@ -27,6 +27,7 @@ sys.path.insert(0, str(ROOT))
 from bench.fleet_report import Span, print_table, slope  # noqa: E402 - the path comes first
 from bench.fleet_run import Fleet, Started, open_fleet, server_memory_mb  # noqa: E402
 from bench.process_usage import Use, total, use_of_group  # noqa: E402
+from bench.progress import say  # noqa: E402
 
 #: Nobody is later than this once a start is over.
 ON_TIME_MS = 500
@@ -54,13 +55,13 @@ def main() -> int:
     starts: list[Started] = []
     spans: list[Span] = []
     with tempfile.TemporaryDirectory() as name:
-        _say("starting server, exchange, feed and workers")
+        say("starting server, exchange, feed and workers")
         kind = {"fsync": options.fsync, "children": options.children, "pool": options.pool}
         with open_fleet(Path(name), interval_s=options.interval, **kind) as fleet:
             for size in sizes:
                 fleet.have_workers(workers[0])
                 starts.append(fleet.grow(size))
-                _say(f"{starts[-1].instances} started in {starts[-1].command_s:.1f} s")
+                say(f"{starts[-1].instances} started in {starts[-1].command_s:.1f} s")
                 spans.append(_settle_and_measure(fleet, seconds))
             growing = tuple(spans)
             for count in workers[1:]:
@@ -92,10 +93,6 @@ def _numbers(text: str) -> list[int]:
     return [int(number) for number in text.split(",")]
 
 
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
 def _settle_and_measure(fleet: Fleet, seconds: float) -> Span:
     """Let everybody iterate once more, and wait until nobody is late of the start; then measure."""
     began_s = time.monotonic()
@@ -105,7 +102,7 @@ def _settle_and_measure(fleet: Fleet, seconds: float) -> Span:
     settled_s = time.monotonic() - began_s
     span = replace(_measure(fleet, seconds), settled_s=settled_s)
     found = span.figures()
-    _say(
+    say(
         f"{span.instances} instances, {span.workers} workers: settled after {settled_s:.0f} s; "
         f"late p50 {found['late_p50_ms']:.0f} ms, "
         f"p99 {found['late_p99_ms']} ms; {found['memory_mb']:.0f} MB; CPU {found['cpu_percent']}"

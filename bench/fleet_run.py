@@ -22,7 +22,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from bench.feed_market import symbol_name
 from bench.fleet_chain import Chain
 from bench.rolling_workers import SWEPT, SupervisedWorker
-from cli.stack.processes import ManagedProcess, ProcessSpec
+from bench.venue_process import open_venue
+from cli.stack.processes import ManagedProcess
 from cli.stack.stack import ROOT, Stack, StackOptions
 from runner.context import Context, open_context
 from settings import environment
@@ -182,19 +183,7 @@ def open_fleet(
 
     `children` and `pool` are those of the workers that come.
     """
-    port_file = folder / "venue.port"
-    command = (PYTHON, str(ROOT / "bench" / "fleet_venue.py"), "--port-file", str(port_file))
-    spec = ProcessSpec(
-        name="venue", command=(*command, "--symbols", str(SYMBOLS)), environ=dict(environment()), cwd=ROOT
-    )
-    venue = ManagedProcess(spec, folder / "venue")
-    venue.start()
-    try:
-        deadline_s = time.monotonic() + DEADLINE_S
-        while not port_file.exists():
-            if time.monotonic() > deadline_s or not venue.is_alive:
-                raise NotRunning(f"the exchange does not start:\n{venue.tail()}")
-            time.sleep(0.02)
+    with open_venue("fleet_venue.py", folder, "--symbols", str(SYMBOLS)) as (venue, venue_url):
         (folder / "config").mkdir()
         options = StackOptions(
             run_dir=folder,
@@ -209,7 +198,7 @@ def open_fleet(
                 stack=stack,
                 context=open_context(stack.settings()),
                 venue=venue,
-                venue_url=f"http://127.0.0.1:{port_file.read_text(encoding='utf-8')}",
+                venue_url=venue_url,
                 interval_s=interval_s,
                 names=[],
                 workers=[],
@@ -224,8 +213,6 @@ def open_fleet(
             finally:
                 for worker in fleet.workers:
                     worker.process.kill()
-    finally:
-        venue.stop()
 
 
 def server_memory_mb(client: redis.Redis) -> float:

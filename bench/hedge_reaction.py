@@ -12,31 +12,23 @@ Progress goes to standard error; standard output ends with one line of JSON.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
-import tempfile
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-import requests  # noqa: E402 - the checkout is put on the path first
-
-from bench.hedge_report import Round, report  # noqa: E402
-from bench.hedge_rounds import INSTANCE, QUANTITY, SYMBOL, NoHedge, Rounds  # noqa: E402
-from bench.journal_tail import JournalTail  # noqa: E402
-from cli.stack.stack import Stack, StackOptions  # noqa: E402
-from runner.context import open_context  # noqa: E402
-from runner.lifecycle import start_instance  # noqa: E402
-from settings import environment  # noqa: E402
+from bench.hedge_report import Round, report  # noqa: E402 - the checkout is put on the path first
+from bench.hedge_rounds import INSTANCE, QUANTITY, SYMBOL, Rounds  # noqa: E402
+from bench.progress import say  # noqa: E402
+from bench.reaction_stack import open_reaction_stack  # noqa: E402
 
 #: Rounds before those that count: every connection is open then.
 WARM_UP = 2
 #: The schedule is far too slow to be what hedges.
 INTERVAL_S = 60.0
-#: More than the rounds need; a budget that runs out is not what is measured.
-REQUESTS_PER_MINUTE = 100_000
 
 
 def main() -> int:
@@ -74,53 +66,22 @@ def _measure(
 ) -> tuple[list[Round], list[float]]:
     """Run one stack and return its rounds and floors. Raises `NoHedge`."""
     what = "with the stream" if with_feed else "without a feed"
-    with tempfile.TemporaryDirectory() as folder:
-        config_dir = Path(folder) / "config"
-        config_dir.mkdir()
-        text = json.dumps(config(interval_s))
-        (config_dir / f"{INSTANCE}.json").write_text(text, encoding="utf-8")
-        options = StackOptions(
-            run_dir=Path(folder),
-            config_dir=config_dir,
-            fresh=True,
-            feed=with_feed,
-            simulator_arguments=(
-                *("--flow", "still", "--latency-ms", str(latency_ms)),
-                *("--rate-per-min", str(REQUESTS_PER_MINUTE)),
-            ),
-            environ={**environment(), "CLEANBOOK_REQUESTS_PER_MINUTE": str(REQUESTS_PER_MINUTE)},
-        )
-        _say(f"starting a stack {what}")
-        with Stack(options) as stack, requests.Session() as http:
-            http.trust_env = False
-            context = open_context(stack.settings())
-            tail = JournalTail(stack.data_dir / "journal.jsonl")
-            if not start_instance(context, INSTANCE, by="bench").result.started:
-                raise NoHedge("the instance is not stopped")
-            record = context.instances.read(INSTANCE)
-            assert record is not None  # it was started
-            bench = Rounds(
-                stack=stack,
-                context=context,
-                http=http,
-                tail=tail,
-                slot=record.slot,
-                with_feed=with_feed,
-                interval_s=interval_s,
-            )
-            measured: list[Round] = []
-            floors_ms: list[float] = []
-            for number in range(1 - WARM_UP, rounds + 1):
-                floor_ms = bench.floor()
-                this = bench.play(number)
-                if number > 0:
-                    measured.append(this)
-                    floors_ms.append(floor_ms)
-                    _say(f"{number}/{rounds} {what}: {this.whole_ms:.1f} ms, floor {floor_ms:.1f} ms")
+    say(f"starting a stack {what}")
+    with open_reaction_stack(config(interval_s), latency_ms=latency_ms, with_feed=with_feed) as running:
+        bench = Rounds(running=running, with_feed=with_feed, interval_s=interval_s)
+        measured: list[Round] = []
+        floors_ms: list[float] = []
+        for number in range(1 - WARM_UP, rounds + 1):
+            floor_ms = bench.floor()
+            this = bench.play(number)
+            if number > 0:
+                measured.append(this)
+                floors_ms.append(floor_ms)
+                say(f"{number}/{rounds} {what}: {this.whole_ms:.1f} ms, floor {floor_ms:.1f} ms")
     return measured, floors_ms
 
 
-def config(interval_s: float) -> dict[str, object]:
+def config(interval_s: float) -> dict[str, Any]:
     """Return the instance's file."""
     return {
         "metadata": {
@@ -134,10 +95,6 @@ def config(interval_s: float) -> dict[str, object]:
         "strategy_config": {"quantity": QUANTITY, "max_position": "2", "interval": interval_s},
         "live": False,
     }
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

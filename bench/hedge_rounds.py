@@ -7,16 +7,13 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import cast
 
-import requests
-
 from bench.hedge_report import Round
-from bench.journal_tail import Entry, JournalTail, is_own, reaction, tail_of
+from bench.journal_tail import Entry, is_own, reaction, tail_of
+from bench.reaction_stack import Running
 from bench.witness import Witness
-from cli.stack.stack import Stack
 from exchanges.base import Authorization
 from market.orders import NewOrder, OrderType, Role, Side, TimeInForce
 from runner.config import load_instance
-from runner.context import Context
 from settings import environment
 from state import keys
 from state.client_ids import owns
@@ -43,11 +40,7 @@ class NoHedge(RuntimeError):
 class Rounds:
     """Plays rounds, one after the other. Every method raises `NoHedge` when it does not go as it has to."""
 
-    stack: Stack
-    context: Context
-    http: requests.Session
-    tail: JournalTail
-    slot: int
+    running: Running
     with_feed: bool
     interval_s: float
     witness: Witness = field(default_factory=lambda: Witness(base_asset="SOL"))
@@ -55,7 +48,7 @@ class Rounds:
 
     def record(self) -> Record:
         """Return how the instance stands."""
-        record = self.context.instances.read(INSTANCE)
+        record = self.running.context.instances.read(INSTANCE)
         assert record is not None  # it was started
         return record
 
@@ -63,7 +56,7 @@ class Rounds:
         """Take in what the journal says."""
         self.seen = [*self.seen, *entries][-50:]
         for entry in entries:
-            if owns(self.slot, entry.get("client_id")):
+            if owns(self.running.slot, entry.get("client_id")):
                 self.witness.see(entry)
 
     def wait_for_quotes(self) -> dict[Side, Decimal]:
@@ -71,7 +64,7 @@ class Rounds:
         deadline_s = time.monotonic() + DEADLINE_S
         idle_since_s, seq = time.monotonic(), -1
         while time.monotonic() < deadline_s:
-            self.follow(self.tail.more())
+            self.follow(self.running.tail.more())
             record, now_s = self.record(), time.monotonic()
             if record.lease_until_ms or record.seq != seq:
                 idle_since_s, seq = now_s, record.seq
@@ -93,7 +86,7 @@ class Rounds:
             time.sleep(PAUSES_S[number % len(PAUSES_S)])
             return
         ahead_ms = PARTS[number % len(PARTS)] * self.interval_s * 1000
-        wait_ms = (self.record().due_at_ms or 0) - self.context.instances.now_ms() - ahead_ms
+        wait_ms = (self.record().due_at_ms or 0) - self.running.context.instances.now_ms() - ahead_ms
         time.sleep((wait_ms if wait_ms >= 0 else wait_ms + self.interval_s * 1000) / 1000)
 
     def play(self, number: int) -> Round:
@@ -101,11 +94,11 @@ class Rounds:
         side = Side.BUY if number % 2 else Side.SELL
         price = self.wait_for_quotes()[side]
         self.pause(number)
-        self.follow(self.tail.more())
+        self.follow(self.running.tail.more())
         # Through the price, so that nobody else's quantity there comes first.
         through = price - Decimal("0.01") if side is Side.BUY else price + Decimal("0.01")
-        answer = self.http.post(
-            f"{self.stack.simulator_url}/sim/trade",
+        answer = self.running.http.post(
+            f"{self.running.stack.simulator_url}/sim/trade",
             json={
                 "symbol": SYMBOL,
                 "side": "Ask" if side is Side.BUY else "Bid",
@@ -115,12 +108,13 @@ class Rounds:
             timeout=5,
         )
         answer.raise_for_status()
-        entries = self.tail.until(
-            lambda seen: any(is_own(e, "order_accepted", slot=self.slot, role=Role.HEDGE) for e in seen),
+        slot = self.running.slot
+        entries = self.running.tail.until(
+            lambda seen: any(is_own(e, "order_accepted", slot=slot, role=Role.HEDGE) for e in seen),
             DEADLINE_S,
         )
         self.follow(entries)
-        found = reaction(entries, slot=self.slot, account=ACCOUNT)
+        found = reaction(entries, slot=slot, account=ACCOUNT)
         if found is None:
             record = self.record()
             raise NoHedge(
@@ -138,21 +132,22 @@ class Rounds:
 
     def _told_at_ms(self, filled_us: int) -> int:
         """Return when the feed had told the fill; the state server's clock is the exchange's here."""
-        told = self.context.client.xrange(keys.own_fills(INSTANCE), min=filled_us // 1000, count=1)
+        told = self.running.context.client.xrange(keys.own_fills(INSTANCE), min=filled_us // 1000, count=1)
         if not told:
             raise NoHedge("the hedge came, and the feed has not told of the fill")
         return int(cast("list[tuple[str, dict[str, str]]]", told)[0][0].partition("-")[0])
 
     def _claimed_at_ms(self, filled_us: int) -> int:
         """Return when the first iteration behind the fill began."""
-        claims = [t for t in self.context.events.trace(INSTANCE) if t["event"] == "claimed"]
+        claims = [t for t in self.running.context.events.trace(INSTANCE) if t["event"] == "claimed"]
         return next(int(t["at_ms"]) for t in claims if int(t["at_ms"]) >= filled_us // 1000)
 
     def floor(self) -> float:
         """Return how long the requests of a hedging iteration take alone, ms, on an idle chain."""
         self.wait_for_quotes()
-        config = load_instance(INSTANCE, self.stack.options.config_dir, environment()).config
-        venue, instrument = self.context.venues.of(config), self.context.venues.instrument(config)
+        config = load_instance(INSTANCE, self.running.stack.options.config_dir, environment()).config
+        venues = self.running.context.venues
+        venue, instrument = venues.of(config), venues.instrument(config)
         book = venue.order_book(SYMBOL)
         assert book.best_bid is not None
         order = NewOrder(

@@ -30,6 +30,7 @@ from bench.cost_chains import OurChains, RawChains  # noqa: E402
 from bench.cost_report import Cell, report  # noqa: E402
 from bench.cost_trips import one_chain  # noqa: E402
 from bench.maker_file import maker_file  # noqa: E402
+from bench.progress import say  # noqa: E402
 from cli.stack.stack import Stack, StackOptions  # noqa: E402
 from runner.context import open_context  # noqa: E402
 from settings import environment  # noqa: E402
@@ -66,18 +67,18 @@ def main() -> int:
             simulator_arguments=("--flow", "still", "--rate-per-min", REQUESTS_PER_MINUTE),
             environ={**environment(), "CLEANBOOK_REQUESTS_PER_MINUTE": REQUESTS_PER_MINUTE},
         )
-        _say("starting server, simulator, workers and feed")
+        say("starting server, simulator, workers and feed")
         with Stack(stack_options) as stack, _stirred(stack):
             context = open_context(stack.settings())
-            _say("one chain in this process")
+            say("one chain in this process")
             trips = one_chain(stack, names[0], rounds=10 if options.quick else 30)
             raw, ours = RawChains(stack, context), OurChains(stack, context, names)
             with raw.worker():
                 measured = []
                 for count, interval_s in cells:
-                    _say(f"{count} raw chains every {interval_s:g} s")
+                    say(f"{count} raw chains every {interval_s:g} s")
                     of_raw = raw.measure(count, interval_s, seconds)
-                    _say(f"{count} instances every {interval_s:g} s")
+                    say(f"{count} instances every {interval_s:g} s")
                     of_ours = ours.measure(count, interval_s, seconds)
                     measured.append(Cell(instances=count, interval_s=interval_s, raw=of_raw, ours=of_ours))
             late_ms = raw.late_ms()
@@ -121,10 +122,6 @@ def _stirred(stack: Stack) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

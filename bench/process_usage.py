@@ -10,7 +10,8 @@ from pathlib import Path
 
 PROC = Path("/proc")
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
-_KIB = 1024
+#: Every MB of a bench is 2^20 bytes, as a kB of /proc is 2^10.
+_KB_OF_MB = 1024
 
 
 def tree(pid: int) -> tuple[int, ...]:
@@ -39,7 +40,7 @@ def pss_mb(pids: Iterable[int]) -> float:
     for pid in pids:
         with suppress(OSError):
             kilobytes += _memory_kb(pid)["Pss"]
-    return kilobytes * 1024 / 1e6
+    return kilobytes / _KB_OF_MB
 
 
 def ports(pid: int) -> frozenset[int]:
@@ -112,8 +113,8 @@ def _use(pid: int) -> Use:
         return Use(cpu_s=0.0, pss_mb=0.0, uss_mb=0.0, processes=0)
     return Use(
         cpu_s=sum(ticks) / _TICKS_PER_S,
-        pss_mb=memory["Pss"] / _KIB,
-        uss_mb=(memory["Private_Clean"] + memory["Private_Dirty"]) / _KIB,
+        pss_mb=memory["Pss"] / _KB_OF_MB,
+        uss_mb=(memory["Private_Clean"] + memory["Private_Dirty"]) / _KB_OF_MB,
         processes=1,
     )
 

@@ -15,21 +15,17 @@ import argparse
 import json
 import os
 import sys
-import tempfile
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-import requests  # noqa: E402 - the checkout is put on the path first
-
-from bench.figures import median, nearest_rank, table  # noqa: E402
-from bench.journal_tail import JournalTail  # noqa: E402
-from bench.quote_rounds import INSTANCE, MOVE_BPS, QUANTITY, SYMBOL, NoQuotes, Round, Rounds  # noqa: E402
-from cli.stack.stack import Stack, StackOptions  # noqa: E402
-from runner.context import open_context  # noqa: E402
-from runner.lifecycle import start_instance  # noqa: E402
-from settings import environment  # noqa: E402
+from bench.figures import median, nearest_rank, table  # noqa: E402 - the checkout is put on the path first
+from bench.maker_file import maker_file  # noqa: E402
+from bench.progress import say  # noqa: E402
+from bench.quote_rounds import INSTANCE, MOVE_BPS, QUANTITY, SYMBOL, Round, Rounds  # noqa: E402
+from bench.reaction_stack import open_reaction_stack  # noqa: E402
 
 WARM_UP = 3
 #: The schedule is far too slow to be what follows the market.
@@ -41,7 +37,6 @@ SCHEDULED_S = 2.0
 SCHEDULED_PAUSES_S = (0.0, 0.9, 0.3, 1.2, 0.6)
 #: A move comes at no fixed moment of the feed's loop, s after the chain is idle.
 PAUSES_S = (0.0, 0.013, 0.029, 0.047, 0.071)
-REQUESTS_PER_MINUTE = 100_000
 
 
 def main() -> int:
@@ -67,63 +62,26 @@ def _measure(
     rounds: int, latency_ms: int, pace: dict[str, object], pauses_s: tuple[float, ...]
 ) -> list[Round]:
     """Run one stack and return its rounds. Raises `NoQuotes`."""
-    with tempfile.TemporaryDirectory() as folder:
-        config_dir = Path(folder) / "config"
-        config_dir.mkdir()
-        (config_dir / f"{INSTANCE}.json").write_text(json.dumps(config(pace)), encoding="utf-8")
-        options = StackOptions(
-            run_dir=Path(folder),
-            config_dir=config_dir,
-            fresh=True,
-            simulator_arguments=(
-                *("--flow", "still", "--latency-ms", str(latency_ms)),
-                *("--rate-per-min", str(REQUESTS_PER_MINUTE)),
-            ),
-            environ={**environment(), "CLEANBOOK_REQUESTS_PER_MINUTE": str(REQUESTS_PER_MINUTE)},
-        )
-        _say(f"starting a stack for {pace}")
-        with Stack(options) as stack, requests.Session() as http:
-            http.trust_env = False
-            context = open_context(stack.settings())
-            tail = JournalTail(stack.data_dir / "journal.jsonl")
-            if not start_instance(context, INSTANCE, by="bench").result.started:
-                raise NoQuotes("the instance is not stopped")
-            record = context.instances.read(INSTANCE)
-            assert record is not None  # it was started
-            bench = Rounds(stack=stack, context=context, http=http, tail=tail, slot=record.slot)
-            bench.settle()
-            bench.wait_for_feed()
-            measured = []
-            for number in range(1 - WARM_UP, rounds + 1):
-                pause_s = pauses_s[number % len(pauses_s)]
-                this = bench.play(number, pause_s=pause_s, floor_ms=bench.floor())
-                if number > 0:
-                    measured.append(this)
-                    _say(f"{number}/{rounds}: {this.whole_ms:.1f} ms, floor {this.floor_ms:.1f} ms")
+    say(f"starting a stack for {pace}")
+    with open_reaction_stack(config(pace), latency_ms=latency_ms) as running:
+        bench = Rounds(running=running)
+        bench.settle()
+        bench.wait_for_feed()
+        measured = []
+        for number in range(1 - WARM_UP, rounds + 1):
+            pause_s = pauses_s[number % len(pauses_s)]
+            this = bench.play(number, pause_s=pause_s, floor_ms=bench.floor())
+            if number > 0:
+                measured.append(this)
+                say(f"{number}/{rounds}: {this.whole_ms:.1f} ms, floor {this.floor_ms:.1f} ms")
     return measured
 
 
-def config(pace: dict[str, object]) -> dict[str, object]:
+def config(pace: dict[str, object]) -> dict[str, Any]:
     """Return the instance's file."""
-    return {
-        "metadata": {
-            "instance_id": INSTANCE,
-            "exchange": "backpack",
-            "symbol": SYMBOL,
-            "market_type": "spot",
-            "strategy": "standard",
-        },
-        "exchange_config": {},
-        "strategy_config": {
-            "spread": "1",
-            "max_orders": 1,
-            "quantity": QUANTITY,
-            "enable_rebalance": False,
-            "refresh_tolerance_bps": MOVE_BPS,
-            **pace,
-        },
-        "live": False,
-    }
+    content = maker_file(INSTANCE, symbol=SYMBOL, orders=2, interval_s=INTERVAL_S, quantity=QUANTITY)
+    content["strategy_config"] |= {"refresh_tolerance_bps": MOVE_BPS, **pace}
+    return content
 
 
 def _report(woken: list[Round], scheduled: list[Round], latency_ms: int, loads: list[float]) -> None:
@@ -156,10 +114,6 @@ def _report(woken: list[Round], scheduled: list[Round], latency_ms: int, loads: 
             }
         )
     )
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

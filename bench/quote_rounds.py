@@ -6,15 +6,12 @@ import time
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-import requests
-
-from bench.journal_tail import Entry, JournalTail, tail_of
-from cli.stack.stack import Stack
+from bench.journal_tail import Entry, tail_of
+from bench.reaction_stack import Running
 from exchanges.base import Authorization
 from market.orders import NewOrder, OrderType, Side
 from runner.access import market_venue
 from runner.config import load_instance
-from runner.context import Context
 from runner.execution import cancel_orders
 from runner.parallel import both
 from settings import environment
@@ -49,25 +46,21 @@ class Round:
 class Rounds:
     """One instance that quotes, on a market in our hands."""
 
-    stack: Stack
-    context: Context
-    http: requests.Session
-    tail: JournalTail
-    slot: int
+    running: Running
     mid: Decimal = Decimal(150)
     resting: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.config = load_instance(INSTANCE, self.stack.options.config_dir, environment()).config
-        self.venue = self.context.venues.of(self.config)
+        self.config = load_instance(INSTANCE, self.running.stack.options.config_dir, environment()).config
+        self.venue = self.running.context.venues.of(self.config)
 
     def wait_for_feed(self) -> None:
         """Wait until the feed has the book. Raises `NoQuotes`."""
         # It hears of a new instance by its start, and of its market a moment later.
         deadline_s = time.monotonic() + DEADLINE_S
-        while not self.context.market_data.read(market_venue(self.config), SYMBOL):
+        while not self.running.context.market_data.read(market_venue(self.config), SYMBOL):
             if time.monotonic() > deadline_s:
-                raise NoQuotes(f"the feed has no book: {self.context.client.hgetall(keys.FEEDS)}")
+                raise NoQuotes(f"the feed has no book: {self.running.context.client.hgetall(keys.FEEDS)}")
             time.sleep(0.05)
 
     def settle(self) -> None:
@@ -75,8 +68,8 @@ class Rounds:
         deadline_s = time.monotonic() + DEADLINE_S
         idle_since_s, seq = time.monotonic(), -1
         while time.monotonic() < deadline_s:
-            self._follow(self.tail.more())
-            record = self.context.instances.read(INSTANCE)
+            self._follow(self.running.tail.more())
+            record = self.running.context.instances.read(INSTANCE)
             assert record is not None  # it was started
             if record.errors:
                 raise NoQuotes(f"an iteration failed: {record.last_error}")
@@ -94,12 +87,12 @@ class Rounds:
         """
         self.settle()
         time.sleep(pause_s)
-        self._follow(self.tail.more())
+        self._follow(self.running.tail.more())
         before, old = self.mid, set(self.resting)
         self.mid = Decimal(150) if before != 150 else Decimal(150) * (10_000 + 2 * MOVE_BPS) / 10_000
         asked_us = time.time_ns() // 1000
-        answer = self.http.post(
-            f"{self.stack.simulator_url}/sim/market",
+        answer = self.running.http.post(
+            f"{self.running.stack.simulator_url}/sim/market",
             json={"symbol": SYMBOL, "price": str(self.mid)},
             timeout=5,
         )
@@ -109,7 +102,7 @@ class Rounds:
         while len(self.resting - old) < 2:
             if time.monotonic() > deadline_s:
                 raise NoQuotes(f"round {number}: not both quotes; journal: {tail_of(entries, 30)}")
-            new = self.tail.more()
+            new = self.running.tail.more()
             entries += new
             self._follow(new)
             time.sleep(0.001)
@@ -131,15 +124,15 @@ class Rounds:
                 self.resting.discard(entry["order_id"])
 
     def _is_own(self, entry: Entry) -> bool:
-        return owns(self.slot, entry.get("client_id"))
+        return owns(self.running.slot, entry.get("client_id"))
 
     def _kept_at_ms(self) -> int:
         """Return when the newest book came to the state server, whose clock is the exchange's here."""
-        found = self.context.market_data.read(market_venue(self.config), SYMBOL)
+        found = self.running.context.market_data.read(market_venue(self.config), SYMBOL)
         return 0 if found is None else found.received_at_ms
 
     def _claimed_at_ms(self, since_us: int) -> int:
-        claims = [t for t in self.context.events.trace(INSTANCE) if t["event"] == "claimed"]
+        claims = [t for t in self.running.context.events.trace(INSTANCE) if t["event"] == "claimed"]
         return next(int(t["at_ms"]) for t in claims if int(t["at_ms"]) >= since_us // 1000)
 
     def floor(self) -> float:

@@ -27,6 +27,7 @@ sys.path.insert(0, str(ROOT))
 
 from bench.figures import median, nearest_rank  # noqa: E402 - the checkout is put on the path first
 from bench.fleet_run import Fleet, NotRunning, open_fleet  # noqa: E402
+from bench.progress import say  # noqa: E402
 from settings import Settings  # noqa: E402
 
 ORDERS_EACH = 2
@@ -63,7 +64,7 @@ def main() -> int:
     count, interval_s = (60, 3.0) if options.quick else (options.instances, options.interval)
     load_before = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as name:
-        _say("starting server, exchange, feed and workers")
+        say("starting server, exchange, feed and workers")
         with open_fleet(Path(name), interval_s=interval_s) as fleet:
             fleet.have_workers(1)
             fleet.grow(count)
@@ -100,7 +101,7 @@ def _end_the_older(fleet: Fleet, how: str) -> Recovery:
 def _recover(fleet: Fleet, how: str) -> Recovery:
     """End the older worker as `how` says, and follow every instance until it has iterated again."""
     since_ms, chains, swept = fleet.context.instances.now_ms(), fleet.chains(), fleet.swept()
-    _say(f"{how}, with {len(chains)} instances")
+    say(f"{how}, with {len(chains)} instances")
     ended_ms = fleet.context.instances.now_ms()
     if how == "SIGKILL":
         fleet.workers[0].process.kill()
@@ -156,10 +157,6 @@ def _print_table(recoveries: Sequence[Recovery], settings: Settings) -> None:
         f"\nBy design at most {_design_ms(settings)} ms late where a sweep has to find it; "
         f"{settings.lease_ms} ms more where it had been begun.\n"
     )
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ import structlog  # noqa: E402
 
 from bench.journal_tail import JournalTail  # noqa: E402
 from bench.process_usage import cpu_s, pss_mb, tree  # noqa: E402
+from bench.progress import say  # noqa: E402
 from bench.stop_all_fleet import ORDERS, Fleet, NotPlaced  # noqa: E402
 from bench.stop_all_report import Stops, report  # noqa: E402
 from cli.stack.processes import ManagedProcess, ProcessSpec  # noqa: E402
@@ -81,7 +82,7 @@ def _measure(folder: Path, fleet: Fleet, options: argparse.Namespace) -> Stops:
         ),
         environ={**environment(), **fleet.keys()},
     )
-    _say("starting server and exchange")
+    say("starting server and exchange")
     with Stack(stack_options) as stack, requests.Session() as http:
         http.trust_env = False
         fleet.write_files(config_dir, stack.simulator_url)
@@ -92,7 +93,7 @@ def _measure(folder: Path, fleet: Fleet, options: argparse.Namespace) -> Stops:
         placed = _resting(http, stack.simulator_url)
         if placed != ORDERS * fleet.instances:
             raise NotPlaced(f"{placed} orders rest, not {ORDERS} of each instance")
-        _say(f"{placed} orders of {fleet.instances} instances rest, after {time.monotonic() - began_s:.0f} s")
+        say(f"{placed} orders of {fleet.instances} instances rest, after {time.monotonic() - began_s:.0f} s")
         # What the first iterations took is given back: the bound reckons with a full budget.
         context.client.delete(*context.client.keys(keys.budget("*")))
         worker = _start_worker(stack, options.children)
@@ -196,10 +197,6 @@ def _resting(http: requests.Session, simulator_url: str) -> int:
 def _children_s() -> float:
     times = os.times()
     return times.children_user + times.children_system
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

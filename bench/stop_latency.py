@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from bench.maker_file import maker_file  # noqa: E402
+from bench.progress import say  # noqa: E402
 from bench.stop_report import Command, Floor, Phases, report  # noqa: E402 - the checkout is put on the path first
 from cli.stack.stack import Stack, StackOptions  # noqa: E402
 from exchanges.base import Authorization  # noqa: E402
@@ -77,7 +78,7 @@ def main() -> int:
             simulator_arguments=("--flow", "still", "--latency-ms", str(options.latency_ms)),
             server_fsync=options.fsync,
         )
-        _say("starting server, simulator and workers")
+        say("starting server, simulator and workers")
         measured: list[Phases] = []
         floors: list[Floor] = []
         commands: list[Command] = []
@@ -89,16 +90,12 @@ def main() -> int:
                     measured.append(_measure(context, next(idle_ms)))
                     floors.append(_floor(context))
                     finished_ms, floor_ms = measured[-1].finished_ms, floors[-1].whole_ms
-                    _say(f"stop {number}/{stops}: {finished_ms:.0f} ms, floor {floor_ms:.0f} ms")
+                    say(f"stop {number}/{stops}: {finished_ms:.0f} ms, floor {floor_ms:.0f} ms")
                 if number <= cli_stops:
                     commands.append(_measure_cli(context, folder, config_dir, next(idle_ms)))
-                    _say(f"manage.py stop {number}/{cli_stops}: {commands[-1].wall_ms:.0f} ms")
+                    say(f"manage.py stop {number}/{cli_stops}: {commands[-1].wall_ms:.0f} ms")
     report(measured, floors, commands, options.latency_ms)
     return 0
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 def _measure(context: Context, idle_ms: int) -> Phases:

@@ -28,6 +28,7 @@ sys.path.insert(0, str(ROOT))
 import structlog  # noqa: E402 - the checkout is put on the path first
 
 from bench.figures import median  # noqa: E402
+from bench.progress import say  # noqa: E402
 from bench.scale_clients import iterate, keep_sweeping, keep_waking  # noqa: E402
 from bench.scale_report import Load, Looks, Lost, Measured, Used, Wakes, report  # noqa: E402
 from bench.scale_state import account_of, name_of, write  # noqa: E402
@@ -147,15 +148,15 @@ def main() -> int:
     loads = [os.getloadavg()[0]]
     with tempfile.TemporaryDirectory() as folder, _server(Path(folder)) as server, _pool(8) as pool:
         bench = Bench(server, pool, count)
-        _say(f"writing {count} instances")
+        say(f"writing {count} instances")
         weight = write(bench.client, count)
-        _say(f"written in {weight.wrote_s:.0f} s; looking at all of them")
+        say(f"written in {weight.wrote_s:.0f} s; looking at all of them")
         looks = bench.looks()
-        _say(f"iterating from {options.clients} processes")
+        say(f"iterating from {options.clients} processes")
         load = bench.iterations(options.clients, seconds)
-        _say("waking")
+        say("waking")
         wakes = bench.wake_ups(options.clients, seconds)
-        _say("losing messages")
+        say("losing messages")
         lost = bench.lost_messages(options.clients, options.sweepers)
     loads.append(os.getloadavg()[0])
     report(Measured(weight=weight, looks=looks, load=load, wakes=wakes, lost=lost, machine_loads=loads))
@@ -193,10 +194,6 @@ def _median_s(do: Callable[[], object], times: int) -> float:
         do()
         took_s.append(time.perf_counter() - began_s)
     return median(took_s)
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,12 @@ import json
 
 import pytest
 
-from bench.feed_report import Span, Usage, delays, difference, report, usage_of
+from bench.feed_report import Span, delays, report
+from bench.process_usage import Use
+
+
+def use(cpu_s: float, pss_mb: float) -> Use:
+    return Use(cpu_s=cpu_s, pss_mb=pss_mb, uss_mb=pss_mb, processes=1)
 
 
 def span(*book_delays_ms: int, messages: int = 500) -> Span:
@@ -12,9 +17,9 @@ def span(*book_delays_ms: int, messages: int = 500) -> Span:
         depth_per_s=10,
         seconds=2.0,
         messages=messages,
-        feed=Usage(cpu_s=0.5, memory_mb=80),
-        venue=Usage(cpu_s=0.1, memory_mb=40),
-        server=Usage(cpu_s=0.1, memory_mb=10),
+        feed=use(0.5, 80),
+        venue=use(0.1, 40),
+        server=use(0.1, 10),
         book_delays_ms=book_delays_ms,
         missing=0,
         fill_delays_ms=(1, 2, 3),
@@ -30,18 +35,6 @@ def test_a_change_arrives_with_the_first_book_that_is_not_older() -> None:
 def test_a_change_that_no_book_has_is_missing() -> None:
     assert delays([100, 140, 150], [(130, 131)]) == ([31], 2)
     assert delays([100], []) == ([], 1)
-
-
-def test_usage_is_read_behind_the_programs_name() -> None:
-    stat = "17 (a (b) c) S 1 17 17 0 -1 4194560 11000 0 12 0 250 50 0 0 20 0 7 0 1000 123456 2500"
-    assert usage_of(stat, "30000 2500 900 1 0 8000 0", ticks_per_s=100, page_bytes=4096) == Usage(
-        cpu_s=3.0, memory_mb=10.24
-    )
-
-
-def test_of_two_moments_the_time_is_what_passed_and_the_memory_what_is_left() -> None:
-    before, after = Usage(cpu_s=1.5, memory_mb=100), Usage(cpu_s=2.0, memory_mb=90)
-    assert difference(before, after) == Usage(cpu_s=0.5, memory_mb=90)
 
 
 @pytest.mark.parametrize(
