@@ -139,12 +139,60 @@ def _sweep_at_scale(found: Found) -> Sequence[Bars]:
     )
 
 
+def _quote_reaction(found: Found) -> Sequence[Bars]:
+    groups = {
+        "its requests alone, p50": {"ms": found["floor_p50_ms"]},
+        "move → quotes, p50": {"ms": found["whole_p50_ms"]},
+        "move → quotes, p99": {"ms": found["whole_p99_ms"]},
+    }
+    return (Bars(label="ms", groups=groups),)
+
+
+def _hedge_reaction(found: Found) -> Sequence[Bars]:
+    reached = {
+        "its requests alone, p50": {"ms": found["floor_p50_ms"]},
+        **{f"fill → hedge, {part}": {"ms": found[f"{part}_ms"]} for part in ("p50", "p99", "max")},
+    }
+    stages = {name: {"ms": value} for name, value in found["stages_p50_ms"].items()}
+    return Bars(label="ms (goal of p50)", groups=reached, goal=found["bound_p50_ms"]), Bars(
+        label="p50, ms", groups=stages
+    )
+
+
+def _side_by_side(found: Found) -> Sequence[Bars]:
+    def pair(name: str) -> Mapping[str, float]:
+        return dict(zip(("a process each", "tasks"), found[name], strict=True))
+
+    left = {"after SIGKILL": pair("rest_after_kill"), "and once all is stopped": pair("rest_after_stop")}
+    return (
+        Bars(label="memory, MB", groups={f"{found['instances']} instances": pair("memory_mb")}),
+        Bars(label="CPU of an iteration, ms", groups={"": pair("cpu_ms")}),
+        Bars(label="stop of one, p50 s", groups={"": pair("stop_p50_s")}),
+        Bars(label="orders that rest", groups=left),
+    )
+
+
+def _stop_latency(found: Found) -> Sequence[Bars]:
+    groups = {
+        "its requests alone, p50": {"ms": found["floor_p50_ms"]},
+        "stop, p50": {"ms": found["finish_p50_ms"]},
+        "stop, p90": {"ms": found["finish_p90_ms"]},
+        "stop, the first": {"ms": found["finish_first_ms"]},
+        "the whole command, p50": {"ms": found["cli_p50_s"] * 1000},
+    }
+    return (Bars(label="ms", groups=groups),)
+
+
 PLOTS = {
     "iteration_cost": Plot(title="What an iteration costs", bars=_iteration_cost),
     "fleet": Plot(title="A fleet on one machine", bars=_fleet),
     "recovery": Plot(title="After the end of a worker", bars=_recovery),
     "stop_all": Plot(title="A stop of all", bars=_stop_all),
     "cli_start": Plot(title="Start of commands", bars=_cli_start),
+    "stop_latency": Plot(title="A stop of one", bars=_stop_latency),
+    "quote_reaction": Plot(title="From a move of the market to new quotes", bars=_quote_reaction),
+    "hedge_reaction": Plot(title="From a fill to its hedge", bars=_hedge_reaction),
+    "side_by_side": Plot(title="Tasks beside a process for each instance", bars=_side_by_side),
     "sweep_at_scale": Plot(title="State of very many instances", bars=_sweep_at_scale),
 }
 
