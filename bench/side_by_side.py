@@ -32,6 +32,7 @@ import structlog  # noqa: E402
 from bench.journal_tail import JournalTail  # noqa: E402
 from bench.maker_file import maker_file  # noqa: E402
 from bench.process_usage import cpu_s, pss_mb, tree  # noqa: E402
+from bench.progress import say  # noqa: E402
 from bench.side_report import Side, report  # noqa: E402
 from cli.stack.stack import Stack, StackOptions  # noqa: E402
 from runner.context import Context, open_context  # noqa: E402
@@ -62,7 +63,8 @@ class Bench:
         self.stack = stack
         self._http = http
         self._seconds = seconds
-        self._tail = JournalTail(stack.data_dir / "journal.jsonl")
+        self._journal = stack.data_dir / "journal.jsonl"
+        self._tail = JournalTail(self._journal)
         self.environ = dict(stack.settings().environ)
 
     def resting(self) -> int:
@@ -83,19 +85,24 @@ class Bench:
                 raise NotComparable(f"{what} within {DEADLINE_S:g} s; {self.resting()} orders rest")
             time.sleep(0.05)
 
-    def watch(self, pids: Sequence[int]) -> tuple[float, int, float, float]:
+    def watch(
+        self, pids: Sequence[int], iterations_so_far: Callable[[], int]
+    ) -> tuple[float, int, float, float]:
         """Return CPU time (s), iterations, requests for each, and memory (MB), of a while of nothing else."""
         self._tail.more()
-        before_s = cpu_s(pids)
+        before_s, before = cpu_s(pids), iterations_so_far()
         time.sleep(self._seconds)
         used_s, memory_mb = cpu_s(pids) - before_s, pss_mb(pids)
-        entries = [each for each in self._tail.more() if each["event"] == "request"]
-        asked = [f"{each['method']} {each['path']}" for each in entries]
-        # Each iteration reads one list of orders, on either side.
-        iterations = asked.count("GET /api/v1/orders")
+        asked = sum(each["event"] == "request" for each in self._tail.more())
+        iterations = iterations_so_far() - before
         if not iterations:
             raise NotComparable("no iteration was seen")
-        return used_s, iterations, len(asked) / iterations, memory_mb
+        return used_s, iterations, asked / iterations, memory_mb
+
+    def lists_so_far(self) -> int:
+        """Return how often the list of orders was asked for: once in each iteration of a loop."""
+        asked = [each for each in JournalTail(self._journal).more() if each["event"] == "request"]
+        return sum((each["method"], each["path"]) == ("GET", "/api/v1/orders") for each in asked)
 
     def manage(self, *arguments: str) -> float:
         """Run a command to its end and return how long it took, s. Raises `NotComparable`."""
@@ -119,7 +126,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="8 instances, under 60 s")
+    parser.add_argument("--quick", action="store_true", help="8 instances, under 40 s")
     parser.add_argument("--instances", type=int, default=20)
     parser.add_argument("--stops", type=int, default=6)
     parser.add_argument("--seconds", type=float, default=24.0, help="of watching each side")
@@ -128,7 +135,7 @@ def main() -> int:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     instances, stops, seconds = options.instances, options.stops, options.seconds
     if options.quick:
-        instances, stops, seconds = 8, 3, 8.0
+        instances, stops, seconds = 8, 2, 6.0
     names = [f"side_{number:02}" for number in range(instances)]
     loads = [os.getloadavg()[0]]
     with tempfile.TemporaryDirectory() as folder:
@@ -149,7 +156,7 @@ def main() -> int:
             ),
             environ={**environment(), "CLEANBOOK_REQUESTS_PER_MINUTE": str(REQUESTS_PER_MINUTE)},
         )
-        _say("starting server, exchange, workers and feed")
+        say("starting server, exchange, workers and feed")
         with Stack(stack_options) as stack, requests.Session() as http:
             http.trust_env = False
             bench = Bench(stack, http, seconds)
@@ -170,8 +177,8 @@ def _measure_loops(bench: Bench, names: Sequence[str], stops: int) -> Side:
     ]
     try:
         bench.wait_until(lambda: bench.resting() == ORDERS * len(bots), "not all loops quote")
-        used_s, iterations, asked, memory_mb = bench.watch([bot.pid for bot in bots])
-        _say(f"loops: {iterations} iterations, {memory_mb:.0f} MB")
+        used_s, iterations, asked, memory_mb = bench.watch([bot.pid for bot in bots], bench.lists_so_far)
+        say(f"loops: {iterations} iterations, {memory_mb:.0f} MB")
         stop_s = []
         for number, bot in enumerate(bots[:stops]):
             _pause(number)
@@ -204,8 +211,10 @@ def _measure_tasks(bench: Bench, context: Context, names: Sequence[str], stops: 
     bench.wait_until(lambda: bench.resting() == ORDERS * len(names), "not all instances quote")
     processes = bench.stack.processes
     pids = [pid for name in OURS for pid in tree(processes[name].pid or 0)]
-    used_s, iterations, asked, memory_mb = bench.watch(pids)
-    _say(f"tasks: {iterations} iterations, {memory_mb:.0f} MB")
+    used_s, iterations, asked, memory_mb = bench.watch(
+        pids, lambda: sum(record.seq for record in map(context.instances.read, names) if record)
+    )
+    say(f"tasks: {iterations} iterations, {memory_mb:.0f} MB")
     stop_s = []
     for number, name in enumerate(names[:stops]):
         _pause(number)
@@ -241,10 +250,6 @@ def _cancel_all(context: Context, bench: Bench, name: str) -> None:
 def _pause(number: int) -> None:
     """Wait for a moment that is another part of the interval each time."""
     time.sleep(0.1 + 0.37 * number % 1)
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
