@@ -25,6 +25,7 @@ import requests
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from bench.progress import say  # noqa: E402
 from bench.rolling_report import Figures, figures_of, print_table  # noqa: E402 - the path comes first
 from bench.rolling_workers import MultiWorker, SupervisedWorker, Worker  # noqa: E402
 from cli.stack.stack import Stack, StackOptions  # noqa: E402
@@ -51,11 +52,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="20 instances, about a minute")
+    parser.add_argument("--quick", action="store_true", help="20 instances every second, under 40 s")
     parser.add_argument("--instances", type=int, default=200)
     parser.add_argument("--interval", type=float, default=10.0, help="of each instance, s")
     options = parser.parse_args()
-    count, interval_s = (20, 2.0) if options.quick else (options.instances, options.interval)
+    count, interval_s = (20, 1.0) if options.quick else (options.instances, options.interval)
     load_before = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder:
         names = _configure(Path(folder) / "config", count, interval_s)
@@ -66,7 +67,7 @@ def main() -> int:
             simulator_arguments=("--flow", "still"),
             environ={**environment(), "CLEANBOOK_REQUESTS_PER_MINUTE": REQUESTS_PER_MINUTE},
         )
-        _say("starting server, simulator and workers")
+        say("starting server, simulator and workers")
         with Stack(stack_options) as stack:
             context = open_context(stack.settings())
             parts = _run(stack, context, names, interval_s)
@@ -85,10 +86,6 @@ def main() -> int:
     }
     print(json.dumps(result))
     return 0 if passed else 1
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 def _configure(config_dir: Path, count: int, interval_s: float) -> list[str]:
@@ -150,7 +147,7 @@ def _roll(workers: list[Worker], interval_s: float) -> list[float]:
     took_s = []
     for worker in workers:
         took_s.append(worker.restart())
-        _say(f"{worker.name} restarted, ended in {took_s[-1]:.1f} s")
+        say(f"{worker.name} restarted, ended in {took_s[-1]:.1f} s")
         _settle(interval_s)
     return took_s
 
@@ -164,7 +161,7 @@ def _part(
     name: str, context: Context, names: list[str], interval_s: float, workers: list[Worker], act: Act
 ) -> Figures:
     """Let something happen, and return how the iterations went meanwhile."""
-    _say(name)
+    say(name)
     since_ms, swept = context.instances.now_ms(), sum(worker.swept() for worker in workers)
     took_s = act()
     traces = {instance: context.events.trace(instance) for instance in names}
@@ -185,7 +182,7 @@ def _start_all(context: Context, names: list[str], interval_s: float) -> None:
         if not start_instance(context, name, by="bench").result.started:
             raise Failed(f"{name} was not started")
         if number % 50 == 0:
-            _say(f"{number} started")
+            say(f"{number} started")
         time.sleep(interval_s / len(names))
     _wait(
         lambda: all(_seq(context, name) > 0 for name in names), START_DEADLINE_S, "a first iteration of each"
@@ -199,7 +196,7 @@ def _seq(context: Context, name: str) -> int:
 
 def _stop_all(context: Context, stack: Stack, names: list[str]) -> int:
     """Stop every instance; return how many orders rest on the exchange after that."""
-    _say("stopping everything")
+    say("stopping everything")
     for name in names:
         context.instances.request_stop(name, by="bench", reason="bench", policy=StopPolicy())
 

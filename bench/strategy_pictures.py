@@ -20,12 +20,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from bench.progress import say  # noqa: E402
 from bench.strategy_plot import plot  # noqa: E402 - the checkout is put on the path first
 from bench.strategy_runs import Recording, RunFailed, Scenario, run  # noqa: E402
 
 #: A picture above this size makes a page slow.
 MOST_BYTES = 150_000
-QUICK_SECONDS = 6.0
+QUICK_SECONDS = 2.0
 
 _RANGE = {"auto_price_range": True, "grid_num": 13, "order_quantity": "0.05"}
 
@@ -143,7 +144,7 @@ def main() -> int:
 
 
 def _picture(scenario: Scenario, seconds: float, folder: Path, *, must_fill: bool) -> dict[str, object]:
-    _say(f"{scenario.name}: running for {seconds:g} s")
+    say(f"{scenario.name}: running for {seconds:g} s")
     recording = run(scenario, seconds=seconds)
     if must_fill and not recording.witness.fills:
         raise RunFailed(f"{scenario.name}: nothing was filled")
@@ -154,7 +155,7 @@ def _picture(scenario: Scenario, seconds: float, folder: Path, *, must_fill: boo
         raise RunFailed(f"{path} would have {size} bytes, more than {MOST_BYTES}")
     path.write_text(content, encoding="utf-8")
     figures = _figures(recording) | {"bytes": size}
-    _say(f"{path}: {figures}")
+    say(f"{path}: {figures}")
     return figures
 
 
@@ -168,10 +169,6 @@ def _figures(recording: Recording) -> dict[str, object]:
         "net_at_end": str(recording.witness.net[-1][1]) if recording.witness.net else "0",
         "stop_ms": recording.stopped_at_ms - recording.stop_asked_at_ms,
     }
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
