@@ -133,7 +133,9 @@ class Rounds:
 
     def _claimed_at_ms(self, since_us: int) -> int:
         claims = [t for t in self.running.context.events.trace(INSTANCE) if t["event"] == "claimed"]
-        return next(int(t["at_ms"]) for t in claims if int(t["at_ms"]) >= since_us // 1000)
+        # With a short interval one that had begun before may have met the move: then it is the last one.
+        after = (int(t["at_ms"]) for t in claims if int(t["at_ms"]) >= since_us // 1000)
+        return next(after, int(claims[-1]["at_ms"]))
 
     def floor(self) -> float:
         """Return how long the requests of an iteration that moves both quotes take alone, ms."""
