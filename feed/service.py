@@ -36,6 +36,9 @@ log = structlog.get_logger(__name__)
 ROUND_S = 0.25
 #: How often everything watched is read anew when no event says that something has changed.
 READ_AGAIN_S = 5.0
+#: Most of its time that goes into reading it, however many start: of thousands of instances one reading takes
+#: as long as a round, and each start among thousands would ask for one.
+READING_SHARE = 0.2
 #: An account that cannot be opened is tried again after this long.
 TRY_AGAIN_S = 5.0
 #: An account that nobody has held for this long is taken by whoever can, whatever its share.
@@ -77,7 +80,8 @@ class FeedService:
         #: Accounts that could not be opened, to when they are tried again, monotonic seconds.
         self._broken: dict[str, float] = {}
         self._watched: Mapping[str, WatchedAccount] = {}
-        self._read_s = -math.inf
+        #: When everything watched is read anew at the latest, and at the earliest, monotonic seconds.
+        self._read_again_s = self._rest_until_s = -math.inf
         self._last_event = "$"
         self._server_run_id = ""
         #: Accounts that nobody holds, to since when, monotonic seconds.
@@ -127,10 +131,13 @@ class FeedService:
         self._wait_for_change()
 
     def _read_watched(self) -> None:
-        if time.monotonic() - self._read_s < READ_AGAIN_S:
+        begun_s = time.monotonic()
+        if begun_s < self._read_again_s:
             return
         self._watched = self._watch()
-        self._read_s = time.monotonic()
+        read_s = time.monotonic()
+        self._rest_until_s = read_s + (read_s - begun_s) * (1 / READING_SHARE - 1)
+        self._read_again_s = max(read_s + READ_AGAIN_S, self._rest_until_s)
         self._look_at_server()
         for account, feed in self._running.items():
             if account in self._watched and self._watched[account] != feed.watched:
@@ -157,10 +164,11 @@ class FeedService:
         if events:
             self._last_event = events[-1].stream_id
         if any(event.event in {"started", "stop_requested", "finished"} for event in events):
-            self._read_s = -math.inf
-        elif events:
-            # Steps of cleanups: no reason to go round faster.
-            self._ended.wait(max(0.0, ROUND_S - (time.monotonic() - begun_s)))
+            self._read_again_s = self._rest_until_s
+        if events and begun_s < self._read_again_s:
+            # Steps of cleanups, or starts close behind each other: no reason to go round faster.
+            now_s = time.monotonic()
+            self._ended.wait(max(0.0, min(begun_s + ROUND_S, self._read_again_s) - now_s))
 
     def _keep_leases(self) -> None:
         for account, feed in list(self._running.items()):

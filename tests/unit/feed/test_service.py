@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Collection, Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,10 @@ import redis
 from cli.stack.valkey import ValkeyServer
 from feed.account import AccountFeed
 from feed.bookkeeper import Bookkeeper, Retention
-from feed.service import LEFT_OVER_S, FeedService
+from feed.service import LEFT_OVER_S, READING_SHARE, FeedService
 from feed.watched import Connections, WatchedAccount
 from ledger.database import open_ledger
+from state import keys
 from state.connection import connect
 from state.feeds import LEASE_MS, Feeds
 from state.scripts import Scripts
@@ -185,6 +187,31 @@ def test_a_round_that_fails_for_any_reason_is_followed_by_another(
     monkeypatch.setattr(one.service, "_watch", watch)
     del fleet.accounts["v:b"]
     wait_until(lambda: fleet.shares() == {"one": 3})
+
+
+def test_however_many_start_reading_takes_only_a_part_of_the_time(
+    fleet: Fleet, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("feed.service.READ_AGAIN_S", 1000.0)
+    one = fleet.add("one")
+    wait_until(lambda: fleet.shares() == {"one": 4})
+    read_s: list[tuple[float, float]] = []
+
+    def watch() -> Mapping[str, WatchedAccount]:
+        begun_s = time.monotonic()
+        threading.Event().wait(0.05)
+        read_s.append((begun_s, time.monotonic()))
+        return dict(fleet.accounts)
+
+    monkeypatch.setattr(one.service, "_watch", watch)
+
+    def start_another_until_all_is_read_again() -> bool:
+        redis_client.xadd(keys.EVENTS, {"event": "started", "instance": "x", "epoch": 1, "at_ms": 1})
+        return len(read_s) >= 4
+
+    wait_until(start_another_until_all_is_read_again)
+    for (begun_s, ended_s), (next_s, _) in pairwise(read_s):
+        assert next_s - ended_s >= (ended_s - begun_s) * (1 / READING_SHARE - 1)
 
 
 def test_an_account_whose_threads_have_ended_is_taken_anew(
