@@ -54,7 +54,7 @@ def main() -> int:
     parser.add_argument("--instances", type=int, default=1000)
     parser.add_argument("--accounts", type=int, default=10)
     parser.add_argument("--latency-ms", type=int, default=20)
-    parser.add_argument("--children", type=int, default=2, help="of the worker, which work side by side")
+    parser.add_argument("--children", type=int, default=4, help="of the worker, which work side by side")
     parser.add_argument("--no-direct", action="store_true", help="the command runs no cleanup itself")
     options = parser.parse_args()
     fleet = Fleet(accounts=options.accounts, instances=options.instances)
@@ -104,7 +104,7 @@ def _measure(folder: Path, fleet: Fleet, options: argparse.Namespace) -> Stops:
 
 
 def _start_worker(stack: Stack, children: int) -> ManagedProcess:
-    command = CLEANUP_WORKER.replace("-c 2", f"-c {children}").split()
+    command = CLEANUP_WORKER.replace("-c 4", f"-c {children}").split()
     spec = ProcessSpec(
         name="cleanup",
         command=(sys.executable, "-m", *command),

@@ -37,7 +37,8 @@ from state.queues import needed_queues
 #: The checkout: where `celery -A tasks` finds its packages.
 ROOT = Path(__file__).resolve().parents[2]
 ITERATE_WORKER = "celery -A tasks worker -X cleanup -c 2 -n iterate@%h --without-gossip --without-mingle"
-CLEANUP_WORKER = "celery -A tasks worker -Q cleanup -c 2 -n cleanup@%h --without-gossip --without-mingle"
+#: A cleanup waits for the exchange most of its time.
+CLEANUP_WORKER = "celery -A tasks worker -Q cleanup -c 4 -n cleanup@%h --without-gossip --without-mingle"
 FLOWER = f"celery -A tasks flower --address=127.0.0.1 {' '.join(LOOKS)}"
 READY_TIMEOUT_S = 30.0
 FLOWER_USER = "demo"
