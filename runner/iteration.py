@@ -29,6 +29,7 @@ from runner.publisher import Iteration
 from runner.schedule import following, hop_s, task_id
 from runner.withdrawal import is_quiet, look_again_ms, must_withdraw, withdrawal
 from state.leases import AuthorizationRefused, Granted, LeaseLost, Refusal
+from state.queues import ITERATE
 from state.stop_story import StopCause
 from strategies.base import Decision, State, TakerOrder
 from strategies.reconcile import OrderPlan
@@ -47,12 +48,14 @@ def run_iteration(
     epoch: int,
     tick: int | None,
     own_task_id: str,
+    queue: str = ITERATE,
     is_ending: IsEnding = never,
     say: Callable[[str], None] = unheard,
 ) -> tuple[Iteration, ...]:
     """Run one iteration if it may run, and return the messages to publish afterwards.
 
-    A message that is late, doubled or of an old run claims nothing and changes nothing. Once `is_ending`
+    A message that is late, doubled or of an old run claims nothing and changes nothing. It came through
+    `queue`. Once `is_ending`
     nothing is begun or authorised any more: the request that is open gets its answer, what is known is
     committed, and another iteration follows at once. `say` gets what came of it in a few words.
     """
@@ -63,7 +66,12 @@ def run_iteration(
         )
     asked_at_s = time.monotonic()
     lease = context.leases.claim(
-        instance_id, epoch=epoch, tick=tick, task_id=own_task_id, place=known_place(instance_id)
+        instance_id,
+        epoch=epoch,
+        tick=tick,
+        task_id=own_task_id,
+        place=known_place(instance_id),
+        queue=queue,
     )
     if isinstance(lease, Refusal):
         say(f"not run: {lease.detail or lease.reason}")

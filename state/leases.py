@@ -18,6 +18,7 @@ from state.connection import StateError
 from state.durability import save
 from state.hearing import Heard, heard_of
 from state.instances import StopPolicy
+from state.queues import ITERATE
 from state.scripts import Reply, Scripts, Unconfirmed
 
 #: A message that arrives this much before its iteration is due is run, not sent round again.
@@ -137,9 +138,19 @@ class Leases:
         self._fence_margin_ms = fence_margin_ms
 
     def claim(
-        self, instance_id: str, *, epoch: int, tick: int | None, task_id: str, place: Place | None = None
+        self,
+        instance_id: str,
+        *,
+        epoch: int,
+        tick: int | None,
+        task_id: str,
+        place: Place | None = None,
+        queue: str = ITERATE,
     ) -> Lease | Refusal:
-        """Take the lease for the scheduled iteration `tick`, or for a wake-up when `tick` is None."""
+        """Take the lease for the scheduled iteration `tick`, or for a wake-up when `tick` is None.
+
+        `queue` is the one that the message came through.
+        """
         market = keys.market(place.venue, place.symbol) if place else keys.market("", "")
         heard = keys.heard(place.account if place else "")
         token = secrets.token_hex(8)
@@ -164,6 +175,7 @@ class Leases:
                 self._lease_ms,
                 self._grace_ms,
                 EARLY_MS,
+                queue,
             ],
         )
         if kind == "early":

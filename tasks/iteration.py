@@ -6,6 +6,7 @@ import structlog
 from celery import Task
 
 from runner.iteration import run_iteration
+from state.queues import ITERATE
 from tasks.away import ends_when_away
 from tasks.celery import app, context, publisher
 from tasks.ending import ending_safely
@@ -30,6 +31,7 @@ def iterate(self: Task, instance_id: str, epoch: int, tick: int | None) -> str:
             epoch=epoch,
             tick=tick,
             own_task_id=str(self.request.id),
+            queue=str((self.request.delivery_info or {}).get("routing_key") or ITERATE),
             is_ending=is_ending,
             say=say,
         ):

@@ -1,7 +1,8 @@
 -- Take the lease for one iteration.
 -- KEYS: 1 record, 2 due set, 3 trace, 4 intents, 5 generations, 6 market, 7 what feeds have heard of the account,
 --   8 backlog
--- ARGV: 1 instance, 2 epoch, 3 tick ('-1' for a wake-up), 4 token, 5 task id, 6 lease ms, 7 grace ms, 8 early ms
+-- ARGV: 1 instance, 2 epoch, 3 tick ('-1' for a wake-up), 4 token, 5 task id, 6 lease ms, 7 grace ms, 8 early ms,
+--   9 queue that the message came through
 -- Returns {'claimed', now, seq, tick, due, started_at, errors, slot, config version, account, strategy state or '',
 --   fence, books or '', daily result or '', intents (field, time, field, time ...), when it was paused or '',
 --   what the last look at the exchange showed or '', market (as state/market_data.py names it), what was heard (as
@@ -42,12 +43,13 @@ end
 -- is a sweep's, and no repeat.)
 local is_repeat = tonumber(r[23] or '0') > (r[3] == '0' and 1 or 0) and r[24] == ARGV[5]
 if ARGV[3] ~= '-1' and not is_repeat then
-  note_backlog(KEYS[8], now - tonumber(r[4]), now)
+  note_backlog(KEYS[8], ARGV[9], now - tonumber(r[4]), now)
 end
 local seq = redis.call('HINCRBY', KEYS[1], 'seq', 1)
 local lease_until = now + tonumber(ARGV[6])
 redis.call('HSET', KEYS[1], 'lease_token', ARGV[4], 'lease_until', lease_until, 'running_task_id', ARGV[5],
-  'lease_kind', ARGV[3] == '-1' and 'wake' or 'tick', 'fence_base', r[7] or 0, 'resends', 0)
+  'lease_kind', ARGV[3] == '-1' and 'wake' or 'tick', 'fence_base', r[7] or 0, 'resends', 0,
+  'queue', ARGV[9])
 -- Whatever a wake-up was asked for, this iteration sees it.
 redis.call('HDEL', KEYS[1], 'woken', 'again')
 redis.call('ZADD', KEYS[2], lease_until + tonumber(ARGV[7]), ARGV[1])

@@ -14,7 +14,7 @@ local wrong = damage(KEYS[1])
 if wrong then return {'damaged', wrong} end
 local r = redis.call('HMGET', KEYS[1], 'phase', 'epoch', 'tick', 'due', 'lease_token', 'lease_until', 'cleanup_token',
   'cleanup_until', 'resends', 'pending_task_id', 'woken', 'again', 'keeps', 'server',
-  'paused', 'withdrawn', 'account')
+  'paused', 'withdrawn', 'account', 'queue')
 local resends = tonumber(r[9] or '0')
 -- Each further message waits longer, so that a backlog is not made worse by its own repair.
 local resend_at = now + math.min(tonumber(ARGV[4]), tonumber(ARGV[3]) * 2 ^ math.min(resends, 20))
@@ -35,7 +35,7 @@ if r[1] == 'running' then
     redis.call('ZADD', KEYS[2], tonumber(r[4]) + tonumber(ARGV[5]), ARGV[1])
     return {}
   end
-  local patience = backlog(KEYS[3], now)
+  local patience = backlog(KEYS[3], r[18], now)
   local waits_until = tonumber(r[4]) + tonumber(ARGV[5]) + patience
   if r[10] and patience > 0 and waits_until > now then
     -- Looked at before that, too: all may have been late only once, as after an outage, and this message be lost.

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from cli.stack.processes import ManagedProcess
+from state import keys
 from state.queues import CLEANUP, all_queues, iterate_queue
 from tests.acceptance.conftest import LIVE_KEYS
 from tests.acceptance.other_stack import own_world
@@ -75,6 +76,11 @@ def iterates(world: World, instance_id: str) -> bool:
 def who_iterated(worker: Worker) -> set[str]:
     """Return whose iterations a worker has logged."""
     return {line["instance"] for line in worker.iterations()}
+
+
+def test_an_iteration_knows_which_queue_it_came_through(world: World) -> None:
+    for name in run_both(world):
+        assert world.context.client.hget(keys.record(name), "queue") == queue_for(world, name)
 
 
 def test_a_worker_iterates_for_the_accounts_of_its_queues_alone(world: World) -> None:

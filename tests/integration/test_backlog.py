@@ -6,6 +6,8 @@ import pytest
 
 from state import keys
 from state.due import RESEND_MS, CleanUp, IterateAgain
+from state.leases import Lease, Refusal
+from state.queues import ITERATE
 from tests.integration.state_bench import GRACE_MS, INTERVAL_MS, NAME, StateBench
 
 OTHER = "other"
@@ -19,12 +21,12 @@ def next_is_due(bench: StateBench, *, late_ms: int) -> None:
     bench.clock.advance(INTERVAL_MS + late_ms)
 
 
-def others_are_late(bench: StateBench, late_ms: int, name: str = OTHER) -> None:
+def others_are_late(bench: StateBench, late_ms: int, name: str = OTHER, *, queue: str = ITERATE) -> None:
     """Have another instance begin its first iteration so late, by a message that was sent once."""
     bench.start(name)
     bench.due.sweep(name, task_id="first")
     bench.clock.advance(late_ms)
-    claimed = bench.leases.claim(name, epoch=1, tick=0, task_id="first")
+    claimed = bench.leases.claim(name, epoch=1, tick=0, task_id="first", queue=queue)
     assert not hasattr(claimed, "reason"), claimed
 
 
@@ -74,7 +76,35 @@ def test_who_waits_is_looked_at_again_when_the_others_may_be_late_no_longer(
 def test_the_longest_of_two_seconds_counts(bench: StateBench) -> None:
     for name, late_ms, longest_ms in (("a", 3_000, 3_000), ("b", 600, 3_000), ("c", BACKLOG_HOLDS_MS, 2_000)):
         others_are_late(bench, late_ms, name)
-        assert bench.client.hget(keys.BACKLOG, "late") == str(longest_ms)
+        assert bench.client.hget(keys.BACKLOG, f"late {ITERATE}") == str(longest_ms)
+
+
+@pytest.mark.parametrize("queue", ["iterate.1of2", "iterate.2of2"])
+def test_a_queue_that_is_behind_keeps_only_those_waiting_that_come_through_it(
+    bench: StateBench, queue: str
+) -> None:
+    bench.commit(expect(bench.leases.claim(NAME, epoch=1, tick=0, task_id="t", queue="iterate.2of2")))
+    bench.clock.advance(INTERVAL_MS)
+    others_are_late(bench, 1_500, queue=queue)
+    assert isinstance(bench.sweep(), IterateAgain) is (queue == "iterate.1of2")
+
+
+def test_who_has_been_through_no_queue_yet_waits_for_the_longest(bench: StateBench) -> None:
+    assert isinstance(bench.sweep(), IterateAgain)
+    for number, late_ms in ((1, 1_500), (2, 0), (3, 700)):
+        others_are_late(bench, late_ms, f"other-{number}", queue=f"iterate.{number}of3")
+    bench.client.hset(keys.record(NAME), "due", bench.clock.now_ms - GRACE_MS - 1_500)
+    bench.client.hset(keys.BACKLOG, "until iterate.1of3", bench.clock.now_ms + 1)
+    bench.client.zadd(keys.DUE, {NAME: bench.clock.now_ms})
+    assert isinstance(bench.sweep(), IterateAgain)
+    bench.client.hset(keys.record(NAME), "due", bench.clock.now_ms - GRACE_MS - 1_499)
+    bench.client.zadd(keys.DUE, {NAME: bench.clock.now_ms})
+    assert bench.sweep() is None
+
+
+def expect(claimed: Lease | Refusal) -> Lease:
+    assert isinstance(claimed, Lease), claimed
+    return claimed
 
 
 def test_patience_ends_after_a_minute(bench: StateBench) -> None:
@@ -123,7 +153,7 @@ def test_a_damaged_note_is_none(bench: StateBench, damage: str) -> None:
     if damage == "text":
         bench.client.set(keys.BACKLOG, "text")
     else:
-        bench.client.hset(keys.BACKLOG, mapping={"late": "x", "until": "y"})
+        bench.client.hset(keys.BACKLOG, mapping={f"late {ITERATE}": "x", f"until {ITERATE}": "y"})
     assert isinstance(bench.sweep(), IterateAgain)
     bench.clock.advance(600)
     bench.claim(1)

@@ -63,7 +63,7 @@ def of(told: Told) -> Leases:
 @pytest.mark.parametrize(("tick", "as_told"), [(None, -1), (0, 0), (3, 3)])
 def test_a_claim_says_who_wants_what(tick: int | None, as_told: int) -> None:
     told = Told(["busy"])
-    of(told).claim(NAME, epoch=2, tick=tick, task_id="t")
+    of(told).claim(NAME, epoch=2, tick=tick, task_id="t", queue="iterate.1of2")
     ((script, names, arguments),) = told.asked
     assert script == "claim"
     assert names == [
@@ -71,7 +71,7 @@ def test_a_claim_says_who_wants_what(tick: int | None, as_told: int) -> None:
         *(keys.market("", ""), keys.heard(""), keys.BACKLOG),
     ]
     token = arguments.pop(3)
-    assert arguments == [NAME, 2, as_told, "t", 11, 12, EARLY_MS]
+    assert arguments == [NAME, 2, as_told, "t", 11, 12, EARLY_MS, "iterate.1of2"]
     assert len(str(token)) == 16
 
 
