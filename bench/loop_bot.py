@@ -39,7 +39,7 @@ from runner.loaded import from_config  # noqa: E402
 from runner.lookups import Standing  # noqa: E402
 from settings import load  # noqa: E402
 from state.client_ids import GENERATIONS, ClientOrderId, owns  # noqa: E402
-from state.leases import Granted  # noqa: E402
+from state.permissions import Granted  # noqa: E402
 
 SLICE_S = 1.0
 

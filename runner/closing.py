@@ -12,7 +12,7 @@ from runner.context import Context
 from runner.execution import ExecutionReport, Executor
 from runner.loaded import LoadedInstance
 from state.cleanup_leases import CleanupLease
-from state.leases import Granted
+from state.permissions import Granted
 from strategies.base import TakerOrder
 
 

@@ -35,7 +35,7 @@ from market.orders import (
 from market.snapshot import OwnOrder
 from metrics import families
 from runner.parallel import in_parallel
-from state.leases import Granted
+from state.permissions import Granted
 from strategies.base import TakerOrder
 from strategies.reconcile import OrderPlan
 

@@ -28,7 +28,8 @@ from runner.market_read import NoMarketData, Source
 from runner.publisher import Iteration
 from runner.schedule import following, hop_s, task_id
 from runner.withdrawal import is_quiet, look_again_ms, must_withdraw, withdrawal
-from state.leases import AuthorizationRefused, Granted, LeaseLost, Refusal
+from state.leases import LeaseLost, Refusal
+from state.permissions import AuthorizationRefused, Granted
 from state.queues import ITERATE
 from state.stop_story import StopCause
 from strategies.base import Decision, State, TakerOrder

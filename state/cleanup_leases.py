@@ -11,9 +11,11 @@ import redis
 from market.orders import Role
 from state import keys
 from state.bookings import MOST_WAITING
+from state.client_ids import intents_json
 from state.durability import save
 from state.instances import UNKNOWN_LEFT, Phase, StopPolicy
-from state.leases import Granted, LeaseLost, Refusal, granted, intents_json, order_fields, saved_first
+from state.leases import LeaseLost, Refusal
+from state.permissions import Granted, granted, order_fields, saved_first
 from state.scripts import Reply, Scripts
 from state.stop_story import FlightAtStop, StopAsked, flight_from_json, requests_from_json
 

@@ -6,6 +6,7 @@ recognised from the exchange's list alone, after any crash.
 
 from __future__ import annotations
 
+import json
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -102,6 +103,13 @@ def client_order_ids(slot: int, intents: Sequence[str]) -> dict[int, int]:
                 f"an intent is damaged, {name[:40]!r} at {at_ms[:40]!r}: {error}"
             ) from error
     return found
+
+
+def intents_json(intents: Mapping[int, int] | None) -> str:
+    """Return intents as the scripts take them; None keeps those that are there."""
+    if intents is None:
+        return "-"
+    return json.dumps({intent_field(client_order_id): at_ms for client_order_id, at_ms in intents.items()})
 
 
 def allocate_slot(scripts: Scripts, account: str, instance_id: str) -> int:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -13,20 +12,16 @@ import redis
 from market.orders import Role
 from state import keys
 from state.bookings import MOST_WAITING
-from state.client_ids import ClientOrderId, client_order_ids, generation_field, intent_field
+from state.client_ids import client_order_ids, intents_json
 from state.connection import StateError
-from state.durability import save
 from state.hearing import Heard, heard_of
 from state.instances import StopPolicy
+from state.permissions import Granted, granted, order_fields, saved_first
 from state.queues import ITERATE
-from state.scripts import Reply, Scripts, Unconfirmed
+from state.scripts import Reply, Scripts
 
 #: A message that arrives this much before its iteration is due is run, not sent round again.
 EARLY_MS = 100
-
-
-class AuthorizationRefused(StateError):
-    """Raised when requests that create orders are not allowed (any more): send nothing."""
 
 
 class LeaseLost(StateError):
@@ -93,15 +88,6 @@ class Refusal:
     detail: str = ""
     #: With ``early``: how long until it is due.
     wait_ms: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Granted:
-    """Permission to send orders, given at one moment."""
-
-    #: State server's time of the permission, ms; requests are signed with this time and no later one.
-    at_ms: int
-    client_order_ids: tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -317,46 +303,3 @@ class Leases:
             wake_up=wake_up == 1,
             errors=errors,
         )
-
-
-def order_fields(orders: Sequence[tuple[int, Role]]) -> list[str]:
-    """Return what the scripts call the level and role of each order."""
-    return [generation_field(level, role) for level, role in orders]
-
-
-def saved_first(ask: Callable[[], Reply], client: redis.Redis, scripts: Scripts, instance_id: str) -> Reply:
-    """Return what `ask` is told once nothing it needs waits for the disk. Raises `AuthorizationRefused`.
-
-    More than once only when a stop comes in between, and that refuses.
-    """
-    for _ in range(3):
-        try:
-            reply = ask()
-        except Unconfirmed as error:
-            raise AuthorizationRefused(f"not authorised: {error}") from error
-        if reply[:2] != ["refused", "unsaved"]:
-            return reply
-        if not save(client, scripts, instance_id, str(reply[2])):
-            break
-    raise AuthorizationRefused(f"not authorised: the state server has not written to its disk: {reply[2]}")
-
-
-def granted(reply: Reply, slot: int, orders: Sequence[tuple[int, Role]]) -> Granted:
-    """Return the permission in the reply of a script. Raises `AuthorizationRefused`."""
-    if reply[0] == "refused":
-        raise AuthorizationRefused(f"not authorised: {reply[1]}")
-    generations = [int(value) for value in cast("list[int]", reply[2:])]
-    return Granted(
-        at_ms=int(reply[1]),
-        client_order_ids=tuple(
-            ClientOrderId(slot=slot, level=level, role=role, generation=generation).encode()
-            for (level, role), generation in zip(orders, generations, strict=True)
-        ),
-    )
-
-
-def intents_json(intents: Mapping[int, int] | None) -> str:
-    """Return intents as the scripts take them; None keeps those that are there."""
-    if intents is None:
-        return "-"
-    return json.dumps({intent_field(client_order_id): at_ms for client_order_id, at_ms in intents.items()})

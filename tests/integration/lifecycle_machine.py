@@ -21,8 +21,9 @@ from state.cleanup_leases import CleanupLease, CleanupLeases
 from state.due import CleanUp, Due, IterateAgain
 from state.durability import Keeps
 from state.instances import Instances, Phase, StopPolicy
-from state.leases import AuthorizationRefused, Lease, LeaseLost, Leases, Refusal
+from state.leases import Lease, LeaseLost, Leases, Refusal
 from state.own_fills import OwnFills
+from state.permissions import AuthorizationRefused
 from state.run_changes import RunChanges
 from state.scripts import Scripts, read_sources
 

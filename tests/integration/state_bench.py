@@ -11,7 +11,8 @@ from state.due import CleanUp, Damaged, Due, IterateAgain
 from state.durability import Keeps
 from state.events import Events
 from state.instances import Instances, Record, StopPolicy
-from state.leases import Committed, Granted, Lease, Leases, Refusal
+from state.leases import Committed, Lease, Leases, Refusal
+from state.permissions import Granted
 from state.stop_story import AcceptedLeft
 from tests.store_clock import StoreClock
 

@@ -9,7 +9,7 @@ from market.orders import Role
 from state import keys
 from state.client_ids import ClientOrderId
 from state.durability import Keeps
-from state.leases import AuthorizationRefused
+from state.permissions import AuthorizationRefused
 from tests.integration.state_bench import INTERVAL_MS, MARGIN_MS, NAME, WINDOW_MS, StateBench
 
 REACH_MS = WINDOW_MS + MARGIN_MS
@@ -143,7 +143,7 @@ def test_what_waits_for_the_disk_goes_on_doing_so_after_a_refusal(
 ) -> None:
     """The next one who asks finds the level known, and must not take it for saved."""
     lease = bench.claim()
-    monkeypatch.setattr("state.leases.save", lambda *_: False)
+    monkeypatch.setattr("state.permissions.save", lambda *_: False)
     for _ in range(2):
         with pytest.raises(AuthorizationRefused, match="disk"):
             bench.authorize(lease)

@@ -12,7 +12,7 @@ from state import keys
 from state.client_ids import decode, generation_field
 from state.durability import Keeps
 from state.instances import StopPolicy
-from state.leases import AuthorizationRefused
+from state.permissions import AuthorizationRefused
 from tests.integration.state_bench import (
     CLEANUP_LEASE_MS,
     GRACE_MS,

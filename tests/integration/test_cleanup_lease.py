@@ -9,7 +9,8 @@ import pytest
 from state import keys
 from state.due import CleanUp
 from state.instances import Phase, StopPolicy
-from state.leases import AuthorizationRefused, LeaseLost, Refusal
+from state.leases import LeaseLost, Refusal
+from state.permissions import AuthorizationRefused
 from tests.integration.state_bench import (
     ATTEMPTS,
     CLEANUP_LEASE_MS,

@@ -7,7 +7,8 @@ import pytest
 from market.orders import Role
 from state import keys
 from state.client_ids import decode
-from state.leases import AuthorizationRefused, Committed, Refusal
+from state.leases import Committed, Refusal
+from state.permissions import AuthorizationRefused
 from tests.integration.state_bench import LEASE_MS, MARGIN_MS, NAME, WINDOW_MS, StateBench
 from tests.store_clock import START_MS
 

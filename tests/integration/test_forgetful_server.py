@@ -16,7 +16,8 @@ from state.client_ids import ClientOrderId
 from state.due import CleanUp
 from state.durability import Keeps, NothingKept
 from state.instances import Phase, StopPolicy
-from state.leases import AuthorizationRefused, LeaseLost, Refusal
+from state.leases import LeaseLost, Refusal
+from state.permissions import AuthorizationRefused
 from tests.integration.state_bench import MARGIN_MS, NAME, WINDOW_MS, StateBench
 
 REACH_MS = WINDOW_MS + MARGIN_MS

@@ -16,7 +16,7 @@ from state import keys
 from state.due import IterateAgain
 from state.durability import Keeps
 from state.instances import Phase
-from state.leases import AuthorizationRefused
+from state.permissions import AuthorizationRefused
 from state.run_changes import ChangeResult, RunChanges
 from tests.factories import INSTANCE_ID, VERSION
 from tests.integration.state_bench import INTERVAL_MS, LEASE_MS, NAME, StateBench

@@ -22,7 +22,7 @@ from market.orders import CancelAnswer, CancelOutcome, NewOrder, Quote, Role, Si
 from market.snapshot import OwnOrder
 from runner.execution import ExecutionReport, Executor, cancel_orders
 from runner.parallel import MOST_AT_ONCE
-from state.leases import AuthorizationRefused, Granted
+from state.permissions import AuthorizationRefused, Granted
 from strategies.base import TakerOrder
 from strategies.reconcile import OrderPlan
 from tests import factories

@@ -10,12 +10,13 @@ import pytest
 import redis
 
 from market.orders import Role
-from state import cleanup_leases, keys, leases
+from state import cleanup_leases, keys, permissions
 from state.bookings import MOST_WAITING
 from state.cleanup_leases import NEVER_MS, CleanupLease, CleanupLeases, InFlight
 from state.client_ids import ClientOrderId, intent_field
 from state.instances import UNKNOWN_LEFT, StopPolicy
-from state.leases import AuthorizationRefused, Granted, LeaseLost, Refusal
+from state.leases import LeaseLost, Refusal
+from state.permissions import AuthorizationRefused, Granted
 from state.scripts import Reply, Scripts
 from state.stop_story import FlightAtStop, StopAsked
 from tests.factories import client_order_id
@@ -155,7 +156,7 @@ def test_the_end_of_an_iteration_is_waited_for_where_it_is_told() -> None:
 
 
 def test_a_permission_is_for_the_orders_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leases, "save", lambda *_: True)
+    monkeypatch.setattr(permissions, "save", lambda *_: True)
     told = Told(["refused", "unsaved", "stop 5"], ["ok", 5, 6])
     granted = of(told).authorize(LEASE, window_ms=20, orders=[(1, Role.CLEANUP)])
     number = ClientOrderId(slot=9, level=1, role=Role.CLEANUP, generation=6).encode()

@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import Any, cast
 
 import pytest
 import redis
 
 from market.orders import Role
-from state import keys, leases
+from state import keys
 from state.bookings import MOST_WAITING
 from state.client_ids import ClientOrderId, intent_field
 from state.hearing import Heard
 from state.instances import StopPolicy
-from state.leases import (
-    EARLY_MS,
-    AuthorizationRefused,
-    Committed,
-    Granted,
-    Lease,
-    LeaseLost,
-    Leases,
-    Place,
-    Refusal,
-)
-from state.scripts import Reply, Scripts, Unconfirmed
+from state.leases import EARLY_MS, Committed, Lease, LeaseLost, Leases, Place, Refusal
+from state.permissions import Granted
+from state.scripts import Reply, Scripts
 from tests.factories import client_order_id
 from tests.unit.state.told_scripts import Told
 
@@ -162,62 +152,6 @@ def test_a_permission_is_for_the_orders_asked_for() -> None:
     names = [keys.record(NAME), keys.stop(NAME), keys.generations(NAME), keys.intents(NAME)]
     fields = [f"1:{Role.QUOTE.value}", f"2:{Role.HEDGE.value}"]
     assert told.asked == [("authorize", names, ["token", 20, 13, *fields])]
-
-
-def test_a_permission_with_too_few_numbers_is_none() -> None:
-    with pytest.raises(ValueError, match="zip"):
-        of(Told(["ok", 5, 6])).authorize(LEASE, window_ms=20, orders=ORDERS)
-
-
-def test_a_refused_permission_says_why() -> None:
-    with pytest.raises(AuthorizationRefused, match="not authorised: phase"):
-        of(Told(["refused", "phase"])).authorize(LEASE, window_ms=20, orders=ORDERS)
-
-
-class Cut(Told):
-    """The scripts of a server that has lost its replicas."""
-
-    def call_confirmed(self, name: str, names: Sequence[str], arguments: Sequence[str | int]) -> Reply:
-        """Tell that nobody has confirmed it."""
-        raise Unconfirmed("no replica")
-
-
-def test_a_permission_that_no_replica_confirms_is_none() -> None:
-    with pytest.raises(AuthorizationRefused, match="not authorised: no replica"):
-        of(Cut()).authorize(LEASE, window_ms=20, orders=ORDERS)
-
-
-class Disk:
-    """Stands for `save`."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, keeps: bool) -> None:
-        self.waited_for: list[str] = []
-        self._keeps = keeps
-        monkeypatch.setattr(leases, "save", self._save)
-
-    def _save(self, _: object, __: object, name: str, what: str) -> bool:
-        assert name == NAME
-        self.waited_for.append(what)
-        return self._keeps
-
-
-UNSAVED: Reply = ["refused", "unsaved", "start 5"]
-
-
-def test_what_is_not_on_disk_is_waited_for_and_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    disk = Disk(monkeypatch, keeps=True)
-    told = Told(UNSAVED, UNSAVED, ["ok", 5, 6, 7])
-    assert of(told).authorize(LEASE, window_ms=20, orders=ORDERS).at_ms == 5
-    assert disk.waited_for == ["start 5"] * 2
-
-
-@pytest.mark.parametrize(("keeps", "times"), [(True, 3), (False, 1)])
-def test_a_disk_that_is_never_done_refuses(monkeypatch: pytest.MonkeyPatch, keeps: bool, times: int) -> None:
-    disk = Disk(monkeypatch, keeps=keeps)
-    told = Told(*[UNSAVED] * 4)
-    with pytest.raises(AuthorizationRefused, match="not written to its disk: start 5"):
-        of(told).authorize(LEASE, window_ms=20, orders=ORDERS)
-    assert (len(told.asked), disk.waited_for) == (times, ["start 5"] * times)
 
 
 def commit(told: Told, **more: Any) -> Committed:

@@ -14,7 +14,8 @@ from state import keys
 from state.cleanup_leases import CleanupLease, CleanupLeases
 from state.due import Due
 from state.instances import TRANSITIONS, Instances, Phase, StopPolicy
-from state.leases import AuthorizationRefused, Lease, LeaseLost, Leases
+from state.leases import Lease, LeaseLost, Leases
+from state.permissions import AuthorizationRefused
 from state.scripts import Scripts
 from state.stop_story import AcceptedLeft
 from tests.store_clock import StoreClock
