@@ -11,8 +11,8 @@ import redis
 from alerts.kinds import Kind
 from state.feeds import FeedProcess, Feeds
 from state.heartbeats import Heartbeat, Heartbeats, Pulse, Reading
-from state.instances import Phase
 from state.queues import QUEUE_OF, serves
+from state.record import Phase
 from state.scripts import Scripts
 
 #: So many iterations in a row must have failed: one may, the next is tried at once.

@@ -22,7 +22,8 @@ from runner.context import Context
 from runner.lifecycle import start_instance
 from runner.market_read import Source
 from state import keys
-from state.instances import Phase, StopPolicy
+from state.record import Phase
+from state.stop_policy import StopPolicy
 
 RAW_WORKER = "-m celery -A bench.raw_chain worker -Q raw -c 2 -n raw@%h --without-gossip --without-mingle"
 DEADLINE_S = 120.0

@@ -13,7 +13,8 @@ from metrics.numbers import NUMBERS
 from runner.context import Context, open_context
 from runner.iteration import run_iteration
 from runner.lifecycle import start_instance
-from state.instances import Phase, StopPolicy
+from state.record import Phase
+from state.stop_policy import StopPolicy
 
 #: Iterations before those that count: orders are placed, connections opened.
 WARM_UP = 5

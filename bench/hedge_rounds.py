@@ -17,7 +17,7 @@ from runner.config import load_instance
 from settings import environment
 from state import keys
 from state.client_ids import owns
-from state.instances import Record
+from state.record import Record
 
 INSTANCE = "bp_sol_hedge"
 SYMBOL = "SOL_USDC_PERP"

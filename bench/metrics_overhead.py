@@ -34,7 +34,7 @@ from runner.iteration import run_iteration  # noqa: E402
 from runner.lifecycle import start_instance  # noqa: E402
 from settings import environment  # noqa: E402
 from state import keys  # noqa: E402
-from state.instances import StopPolicy  # noqa: E402
+from state.stop_policy import StopPolicy  # noqa: E402
 
 ROUNDS, QUICK_ROUNDS = 400, 40
 WARM_UP = 10

@@ -32,7 +32,8 @@ from cli.stack.stack import Stack, StackOptions  # noqa: E402
 from runner.context import Context, open_context  # noqa: E402
 from runner.lifecycle import start_instance  # noqa: E402
 from settings import environment  # noqa: E402
-from state.instances import Phase, StopPolicy  # noqa: E402
+from state.record import Phase  # noqa: E402
+from state.stop_policy import StopPolicy  # noqa: E402
 
 #: More than the instances can ask for: the budget is not what is measured.
 REQUESTS_PER_MINUTE = "1000000"

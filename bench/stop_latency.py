@@ -37,7 +37,8 @@ from runner.lifecycle import start_instance  # noqa: E402
 from runner.receipt import Receipt  # noqa: E402
 from runner.receipt_reading import read_receipt  # noqa: E402
 from state.client_ids import owns  # noqa: E402
-from state.instances import Record, StopPolicy  # noqa: E402
+from state.record import Record  # noqa: E402
+from state.stop_policy import StopPolicy  # noqa: E402
 
 INSTANCE = "bp_sol_01"
 ORDERS = 6

@@ -17,7 +17,7 @@ from cli.stack.stack import Stack, StackOptions
 from runner.context import Context, open_context
 from runner.lifecycle import start_instance, stop_policy
 from settings import environment
-from state.instances import Phase, Record
+from state.record import Phase, Record
 
 #: A run that does not come to its next point within this time is broken.
 DEADLINE_S = 30.0

@@ -13,7 +13,7 @@ from cli.output import Output
 from cli.proof import show_stop, stop_json
 from cli.session import Session, open_full_context, open_session
 from cli.stopping import StopOptions, exit_code, stop_instances
-from state.instances import Phase, RecordUnreadable
+from state.record import Phase, RecordUnreadable
 
 
 @click.command(epilog=EPILOG)

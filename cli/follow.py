@@ -14,7 +14,7 @@ from cli.progress_display import Display
 from cli.session import Session
 from runner.stop_progress import BY_WORKER, Ending, StopProgress
 from state.events import Event
-from state.instances import Phase, Record, RecordUnreadable
+from state.record import Phase, Record, RecordUnreadable
 
 #: Longest wait for an event; time-outs and the live table are looked at this often.
 BLOCK_MS = 200

@@ -15,7 +15,7 @@ from cli.exit_codes import ExitCode
 from cli.language import told, tr
 from cli.output import Output
 from runner.left_orders import NONE, UNKNOWN, ids_shown, what_failed
-from state.instances import Phase, Record
+from state.record import Phase, Record
 
 if TYPE_CHECKING:
     from runner.context import Context

@@ -11,7 +11,7 @@ from cli.checks import Finding, Level
 from cli.language import tr
 from cli.session import Session
 from state.guards import READY, GuardProcess, Guards
-from state.instances import Phase
+from state.record import Phase
 
 ADVICE = "manage.py guard, best on a host of its own with a key of its own (docs/guard.md)"
 

@@ -14,7 +14,7 @@ from cli.session import Session
 from runner.config import ConfigError, InstanceConfig, load_instance, version_of
 from runner.kept_receipts import receipt_in
 from runner.receipt_json import receipt_json
-from state.instances import Phase, Record
+from state.record import Phase, Record
 
 FILE_DIFFERS = "the file differs from what this run has; manage.py reload applies it, or says why not"
 

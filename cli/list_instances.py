@@ -12,7 +12,7 @@ from cli.options import debug_option, json_option, output_for
 from cli.output import Cell, Output, seconds
 from cli.session import open_session, unserved
 from runner.left_orders import what_failed
-from state.instances import Phase
+from state.record import Phase
 
 COLUMNS = (
     *("INSTANCE", "STATE", "STRATEGY", "SYMBOL", "MODE", "RUN", "ITERATION", "NEXT", "ERRORS"),

@@ -26,8 +26,8 @@ from runner.pausing import (
     resume_instance,
     wait_withdrawn,
 )
-from state.instances import Phase, Record
 from state.queues import CLEANUP
+from state.record import Phase, Record
 from state.run_changes import ChangeResult
 
 

@@ -19,8 +19,7 @@ from ledger.receipts import receipts
 from runner.kept_receipts import receipt_in
 from runner.receipt import Receipt
 from runner.receipt_found import Found, found_in_record
-from state.instances import Record
-from state.record import RecordUnreadable
+from state.record import Record, RecordUnreadable
 
 
 @dataclass(frozen=True, kw_only=True)

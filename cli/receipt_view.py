@@ -11,7 +11,7 @@ from runner.stop_progress import STEPS
 
 if TYPE_CHECKING:
     from runner.receipt import Attempt, Flight, OpenOrderSeen, Receipt, Unanswered
-    from state.instances import StopPolicy
+    from state.stop_policy import StopPolicy
 
 #: Name, text and style of a line.
 Line = tuple[str, str, str]

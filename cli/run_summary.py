@@ -11,7 +11,7 @@ from cli.session import Session
 from market.snapshot import LevelTotals
 from runner.books import Books
 from runner.loaded import StateUnreadable, parse_books
-from state.instances import Record
+from state.record import Record
 
 
 def read_books(session: Session, record: Record) -> Books | None:

@@ -21,7 +21,7 @@ from cli.session import Session, open_session, unserved
 from runner.kept_receipts import receipt_in
 from runner.left_orders import what_failed
 from state.guards import READY, GuardProcess, Guards
-from state.instances import Phase, Record
+from state.record import Phase, Record
 from state.refusals import read_refusals
 
 

@@ -14,7 +14,7 @@ from cli.proof import NOBODY_KNOWS, show_stop, stop_json
 from cli.session import Session, open_session, unserved
 from cli.stopping import StopOptions, exit_code, stop_instances
 from runner.stop_progress import Ending, StopProgress
-from state.instances import Phase
+from state.record import Phase
 
 
 @click.command(epilog=EPILOG)

@@ -18,7 +18,8 @@ from cli.progress_display import Display, open_display
 from cli.session import Session, open_full_context, who
 from runner.own_policy import own_policy
 from runner.stop_progress import Ending, StopProgress
-from state.instances import Phase, StopPolicy
+from state.record import Phase
+from state.stop_policy import StopPolicy
 
 #: How a stop ended that did not end well.
 _EXIT_CODES: Mapping[Ending | None, ExitCode] = {

@@ -17,7 +17,7 @@ from cli.output import iso
 from cli.session import Session, unserved
 from state.events import UNREADABLE
 from state.fleet import Fleet, RunDetails
-from state.instances import Phase, Record
+from state.record import Phase, Record
 
 #: What reading a number that somebody else wrote raises.
 _UNREADABLE = (*UNREADABLE, ArithmeticError)

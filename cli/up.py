@@ -21,7 +21,7 @@ from passwords import kept_password
 from runner.context import Context, open_context
 from runner.own_policy import own_policy
 from settings import Settings, redacted
-from state.instances import Phase
+from state.record import Phase
 
 EXIT_DONE = 0
 EXIT_FAILED = 1

@@ -12,7 +12,7 @@ from runner.access import AnotherAccount, access, market_venue, require_account
 from runner.config import ConfigError
 from runner.context import Context
 from runner.loaded import LoadedInstance, load_running
-from state.instances import Phase, Record
+from state.record import Phase, Record
 
 log = structlog.get_logger(__name__)
 

@@ -19,8 +19,10 @@ from guard.watched import CannotWatch, Watched, watched
 from state.client_ids import slot_owner
 from state.guards import GuardProcess, Guards
 from state.heartbeats import Heartbeat, Heartbeats, Reading
-from state.instances import Instances, Phase, StopPolicy
+from state.instances import Instances
+from state.record import Phase
 from state.scripts import Scripts
+from state.stop_policy import StopPolicy
 
 log = structlog.get_logger(__name__)
 

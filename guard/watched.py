@@ -10,7 +10,7 @@ from exchanges.backpack.config import DEMO_CREDENTIALS, Credentials
 from market.orders import OpenOrder
 from state.client_ids import owns
 from state.heartbeats import Heartbeat
-from state.instances import StopPolicy
+from state.stop_policy import StopPolicy
 
 #: Of an exchange whose configuration names none.
 DEFAULT_WINDOW_MS = 5_000

@@ -12,7 +12,7 @@ from runner.config_change import ChangeRefused, ConfigChange, change_config
 from runner.config_edit import write_text
 from runner.config_errors import ConfigError, Problem
 from runner.context import Context
-from state.instances import Phase, Record
+from state.record import Phase, Record
 
 
 class Action(StrEnum):

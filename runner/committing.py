@@ -19,8 +19,8 @@ from runner.lookups import Standing
 from runner.market_read import Source
 from runner.schedule import error_delay_ms, task_id
 from state.connection import AWAY
-from state.instances import StopPolicy
 from state.leases import Committed, Lease, LeaseLost
+from state.stop_policy import StopPolicy
 from state.stop_story import StopCause
 
 log = structlog.get_logger(__name__)

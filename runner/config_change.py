@@ -22,7 +22,7 @@ from runner.context import Context
 from runner.lifecycle import StartRefused, runnable
 from runner.loaded import from_config
 from runner.preflight import look_at_change
-from state.instances import Phase
+from state.record import Phase
 from strategies.effects import is_live
 
 

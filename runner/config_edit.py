@@ -19,7 +19,7 @@ from runner.config import InstanceConfig, load_instance, read_layout, version_of
 from runner.config_change import ChangeRefused, ConfigChange, ConfigConflict, change_config, differences
 from runner.config_errors import ConfigError
 from runner.context import Context
-from state.instances import Phase
+from state.record import Phase
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,8 +16,10 @@ from runner.neighbours import shared_hedge
 from runner.place import own_slot, reach_ms, takeover_ms
 from runner.preflight import first_snapshot
 from state.durability import Keeps
-from state.instances import Failed, Phase, Record, RecordUnreadable, StartResult, StopPolicy
+from state.instances import Failed, StartResult
+from state.record import Phase, Record, RecordUnreadable
 from state.server import require_safe
+from state.stop_policy import StopPolicy
 from state.stop_story import AcceptedLeft
 
 

@@ -12,7 +12,7 @@ from runner.books import Books
 from runner.config import InstanceConfig, version_of_text
 from runner.config_models import BackpackExchange, OrdersOnStop, PositionOnStop
 from state.connection import StateError
-from state.instances import StopPolicy
+from state.stop_policy import StopPolicy
 from strategies.base import AnyStrategy, Params, State
 from strategies.limits import Limits
 from strategies.registry import find

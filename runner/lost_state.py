@@ -15,7 +15,7 @@ from market.orders import OpenOrder
 from runner.receipt import Result
 from settings import Settings
 from state.client_ids import owns
-from state.instances import Record
+from state.record import Record
 
 if TYPE_CHECKING:
     from ledger.database import Ledger

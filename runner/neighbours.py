@@ -7,7 +7,7 @@ from pydantic_core import from_json
 from market.instrument import MarketType
 from runner.context import Context
 from runner.loaded import LoadedInstance
-from state.instances import Phase
+from state.record import Phase
 from strategies.registry import UnknownStrategy, find
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from state.instances import StopPolicy
+from state.stop_policy import StopPolicy
 
 
 def own_policy(config_json: str) -> StopPolicy:

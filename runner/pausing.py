@@ -11,7 +11,8 @@ from enum import StrEnum
 
 from runner.loaded import parse_books
 from state.connection import StateError
-from state.instances import Instances, Record
+from state.instances import Instances
+from state.record import Record
 from state.run_changes import ChangeResult, RunChanges
 
 #: How often a record is read while its orders are withdrawn.

@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from state.instances import StopPolicy
+from state.stop_policy import StopPolicy
 
 #: Attempts that a receipt has in full: the first ones and the latest. The sums are over all of them.
 FIRST_ATTEMPTS_KEPT = 3

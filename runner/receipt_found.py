@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from runner.kept_receipts import receipt_in
 from runner.receipt import Receipt
-from state.instances import Phase, Record
+from state.record import Phase, Record
 from state.times import iso
 
 

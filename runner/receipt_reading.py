@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from runner.receipt import Asked, Attempt, Model, OpenOrderSeen, OrderList, Receipt, Result, Step
-from state.instances import StopPolicy
+from state.stop_policy import StopPolicy
 
 
 def read_receipt(text: str) -> Receipt:

@@ -8,7 +8,7 @@ from ledger.bookings import ReceiptBooking
 from metrics import families
 from runner.receipt import Acceptance, OpenOrderSeen, Receipt, Result
 from runner.receipt_reading import read_receipt
-from state.instances import UNKNOWN_LEFT, Record
+from state.record import UNKNOWN_LEFT, Record
 from state.stop_story import AcceptedLeft
 
 log = structlog.get_logger(__name__)

@@ -8,7 +8,7 @@ from runner.context import Context
 from runner.lost_state import last_run
 from runner.place import reach_ms
 from state import keys
-from state.instances import Phase
+from state.record import Phase
 
 WHY = "the state server's data was restored from a backup"
 #: Half of a level's client order ids: those of before the loss are far away.

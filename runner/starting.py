@@ -8,7 +8,8 @@ from runner.context import Context
 from runner.left_orders import ids_shown, what_failed
 from runner.lifecycle import start_instance
 from runner.looks import Looks
-from state.instances import UNKNOWN_LEFT, Phase, StartResult
+from state.instances import StartResult
+from state.record import UNKNOWN_LEFT, Phase
 from state.stop_story import AcceptedLeft
 
 #: Of a restart.

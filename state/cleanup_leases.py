@@ -13,10 +13,11 @@ from state import keys
 from state.bookings import MOST_WAITING
 from state.client_ids import intents_json
 from state.durability import save
-from state.instances import UNKNOWN_LEFT, Phase, StopPolicy
 from state.leases import LeaseLost, Refusal
 from state.permissions import Granted, granted, order_fields, saved_first
+from state.record import UNKNOWN_LEFT, Phase
 from state.scripts import Reply, Scripts
+from state.stop_policy import StopPolicy
 from state.stop_story import FlightAtStop, StopAsked, flight_from_json, requests_from_json
 
 #: Longer than any stop.

@@ -10,7 +10,8 @@ from typing import cast
 import redis
 
 from state import keys
-from state.instances import Phase, StopPolicy
+from state.record import Phase
+from state.stop_policy import StopPolicy
 
 FIELDS = (
     *("phase", "epoch", "slot", "account", "config_version", "seq", "due", "committed_at"),

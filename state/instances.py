@@ -1,12 +1,11 @@
-"""The operations that move an instance between its phases, and what a stop does."""
+"""The operations that move an instance between its phases, and what is read of it."""
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, cast
+from dataclasses import dataclass
+from typing import Any, cast
 
 import redis
 
@@ -14,31 +13,13 @@ from state import keys
 from state.bookings import MOST_WAITING
 from state.client_ids import client_order_ids
 from state.durability import Keeps, save
-from state.record import RECORD_FIELDS, UNKNOWN_LEFT, Phase, Record, RecordUnreadable, damaged, record_of
+from state.record import RECORD_FIELDS, Phase, Record, damaged, record_of
 from state.scripts import Scripts
-
-__all__ = [
-    "RECORD_FIELDS",
-    "TRANSITIONS",
-    "UNKNOWN_LEFT",
-    "Failed",
-    "Instances",
-    "Phase",
-    "Record",
-    "RecordUnreadable",
-    "RunData",
-    "StartResult",
-    "StopPolicy",
-    "StopResult",
-    "new_restart_mark",
-]
+from state.stop_policy import StopPolicy
+from state.stop_story import AcceptedLeft
 
 #: The longest window that an exchange of ours allows, and a second.
 LONGEST_REACH_MS = 61_000
-
-if TYPE_CHECKING:
-    from state.stop_story import AcceptedLeft
-
 
 #: Every legal change of phase and the operation that makes it; the scripts know no other.
 TRANSITIONS: Mapping[tuple[Phase, Phase], str] = {
@@ -55,34 +36,6 @@ TRANSITIONS: Mapping[tuple[Phase, Phase], str] = {
     (Phase.RUNNING, Phase.FAILED): "fail",
     (Phase.STOPPED, Phase.FAILED): "fail",
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class StopPolicy:
-    """What a stop does with what the instance has on the exchange."""
-
-    #: False: own orders stay on the book.
-    cancel_orders: bool = True
-    #: True: the account's whole position in the symbol is brought to zero after the orders are gone.
-    close_position: bool = False
-    #: True: what this run opened is brought back to where its strategy leaves it, after the orders are gone.
-    unwind: bool = False
-
-    def to_json(self) -> str:
-        """Return the policy as kept in the record."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> StopPolicy:
-        """Return the policy that `to_json` wrote; the default for an empty text.
-
-        And for one that is damaged: a stop has to go on, and cancels then.
-        """
-        try:
-            policy = cls(**json.loads(text)) if text else cls()
-        except (ValueError, TypeError, RecursionError):
-            return cls()
-        return policy if all(isinstance(value, bool) for value in asdict(policy).values()) else cls()
 
 
 @dataclass(frozen=True, kw_only=True)

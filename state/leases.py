@@ -15,10 +15,10 @@ from state.bookings import MOST_WAITING
 from state.client_ids import client_order_ids, intents_json
 from state.connection import StateError
 from state.hearing import Heard, heard_of
-from state.instances import StopPolicy
 from state.permissions import Granted, granted, order_fields, saved_first
 from state.queues import ITERATE
 from state.scripts import Reply, Scripts
+from state.stop_policy import StopPolicy
 
 #: A message that arrives this much before its iteration is due is run, not sent round again.
 EARLY_MS = 100

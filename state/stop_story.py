@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from enum import StrEnum
 
-from state.instances import StopPolicy
+from state.stop_policy import StopPolicy
 
 
 class StopCause(StrEnum):

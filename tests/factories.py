@@ -16,7 +16,7 @@ from runner.config import InstanceConfig
 from runner.config_credentials import DEMO_API_KEY
 from runner.loaded import LoadedInstance, from_config
 from state.client_ids import ClientOrderId
-from state.instances import StopPolicy
+from state.stop_policy import StopPolicy
 from strategies.base import Decision, State
 
 INSTANCE_ID = "mm_01"

@@ -13,8 +13,7 @@ import structlog
 from runner.context import Context
 from runner.starting import CALLED_OFF, start_one
 from state.connection import AWAY
-from state.instances import Phase
-from state.record import RecordUnreadable
+from state.record import Phase, RecordUnreadable
 
 log = structlog.get_logger(__name__)
 

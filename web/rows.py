@@ -17,7 +17,7 @@ from runner.kept_receipts import receipt_in
 from settings import Settings
 from state.connection import AWAY
 from state.fleet import Fleet, RunDetails
-from state.instances import Phase, Record
+from state.record import Phase, Record
 from web.amounts import exact
 from web.models import Row, Rows
 from web.profits import Profits, Today

@@ -13,7 +13,7 @@ from cli.stack.processes import ManagedProcess, ProcessSpec
 from cli.stack.stack import ROOT
 from cli.stack.valkey import free_port
 from state import keys
-from state.instances import Phase
+from state.record import Phase
 from tests.acceptance.command import Command, Ended, plain_environ
 from tests.acceptance.simulated_exchange import EVERYTHING, LIST_OPEN, fault
 from tests.acceptance.world import World, eventually, tell

@@ -15,7 +15,7 @@ import pytest
 from cli.stack.stack import Stack, StackOptions
 from cli.stack.valkey import ServerNotFound
 from runner.context import open_context
-from state.instances import Phase
+from state.record import Phase
 from tests.acceptance.command import plain_environ
 from tests.acceptance.conftest import LIVE_KEYS, public_key_of, skip_or_fail
 from tests.acceptance.guarded import (

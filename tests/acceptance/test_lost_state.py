@@ -8,7 +8,7 @@ import pytest
 
 from runner.receipt import Receipt
 from state import keys
-from state.instances import Phase, RecordUnreadable
+from state.record import Phase, RecordUnreadable
 from tests.acceptance.command import Command
 from tests.acceptance.world import World, eventually, tell
 

@@ -12,7 +12,7 @@ import pytest
 from cli.stack.stack import Stack, StackOptions
 from cli.stack.valkey import ServerNotFound
 from runner.context import open_context
-from state.instances import Phase
+from state.record import Phase
 from tests.acceptance.command import plain_environ
 from tests.acceptance.simulated_exchange import SimulatedExchange
 from tests.acceptance.world import WINDOW_MS, World, eventually, holds_for, tell

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from state.instances import Phase
+from state.record import Phase
 from tests.acceptance.command import Command
 from tests.acceptance.simulated_exchange import CANCEL_ONE, PLACE_BATCH, fault
 from tests.acceptance.world import World, eventually, tell

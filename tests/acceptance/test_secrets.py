@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from runner.config_credentials import DEMO_SECRET_KEY
-from state.instances import Phase
+from state.record import Phase
 from tests.acceptance.command import Command
 from tests.acceptance.conftest import LIVE_KEY, LIVE_SECRET
 from tests.acceptance.simulated_exchange import LIST_OPEN, PLACE_BATCH, fault

@@ -21,7 +21,7 @@ from api_tokens import TOKENS_FILE, TokenFile
 from cli.stack.stack import FLOWER_USER, ROOT
 from cli.web import PASSWORD_FILE
 from settings import STACK_FILE
-from state.instances import Phase
+from state.record import Phase
 from tests.acceptance.command import Command, command_for, plain_environ
 from tests.acceptance.conftest import LIVE_KEY, LIVE_KEYS, LIVE_SECRET
 from tests.acceptance.other_stack import own_world

@@ -19,7 +19,7 @@ from state import keys
 from state.alerts import Alerts
 from state.connection import connect
 from state.guards import Guards
-from state.instances import Phase
+from state.record import Phase
 from state.scripts import Scripts
 from tests.acceptance.command import Command, plain_environ
 from tests.acceptance.other_stack import own_world

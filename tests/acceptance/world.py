@@ -22,7 +22,9 @@ from runner.receipt import Receipt
 from runner.receipt_reading import read_receipt
 from state.bookings import BookingQueue
 from state.events import Event
-from state.instances import Phase, Record, StartResult, StopPolicy, StopResult
+from state.instances import StartResult, StopResult
+from state.record import Phase, Record
+from state.stop_policy import StopPolicy
 from tests.acceptance.simulated_exchange import SimulatedExchange
 
 T = TypeVar("T")

@@ -17,7 +17,7 @@ from runner.context import Context, open_context
 from runner.lifecycle import StartRefused, start_instance, stop_policy
 from settings import Settings
 from state.connection import StateError
-from state.instances import Phase
+from state.record import Phase
 from tests.soak.fleet import Member, hedge, perp_grid, perp_maker, spot_grid, spot_maker
 from tests.soak.ledger_exchange import ChaosExchange
 

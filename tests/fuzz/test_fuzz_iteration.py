@@ -37,7 +37,8 @@ from runner.receipt import Receipt
 from settings import Settings
 from state import keys
 from state.client_ids import decode
-from state.instances import Phase, Record, StopPolicy
+from state.record import Phase, Record
+from state.stop_policy import StopPolicy
 from strategies.limits import Limits
 from tests.factories import ACCOUNT, SLOT, VERSION
 from tests.fuzz.fuzzing import SLOW, fuzz, spoiled

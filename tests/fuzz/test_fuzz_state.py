@@ -21,10 +21,12 @@ from state.client_ids import ClientOrderId, client_order_ids, decode, intent_fie
 from state.connection import StateError
 from state.events import Events
 from state.feeds import Feeds
-from state.instances import RECORD_FIELDS, Instances, StopPolicy
+from state.instances import Instances
 from state.market_data import MarketData
 from state.own_fills import OwnFills
+from state.record import RECORD_FIELDS
 from state.scripts import Scripts
+from state.stop_policy import StopPolicy
 from state.stop_story import flight_from_json, requests_from_json
 from tests.factories import INSTANCE_ID, SLOT, SYMBOL, fill, instrument, loaded_instance, open_order
 from tests.fuzz.fuzzing import NUMBERS, SLOW, TEXTS, broken, fuzz, spoiled, written

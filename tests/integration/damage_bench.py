@@ -16,7 +16,8 @@ from runner.schedule import sweep
 from settings import load
 from state import keys
 from state.client_ids import allocate_slot
-from state.instances import Record, StopPolicy
+from state.record import Record
+from state.stop_policy import StopPolicy
 from tests import factories
 from tests.factories import ACCOUNT, INSTANCE_ID
 from tests.fake_venue import FakeVenue, OneVenue

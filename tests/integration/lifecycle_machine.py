@@ -20,12 +20,14 @@ from state import keys
 from state.cleanup_leases import CleanupLease, CleanupLeases
 from state.due import CleanUp, Due, IterateAgain
 from state.durability import Keeps
-from state.instances import Instances, Phase, StopPolicy
+from state.instances import Instances
 from state.leases import Lease, LeaseLost, Leases, Refusal
 from state.own_fills import OwnFills
 from state.permissions import AuthorizationRefused
+from state.record import Phase
 from state.run_changes import RunChanges
 from state.scripts import Scripts, read_sources
+from state.stop_policy import StopPolicy
 
 NAME = "machine_01"
 CLOCK = "test:clock_ms"

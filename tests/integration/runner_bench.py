@@ -20,8 +20,9 @@ from runner.receipt import Receipt
 from settings import Settings
 from state import keys
 from state.client_ids import intent_field
-from state.instances import Phase, Record, StopPolicy
 from state.leases import Committed, Lease
+from state.record import Phase, Record
+from state.stop_policy import StopPolicy
 from tests.factories import ACCOUNT, INSTANCE_ID, SLOT, VERSION
 from tests.fake_venue import FakeVenue, OneVenue
 

@@ -10,9 +10,11 @@ from state.cleanup_leases import CleanupLease, CleanupLeases
 from state.due import CleanUp, Damaged, Due, IterateAgain
 from state.durability import Keeps
 from state.events import Events
-from state.instances import Instances, Record, StopPolicy
+from state.instances import Instances
 from state.leases import Committed, Lease, Leases, Refusal
 from state.permissions import Granted
+from state.record import Record
+from state.stop_policy import StopPolicy
 from state.stop_story import AcceptedLeft
 from tests.store_clock import StoreClock
 

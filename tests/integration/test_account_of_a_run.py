@@ -14,7 +14,8 @@ from runner.context import Context, open_context
 from runner.iteration import run_iteration
 from runner.receipt import Result
 from settings import load
-from state.instances import Phase, StopPolicy
+from state.record import Phase
+from state.stop_policy import StopPolicy
 from tests import factories
 from tests.factories import INSTANCE_ID, SLOT, VERSION
 from tests.fake_venue import FakeVenue, OneVenue

@@ -17,7 +17,8 @@ from runner.context import open_context
 from runner.receipt import Result
 from runner.restored import WHY
 from state import keys
-from state.instances import Phase, StopPolicy
+from state.record import Phase
+from state.stop_policy import StopPolicy
 from tests.acceptance.command import plain_environ
 from tests.conftest import services_required
 from tests.factories import INSTANCE_ID

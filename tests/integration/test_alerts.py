@@ -20,8 +20,9 @@ from cli.stack.valkey import ValkeyServer
 from state.alerts import Alerts
 from state.cleanup_leases import CleanupLease, CleanupLeases
 from state.events import Events
-from state.instances import Instances, StopPolicy
+from state.instances import Instances
 from state.scripts import Scripts
+from state.stop_policy import StopPolicy
 from tests.acceptance.command import plain_environ
 from tests.acceptance.world import eventually, holds_for
 from tests.webhook import Receiver, webhook_receiver

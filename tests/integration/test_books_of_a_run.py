@@ -9,7 +9,7 @@ import pytest
 
 from market.orders import CancelOutcome, OrderStatus, Role, Side
 from runner.books import LONGEST_HISTORY_LAG_MS
-from state.instances import Phase
+from state.record import Phase
 from tests.factories import open_order, quote
 from tests.integration.trader import BID, Trader, hide_histories
 

@@ -11,8 +11,8 @@ from market.orders import Role
 from state import keys
 from state.client_ids import decode, generation_field
 from state.durability import Keeps
-from state.instances import StopPolicy
 from state.permissions import AuthorizationRefused
+from state.stop_policy import StopPolicy
 from tests.integration.state_bench import (
     CLEANUP_LEASE_MS,
     GRACE_MS,

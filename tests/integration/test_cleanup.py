@@ -18,7 +18,8 @@ from runner.parallel import MOST_AT_ONCE
 from runner.receipt import Result
 from runner.receipt_reading import read_receipt
 from state import keys
-from state.instances import Phase, StopPolicy
+from state.record import Phase
+from state.stop_policy import StopPolicy
 from tests.factories import INSTANCE_ID, SLOT, client_order_id, loaded_instance, open_order
 from tests.integration.cleanup_bench import SETTINGS, WINDOW_MS, let_only_attempts_count, limit_by_steps
 from tests.integration.runner_bench import RunnerBench

@@ -8,9 +8,10 @@ import pytest
 
 from state import keys
 from state.due import CleanUp
-from state.instances import Phase, StopPolicy
 from state.leases import LeaseLost, Refusal
 from state.permissions import AuthorizationRefused
+from state.record import Phase
+from state.stop_policy import StopPolicy
 from tests.integration.state_bench import (
     ATTEMPTS,
     CLEANUP_LEASE_MS,

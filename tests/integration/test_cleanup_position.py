@@ -15,7 +15,8 @@ from market.orders import NewOrder, Role, Side, TimeInForce
 from runner.flatten import TRIES
 from runner.receipt import Result
 from state.client_ids import decode
-from state.instances import Phase, StopPolicy
+from state.record import Phase
+from state.stop_policy import StopPolicy
 from tests.factories import PERP_SYMBOL, SLOT, instrument, loaded_instance, open_order
 from tests.fake_venue import GO_ON
 from tests.integration.cleanup_bench import MARGIN_MS, SETTINGS, WINDOW_MS

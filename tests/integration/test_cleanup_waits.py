@@ -12,7 +12,8 @@ from cli.stack.valkey import ValkeyServer
 from market.orders import CancelOutcome, OpenOrder
 from runner import cleanup
 from runner.receipt import Result
-from state.instances import Phase, StopPolicy
+from state.record import Phase
+from state.stop_policy import StopPolicy
 from tests.factories import INSTANCE_ID, loaded_instance, open_order
 from tests.integration.cleanup_bench import SETTINGS, WINDOW_MS
 from tests.integration.runner_bench import RunnerBench

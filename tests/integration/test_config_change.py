@@ -32,7 +32,7 @@ from runner.iteration import run_iteration
 from runner.loaded import load_running
 from settings import load
 from state import keys
-from state.instances import StopPolicy
+from state.stop_policy import StopPolicy
 from tests import factories
 from tests.factories import ACCOUNT, INSTANCE_ID, SLOT
 from tests.fake_venue import FakeVenue, OneVenue

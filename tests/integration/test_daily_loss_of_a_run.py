@@ -12,7 +12,7 @@ import redis
 from cli.stack.valkey import ValkeyServer
 from market.orders import Quote, Side
 from market.snapshot import Snapshot
-from state.instances import Phase
+from state.record import Phase
 from state.stop_story import StopCause
 from strategies.base import Decision, State
 from strategies.limits import Limits

@@ -10,7 +10,8 @@ from ledger.bookings import EventBooking
 from ledger.database import open_ledger
 from runner.lifecycle import StartRefused, StateLost, fail_unknown, start_instance
 from state import keys
-from state.instances import Phase, RecordUnreadable, StopPolicy
+from state.record import Phase, RecordUnreadable
+from state.stop_policy import StopPolicy
 from tests import factories
 from tests.factories import ACCOUNT, INSTANCE_ID
 from tests.integration.damage_bench import OTHER, DamageBench, order

@@ -13,7 +13,7 @@ from cli.stack.valkey import ValkeyServer
 from runner.context import open_context
 from settings import Settings
 from state import keys
-from state.instances import Phase
+from state.record import Phase
 
 pytestmark = pytest.mark.services
 

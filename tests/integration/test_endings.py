@@ -15,7 +15,7 @@ from runner import cleanup
 from runner.publisher import Iteration
 from state.cleanup_leases import CleanupLease
 from state.due import CleanUp
-from state.instances import Phase
+from state.record import Phase
 from strategies.base import Decision, State
 from tests.factories import ACCOUNT, INSTANCE_ID, loaded_instance, open_order, quote
 from tests.fake_venue import GO_ON

@@ -10,7 +10,9 @@ import redis
 
 from state import keys
 from state.durability import Keeps
-from state.instances import Failed, Phase, StopPolicy
+from state.instances import Failed
+from state.record import Phase
+from state.stop_policy import StopPolicy
 from tests.integration.state_bench import LEASE_MS, NAME, StateBench
 
 RECORD = keys.record(NAME)

@@ -15,9 +15,10 @@ from state.cleanup_leases import CleanupLease
 from state.client_ids import ClientOrderId
 from state.due import CleanUp
 from state.durability import Keeps, NothingKept
-from state.instances import Phase, StopPolicy
 from state.leases import LeaseLost, Refusal
 from state.permissions import AuthorizationRefused
+from state.record import Phase
+from state.stop_policy import StopPolicy
 from tests.integration.state_bench import MARGIN_MS, NAME, WINDOW_MS, StateBench
 
 REACH_MS = WINDOW_MS + MARGIN_MS

@@ -24,8 +24,9 @@ from state.connection import connect, connect_impatiently
 from state.events import Events
 from state.guards import READY, Guards
 from state.heartbeats import Heartbeats
-from state.instances import Phase, StopPolicy
 from state.leases import Lease
+from state.record import Phase
+from state.stop_policy import StopPolicy
 from tests.factories import ACCOUNT, INSTANCE_ID, SLOT, fill, loaded_instance
 from tests.fake_venue import FakeVenue
 from tests.integration.state_bench import NAME, StateBench

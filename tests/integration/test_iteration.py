@@ -17,7 +17,8 @@ from runner.committing import UNKNOWN_INTERVAL_MS
 from settings import Settings
 from state import keys
 from state.cleanup_leases import CleanupLease
-from state.instances import Phase, StopPolicy
+from state.record import Phase
+from state.stop_policy import StopPolicy
 from state.stop_story import StopCause
 from strategies.base import Decision, State
 from tests.factories import INSTANCE_ID, PERP_SYMBOL, SLOT, instrument, loaded_instance, open_order, quote

@@ -20,7 +20,7 @@ from market.profit import Profit
 from market.snapshot import Snapshot
 from runner import cleanup, loaded
 from runner.flatten import Flattener
-from state.instances import StopPolicy
+from state.stop_policy import StopPolicy
 from strategies.base import Decision, State, TakerOrder
 from strategies.limits import Limits
 from tests.factories import INSTANCE_ID, VERSION, instrument, quote

@@ -8,9 +8,9 @@ import pytest
 
 from state import keys
 from state.bookings import BookingQueue
-from state.instances import Phase
 from state.leases import EARLY_MS, Committed, LeaseLost, Refusal
 from state.permissions import AuthorizationRefused
+from state.record import Phase
 from state.stop_story import AcceptedLeft
 from tests.integration.state_bench import GRACE_MS, INTERVAL_MS, LEASE_MS, NAME, StateBench
 from tests.store_clock import START_MS

@@ -10,10 +10,11 @@ import redis
 from market.orders import Role
 from state import keys
 from state.due import CleanUp, IterateAgain
-from state.instances import Phase, StopPolicy
 from state.leases import EARLY_MS, LeaseLost, Refusal
 from state.own_fills import OwnFills
 from state.permissions import AuthorizationRefused
+from state.record import Phase
+from state.stop_policy import StopPolicy
 from tests.factories import client_order_id
 from tests.integration.state_bench import (
     CLEANUP_LEASE_MS,

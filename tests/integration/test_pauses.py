@@ -15,8 +15,8 @@ from runner.pausing import Paused, pause_instances
 from state import keys
 from state.due import IterateAgain
 from state.durability import Keeps
-from state.instances import Phase
 from state.permissions import AuthorizationRefused
+from state.record import Phase
 from state.run_changes import ChangeResult, RunChanges
 from tests.factories import INSTANCE_ID, VERSION
 from tests.integration.state_bench import INTERVAL_MS, LEASE_MS, NAME, StateBench

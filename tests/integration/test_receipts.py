@@ -23,8 +23,9 @@ from runner.receipt import FlightEnd, Receipt, RequestFate, Result
 from runner.receipt_reading import read_receipt
 from state import keys
 from state.bookings import BookingQueue
-from state.instances import Phase, StopPolicy
 from state.leases import Lease
+from state.record import Phase
+from state.stop_policy import StopPolicy
 from tests.factories import ACCOUNT, INSTANCE_ID, SLOT, SYMBOL, VERSION, loaded_instance, open_order
 from tests.integration.cleanup_bench import SETTINGS, WINDOW_MS, let_only_attempts_count, limit_by_steps
 from tests.integration.runner_bench import RunnerBench

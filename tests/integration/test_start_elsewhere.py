@@ -16,7 +16,8 @@ from runner.context import Context, open_context
 from runner.lifecycle import StartRefused, start_instance
 from settings import load
 from state.cleanup_leases import CleanupLease
-from state.instances import Phase, StopPolicy
+from state.record import Phase
+from state.stop_policy import StopPolicy
 from state.stop_story import AcceptedLeft
 from tests import factories
 from tests.factories import INSTANCE_ID

@@ -10,7 +10,8 @@ from state.bookings import BookingQueue
 from state.cleanup_leases import CleanupLease
 from state.client_ids import intent_field
 from state.durability import Keeps
-from state.instances import Phase, StartResult
+from state.instances import StartResult
+from state.record import Phase
 from state.stop_story import AcceptedLeft
 from tests.factories import client_order_id
 from tests.integration.state_bench import (

@@ -13,8 +13,8 @@ from state import keys
 from state.cleanup_leases import CleanupLease
 from state.due import RESEND_MS, CleanUp
 from state.durability import Keeps
-from state.instances import StopPolicy
 from state.leases import Lease, LeaseLost
+from state.stop_policy import StopPolicy
 from state.stop_story import FlightAtStop
 from tests.integration.state_bench import LEASE_MS, NAME, StateBench
 

@@ -12,7 +12,8 @@ from market.snapshot import Snapshot
 from runner import loaded
 from runner.closing import ClosingOrders
 from runner.execution import ExecutionReport
-from state.instances import Phase, StopPolicy
+from state.record import Phase
+from state.stop_policy import StopPolicy
 from strategies.base import TakerOrder
 from tests.factories import INSTANCE_ID, VERSION
 from tests.integration.trader import Killed, Trader, close_what_is_long, selling

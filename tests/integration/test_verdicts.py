@@ -16,8 +16,9 @@ from runner.lifecycle import StateLost, start_instance
 from runner.schedule import sweep
 from state import keys
 from state.client_ids import SLOTS
-from state.instances import UNKNOWN_LEFT, Phase, StopPolicy
 from state.leases import Lease
+from state.record import UNKNOWN_LEFT, Phase
+from state.stop_policy import StopPolicy
 from tests import factories
 from tests.factories import ACCOUNT, INSTANCE_ID
 from tests.integration.damage_bench import OTHER, DamageBench, order

@@ -17,7 +17,8 @@ import requests
 from cli.stack.valkey import ValkeyServer
 from runner.lifecycle import StartRefused
 from state import keys
-from state.instances import Phase, StopResult
+from state.instances import StopResult
+from state.record import Phase
 from tests.acceptance.world import eventually
 from tests.integration.web_bench import PASSWORD, TIMEOUT_S, WebBench
 from web.login_limit import MOST_FAILURES

@@ -7,8 +7,9 @@ import redis
 
 from market.orders import Role
 from state.cleanup_leases import CleanupLease, CleanupLeases
-from state.instances import Instances, StopPolicy
+from state.instances import Instances
 from state.leases import Lease, LeaseLost, Leases
+from state.stop_policy import StopPolicy
 from tests.store_clock import StoreClock
 
 NAME = "mm_01"

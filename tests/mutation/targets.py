@@ -100,6 +100,7 @@ TARGETS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "state/hearing.py": (("tests/unit/state/test_hearing.py",), ()),
     "state/instances.py": (("tests/unit/state/test_instances.py",), SCRIPTS),
     "state/record.py": (("tests/unit/state/test_record.py",), SCRIPTS),
+    "state/stop_policy.py": (("tests/unit/state/test_stop_policy.py",), SCRIPTS),
     "state/stop_story.py": (("tests/unit/state/test_stop_story.py",), SCRIPTS),
     "state/leases.py": (("tests/unit/state/test_calls_of_leases.py",), SCRIPTS),
     "state/cleanup_leases.py": (("tests/unit/state/test_calls_of_cleanups.py",), SCRIPTS),

@@ -16,7 +16,7 @@ from runner.books import Books
 from runner.context import Context
 from runner.lifecycle import start_instance, stop_policy
 from runner.loaded import parse_books
-from state.instances import Phase, Record
+from state.record import Phase, Record
 from tests.acceptance.simulated_exchange import EVERYTHING, LIST_OPEN, SimulatedExchange, fault
 from tests.acceptance.world import eventually
 from tests.soak.audit import Audit, audit, read_journal

@@ -12,7 +12,7 @@ from exchanges.errors import ExchangeError
 from runner.lifecycle import start_instance, stop_policy
 from state.bookings import BookingQueue
 from state.feeds import Feeds
-from state.instances import Phase
+from state.record import Phase
 from tests.acceptance.world import eventually
 from tests.soak.checks import MIN_QUANTITY
 from tests.soak.fleet import Fleet, Member

@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from state.instances import Phase
+from state.record import Phase
 from tests.acceptance.simulated_exchange import CANCEL_ONE, LIST_OPEN, fault
 from tests.acceptance.world import eventually
 from tests.web.desk import Desk

@@ -16,8 +16,10 @@ from runner.pausing import pause_instance, resume_instance
 from runner.receipt_reports import accept_left
 from runner.starting import StartOutcome, start_one
 from state.connection import StateError
-from state.instances import Phase, StopPolicy, StopResult, new_restart_mark
+from state.instances import StopResult, new_restart_mark
 from state.queues import CLEANUP, ITERATE, needed_queues
+from state.record import Phase
+from state.stop_policy import StopPolicy
 from state.stop_story import AcceptedLeft
 from web.audit import audited
 from web.auth import Principal, Who, With

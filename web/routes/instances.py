@@ -11,8 +11,8 @@ from ledger import queries
 from ledger.errors import LedgerError
 from runner.books import Books
 from runner.kept_receipts import receipt_in
-from state.instances import UNKNOWN_LEFT, Phase, Record, RecordUnreadable
 from state.queues import serves
+from state.record import UNKNOWN_LEFT, Phase, Record, RecordUnreadable
 from web.amounts import exact
 from web.auth import Who, With
 from web.errors import ApiError

@@ -11,9 +11,10 @@ from alerts.kinds import Kind
 from alerts.watching import SETTLED_S, Standing, Watch
 from state import keys
 from state.feeds import Feeds
-from state.instances import Instances, StopPolicy
+from state.instances import Instances
 from state.queues import iterate_queue
 from state.scripts import Scripts
+from state.stop_policy import StopPolicy
 
 ACCOUNT = "backpack-simulated:test"
 

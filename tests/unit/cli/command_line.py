@@ -17,8 +17,9 @@ from runner.receipt import Attempt, OpenOrderSeen, OrderList, Receipt, Result
 from runner.receipt_reports import left_text
 from state.cleanup_leases import CleanupLease, CleanupLeases
 from state.events import Events
-from state.instances import Instances, Record
+from state.instances import Instances
 from state.leases import Leases
+from state.record import Record
 from state.stop_story import AcceptedLeft
 
 FILE: dict[str, Any] = {

@@ -46,7 +46,7 @@ from runner.pausing import Withdrawal
 from runner.receipt import Result
 from runner.starting import CALLED_OFF
 from runner.stop_progress import STEPS
-from state.instances import Phase
+from state.record import Phase
 from strategies.registry import STRATEGIES
 
 ROOT = Path(__file__).parents[3]

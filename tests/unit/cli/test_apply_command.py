@@ -9,7 +9,8 @@ import pytest
 
 from runner.context import Context
 from runner.lifecycle import Started
-from state.instances import Phase, StopPolicy
+from state.record import Phase
+from state.stop_policy import StopPolicy
 from strategies.base import Preflight
 from tests.unit.cli.command_line import FILE, Bench
 from tests.unit.cli.test_reload_command import running

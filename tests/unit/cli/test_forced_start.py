@@ -11,7 +11,8 @@ from cli import forcing
 from runner.context import Context
 from runner.lifecycle import Started
 from state import keys
-from state.instances import Phase, StopPolicy
+from state.record import Phase
+from state.stop_policy import StopPolicy
 from state.stop_story import AcceptedLeft
 from tests.unit.cli.command_line import Bench
 

@@ -14,9 +14,9 @@ from cli import checks
 from cli.checks import Level
 from state.bookings import BookingQueue
 from state.feeds import Feeds
-from state.instances import StopPolicy
 from state.refusals import count_refusals
 from state.scripts import Scripts
+from state.stop_policy import StopPolicy
 from tests.unit.cli.command_line import FILE, Bench
 
 NAME = "bp_sol_01"

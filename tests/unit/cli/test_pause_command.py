@@ -6,8 +6,9 @@ import pytest
 import redis
 
 from state import keys
-from state.instances import Phase, StopPolicy
+from state.record import Phase
 from state.run_changes import ChangeResult, RunChanges
+from state.stop_policy import StopPolicy
 from tests.unit.cli.command_line import Bench
 
 NAME = "bp_sol_01"

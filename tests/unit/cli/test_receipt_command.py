@@ -19,7 +19,7 @@ from runner.receipt import (
 )
 from runner.receipt_reports import receipt_booking
 from state import keys
-from state.instances import StopPolicy
+from state.stop_policy import StopPolicy
 from tests.unit.cli.command_line import Bench, outcome_of
 from tests.unit.cli.ledger_bench import NO_POSTGRES, NO_REDIS, LedgerBench
 from tests.unit.ledger.story import T0

@@ -6,8 +6,10 @@ import pytest
 
 from runner.context import Context
 from runner.lifecycle import Started, StartRefused
-from state.instances import Phase, StartResult, StopPolicy
+from state.instances import StartResult
 from state.leases import Lease
+from state.record import Phase
+from state.stop_policy import StopPolicy
 from state.stop_story import AcceptedLeft
 from tests.unit.cli.command_line import Bench
 

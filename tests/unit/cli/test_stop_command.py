@@ -15,7 +15,9 @@ import runner.cleanup
 from cli.stack.valkey import ValkeyServer
 from runner.config import load_instance
 from state import keys
-from state.instances import Instances, Phase, StopPolicy, StopResult
+from state.instances import Instances, StopResult
+from state.record import Phase
+from state.stop_policy import StopPolicy
 from tests.unit.cli.command_line import Bench, outcome_of
 
 NAME = "bp_sol_01"

@@ -8,8 +8,7 @@ from decimal import Decimal
 from cli.watching import watched_instance
 from feed.watched import WakeOnMove
 from runner.loaded import from_config
-from state.instances import Record
-from state.record import RECORD_FIELDS, record_of
+from state.record import RECORD_FIELDS, Record, record_of
 from tests.factories import INSTANCE_ID, instance_config
 
 

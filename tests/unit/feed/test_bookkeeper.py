@@ -26,8 +26,9 @@ from market.orders import Side
 from state import keys
 from state.bookings import BookingQueue
 from state.events import Events
-from state.instances import Instances, StopPolicy
+from state.instances import Instances
 from state.scripts import Scripts
+from state.stop_policy import StopPolicy
 from tests.support import wait_until
 
 KEEP = Retention(days=400, details_days=90)

@@ -11,7 +11,7 @@ from guard.account import AccountGuard, Act, Rules, Target
 from guard.watched import CannotWatch, Watched
 from market.orders import OpenOrder, OrderStatus, Side
 from state.heartbeats import Heartbeat, Pulse, Reading
-from state.instances import Phase
+from state.record import Phase
 from tests.factories import ACCOUNT, SLOT, SYMBOL, client_order_id
 from tests.fake_venue import FakeVenue, FixedClock
 

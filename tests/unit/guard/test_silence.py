@@ -6,8 +6,8 @@ import pytest
 
 from guard.silence import Vigil
 from state.heartbeats import Reading
-from state.instances import Phase
 from state.queues import iterate_queue
+from state.record import Phase
 from tests.factories import ACCOUNT
 from tests.unit.guard.guard_bench import AFTER_S, NAME, NOW_MS, beat, reading
 

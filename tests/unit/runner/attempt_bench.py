@@ -19,8 +19,8 @@ from runner.receipt import Receipt
 from settings import Settings
 from state.cleanup_leases import CleanupLease, InFlight
 from state.connection import StateError
-from state.instances import StopPolicy
 from state.leases import LeaseLost, Refusal
+from state.stop_policy import StopPolicy
 from tests.factories import ACCOUNT, SLOT, instance_config
 from tests.fake_venue import FakeVenue, OneVenue
 

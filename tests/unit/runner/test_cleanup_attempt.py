@@ -24,8 +24,8 @@ from runner.position_at_stop import PositionAtStop
 from runner.receipt import FlightEnd, Receipt, Result
 from runner.receipt_reading import read_receipt
 from runner.unwinding import LastBooks
-from state.instances import StopPolicy
 from state.leases import Refusal
+from state.stop_policy import StopPolicy
 from state.stop_story import FlightAtStop, StopAsked
 from tests.factories import client_order_id, loaded_instance, open_order
 from tests.unit.runner.attempt_bench import EPOCH, LOST, NAME, NOW_MS, SOFT_LIMIT_S, Attempt, in_flight, lease

@@ -11,7 +11,7 @@ import pytest
 from runner.config import InstanceConfig
 from runner.loaded import LoadedInstance, from_config
 from runner.neighbours import shared_hedge
-from state.instances import Phase
+from state.record import Phase
 
 OURS, OTHER, ACCOUNT, SYMBOL = "hedge_1", "hedge_2", "main", "SOL_USDC_PERP"
 

@@ -19,7 +19,7 @@ from runner.position_at_stop import PositionAtStop
 from runner.receipt import Receipt, Result
 from runner.receipt_reading import read_receipt
 from runner.unwinding import Cleaner, TooLate
-from state.instances import StopPolicy
+from state.stop_policy import StopPolicy
 from tests.factories import instance_config, loaded_instance
 from tests.fake_venue import FakeVenue, OneVenue
 from tests.unit.runner.attempt_bench import NOW_MS, CleanupsVenue, lease

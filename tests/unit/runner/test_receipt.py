@@ -21,7 +21,7 @@ from runner.receipt import (
 from runner.receipt_reading import read_receipt
 from runner.receipt_reports import TOLD_EVERY, alert_text, left_text, receipt_bookings
 from state.cleanup_leases import CleanupLease, InFlight
-from state.instances import StopPolicy
+from state.stop_policy import StopPolicy
 from state.stop_story import FlightAtStop, StopAsked, flight_from_json, requests_from_json
 
 T0 = 1_767_312_000_000

@@ -23,8 +23,10 @@ from runner.schedule import (
 from settings import Settings
 from state import keys
 from state.due import UNSENT_RETRY_MS, Due, IterateAgain
-from state.instances import Instances, Phase, StopPolicy
+from state.instances import Instances
 from state.leases import Committed, Lease
+from state.record import Phase
+from state.stop_policy import StopPolicy
 from tests.store_clock import StoreClock
 
 

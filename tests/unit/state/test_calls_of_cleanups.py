@@ -14,10 +14,11 @@ from state import cleanup_leases, keys, permissions
 from state.bookings import MOST_WAITING
 from state.cleanup_leases import NEVER_MS, CleanupLease, CleanupLeases, InFlight
 from state.client_ids import ClientOrderId, intent_field
-from state.instances import UNKNOWN_LEFT, StopPolicy
 from state.leases import LeaseLost, Refusal
 from state.permissions import AuthorizationRefused, Granted
+from state.record import UNKNOWN_LEFT
 from state.scripts import Reply, Scripts
+from state.stop_policy import StopPolicy
 from state.stop_story import FlightAtStop, StopAsked
 from tests.factories import client_order_id
 from tests.unit.state.told_scripts import Told

@@ -13,10 +13,10 @@ from state import keys
 from state.bookings import MOST_WAITING
 from state.client_ids import ClientOrderId, intent_field
 from state.hearing import Heard
-from state.instances import StopPolicy
 from state.leases import EARLY_MS, Committed, Lease, LeaseLost, Leases, Place, Refusal
 from state.permissions import Granted
 from state.scripts import Reply, Scripts
+from state.stop_policy import StopPolicy
 from tests.factories import client_order_id
 from tests.unit.state.told_scripts import Told
 

@@ -10,7 +10,7 @@ import redis
 
 from state import keys
 from state.fleet import Fleet, RunDetails
-from state.instances import Phase
+from state.record import Phase
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import redis
 
 from state import keys
 from state.heartbeats import Heartbeat, Heartbeats, Pulse
-from state.instances import Phase
+from state.record import Phase
 
 PULSE = Pulse(epoch=1, seq=2, committed_at_ms=3, lease_until_ms=4, cleanup_until_ms=5, attempts=6)
 RECORD = {

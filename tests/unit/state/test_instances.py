@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, cast
 
 import pytest
@@ -16,15 +15,14 @@ from state.instances import (
     LONGEST_REACH_MS,
     Failed,
     Instances,
-    Phase,
-    RecordUnreadable,
     RunData,
     StartResult,
-    StopPolicy,
     StopResult,
     new_restart_mark,
 )
+from state.record import Phase, RecordUnreadable
 from state.scripts import Reply, Scripts
+from state.stop_policy import StopPolicy
 from state.stop_story import AcceptedLeft
 from tests.factories import client_order_id
 from tests.unit.state.told_scripts import Told
@@ -34,32 +32,6 @@ NAME = "mm"
 
 def of(told: Told, client: Any = None) -> Instances:
     return Instances(cast("redis.Redis", client), cast("Scripts", told))
-
-
-class TestPolicy:
-    def test_without_a_word_orders_are_cancelled_and_nothing_else(self) -> None:
-        assert json.loads(StopPolicy().to_json()) == {
-            "cancel_orders": True,
-            "close_position": False,
-            "unwind": False,
-        }
-        assert StopPolicy.from_json("") == StopPolicy()
-
-    @pytest.mark.parametrize(
-        "policy", [StopPolicy(unwind=True), StopPolicy(cancel_orders=False, close_position=True)]
-    )
-    def test_what_is_written_is_read(self, policy: StopPolicy) -> None:
-        assert StopPolicy.from_json(policy.to_json()) == policy
-
-    @pytest.mark.parametrize(
-        "text",
-        [
-            *("{", "7", "[" * 100_000, '{"unheard_of":true}', '{"cancel_orders":"no","unwind":true}'),
-            *('{"cancel_orders":false,"unwind":1}', "null"),
-        ],
-    )
-    def test_one_that_is_damaged_cancels(self, text: str) -> None:
-        assert StopPolicy.from_json(text) == StopPolicy()
 
 
 START: dict[str, Any] = {"config_version": "v", "config_json": "{}", "slot": 9, "account": "acc", "by": "me"}

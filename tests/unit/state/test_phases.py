@@ -13,10 +13,12 @@ from market.orders import Role
 from state import keys
 from state.cleanup_leases import CleanupLease, CleanupLeases
 from state.due import Due
-from state.instances import TRANSITIONS, Instances, Phase, StopPolicy
+from state.instances import TRANSITIONS, Instances
 from state.leases import Lease, LeaseLost, Leases
 from state.permissions import AuthorizationRefused
+from state.record import Phase
 from state.scripts import Scripts
+from state.stop_policy import StopPolicy
 from state.stop_story import AcceptedLeft
 from tests.store_clock import StoreClock
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from state.instances import StopPolicy
+from state.stop_policy import StopPolicy
 from state.stop_story import FlightAtStop, StopAsked, flight_from_json, requests_from_json
 
 DEEP = "[" * 100_000
