@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from cli.main import COMMANDS
+from cli.commands import COMMANDS
 from cli.stack.stack import ROOT
 
 pytestmark = pytest.mark.deploy

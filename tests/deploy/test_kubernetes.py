@@ -9,7 +9,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from cli.main import COMMANDS
+from cli.commands import COMMANDS
 from cli.stack.stack import ROOT
 from settings import Settings
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.main import COMMANDS
+from cli.commands import COMMANDS
 from cli.stack.stack import ROOT
 from ledger.database import open_ledger
 from ledger.queries import runs

@@ -110,7 +110,7 @@ def test_no_unit_holds_a_secret_and_each_runs_what_there_is(name: str) -> None:
     assert command
     manage = re.search(r"manage\.py (\S+)", command[1])
     if manage:
-        from cli.main import COMMANDS
+        from cli.commands import COMMANDS
 
         assert manage[1] in COMMANDS
     else:

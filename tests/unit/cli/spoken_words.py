@@ -34,8 +34,9 @@ from cli import (
     web,
 )
 from cli.checks import Level
+from cli.commands import COMMANDS
 from cli.language import LANGUAGES
-from cli.main import COMMANDS, run
+from cli.main import run
 from cli.top_reading import ORDERS
 from ledger import schema
 from ledger.export import Exported

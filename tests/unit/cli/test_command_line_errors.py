@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.main import COMMANDS, run
+from cli.commands import COMMANDS
+from cli.main import run
 from cli.stack.valkey import ValkeyServer
 from tests.unit.cli.command_line import Bench
 

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from cli.commands import COMMANDS
 from cli.language import language_in, padded, read_catalogue, told, tr, use, width, wrapped
-from cli.main import COMMANDS, run
+from cli.main import run
 from cli.output import Output
 from tests.unit.cli.command_line import Bench
 from tests.unit.cli.spoken_words import (
