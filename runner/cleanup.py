@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
-from decimal import Decimal
 
 import structlog
 
 from exchanges.registry import Venue
 from metrics import families
 from runner.access import require_account
+from runner.cleanup_attempt import LONGEST_PAUSE_S, CleanupAttempt, OutOfTime
 from runner.context import Context
 from runner.ending import CutShort, IsEnding, never
-from runner.evidence import Evidence
-from runner.own_orders import LONGEST_PAUSE_S, OwnOrders
+from runner.own_orders import OwnOrders
 from runner.place import Place, find_place
 from runner.position_at_stop import PositionAtStop
-from runner.receipt import OpenOrderSeen, Receipt, Result, Step
+from runner.receipt import Receipt, Result
 from runner.receipt_reports import (
     alert_text,
     count_receipt,
@@ -41,14 +39,8 @@ LONGEST_RETRY_MS = 5_000
 ATTEMPTS_UNTIL_FAILED = 3
 #: An attempt that ends not clean this long after the stop was asked for makes it failed, whichever it is.
 FAILED_AFTER_MS = 15_000
-#: Time that a cleanup in good order has to get done once its worker shuts down; most take a tenth of it.
-ENDING_GRACE_S = 1.0
 
 Interrupt = Callable[[str], None]
-
-
-class OutOfTime(Exception):
-    """Raised inside a cleanup when its time is over; what is known by then is recorded."""
 
 
 def run_cleanup(
@@ -99,12 +91,9 @@ class Cleanup:
         self._context = context
         self._lease = lease
         self._interrupt = interrupt
-        self._is_ending = is_ending
-        #: When it was first seen that the worker shuts down; None: it does not.
-        self._ending_since_s: float | None = None
-        self._deadline_s = time.monotonic() + context.settings.cleanup_soft_limit_s * 0.8
-        self._evidence = Evidence(lease, by=by, tell=self._tell)
-        self._position = PositionAtStop(context, self._evidence, self)
+        self._attempt = CleanupAttempt(context, lease, by=by, is_ending=is_ending)
+        self._evidence = self._attempt.evidence
+        self._position = PositionAtStop(context, self._evidence, self._attempt)
 
     def run(self) -> Receipt:
         """Clean up, record the receipt, and return it. Raises `LeaseLost` or `CutShort`."""
@@ -131,10 +120,10 @@ class Cleanup:
         evidence.symbol = place.config.metadata.symbol
         require_account(place.config, self._context.settings, self._lease.account)
         venue = self._context.venues.of(place.config, for_cleanup=True)
-        orders = OwnOrders(self, venue, evidence.symbol, exclusive=place.config.exclusive_symbol)
+        orders = OwnOrders(self._attempt, venue, evidence.symbol, exclusive=place.config.exclusive_symbol)
         if self._lease.policy.cancel_orders:
             orders.cancel_at_once(self._lease.order_ids)
-            self._step("cancels_sent", f"{len(evidence.cancelled)} orders")
+            self._attempt.step("cancels_sent", f"{len(evidence.cancelled)} orders")
         released = self._wait_for_iteration()
         placed_meanwhile = tuple(sorted(set(released.order_ids) - set(self._lease.order_ids)))
         if self._lease.policy.cancel_orders and placed_meanwhile:
@@ -143,7 +132,7 @@ class Cleanup:
         self._wait_for_fence(orders)
         if not self._lease.policy.cancel_orders:
             evidence.kept = orders.list()
-            self._step("verified", f"{len(evidence.kept)} orders kept")
+            self._attempt.step("verified", f"{len(evidence.kept)} orders kept")
             return Result.CLEAN
         data = self._context.instances.run_data(self._lease.instance_id, self._lease.slot)
         evidence.unanswered(data.intents)
@@ -151,21 +140,22 @@ class Cleanup:
         if place.is_guess:
             self._cancel_elsewhere(venue)
         orders.cancel_until_gone()
-        self._step("orders_cancelled", f"{len(evidence.cancelled)} orders")
+        self._attempt.step("orders_cancelled", f"{len(evidence.cancelled)} orders")
         in_order = self._position.follow_policy(place, venue)
         if self._position.is_touched:
             self._wait_for_fence(orders, settled=self._position.is_settled)
             orders.cancel_until_gone()
         if not in_order:
             return Result.POSITION_LEFT
-        self._step("verified", "two lists in a row without own orders")
+        self._attempt.step("verified", "two lists in a row without own orders")
         return Result.CLEAN
 
     def _cancel_elsewhere(self, venue: Venue) -> None:
         """Cancel own orders in other symbols than the one that the instance's file names by now."""
-        own = (order for order in venue.account_open_orders() if owns(self.slot, order.client_order_id))
+        slot = self._lease.slot
+        own = (order for order in venue.account_open_orders() if owns(slot, order.client_order_id))
         for symbol in sorted({order.symbol for order in own} - {self._evidence.symbol}):
-            OwnOrders(self, venue, symbol, exclusive=False).cancel_until_gone()
+            OwnOrders(self._attempt, venue, symbol, exclusive=False).cancel_until_gone()
 
     def _wait_for_iteration(self) -> InFlight:
         """Wait until no iteration is in flight, woken by its end; cut it short when it takes long.
@@ -175,7 +165,7 @@ class Cleanup:
         asked_at_s = time.monotonic()
         interrupted = False
         while True:
-            in_flight = self.renew()
+            in_flight = self._attempt.renew()
             if in_flight.lease_until_ms == 0:
                 break
             waited_s = time.monotonic() - asked_at_s
@@ -187,12 +177,12 @@ class Cleanup:
             self._context.cleanup_leases.wait_released(
                 self._lease, timeout_s=max(0.01, min(INTERRUPT_AFTER_S, remaining_s))
             )
-        self._step("iteration_released", "interrupted" if interrupted else "")
+        self._attempt.step("iteration_released", "interrupted" if interrupted else "")
         return in_flight
 
     def _wait_for_fence(self, orders: OwnOrders, *, settled: bool = False) -> None:
         """Wait until nothing authorised earlier can be accepted; what arrives meanwhile is cancelled."""
-        in_flight = self.renew(settled=settled)
+        in_flight = self._attempt.renew(settled=settled)
         evidence = self._evidence
         evidence.fence_ms = max(evidence.fence_ms, in_flight.fence_ms)
         # Not only a fence still ahead: waiting for a dead iteration's lease may have outlasted it.
@@ -200,32 +190,13 @@ class Cleanup:
         while in_flight.fence_ms > in_flight.now_ms:
             if self._lease.policy.cancel_orders:
                 orders.cancel_what_is_listed()
-            self.pause(min(LONGEST_PAUSE_S, (in_flight.fence_ms - in_flight.now_ms + 1) / 1000))
-            in_flight = self.renew()
-        self._step("fence_passed")
-
-    def renew(self, *, settled: bool = False) -> InFlight:
-        """Prolong the lease and learn what is in flight. Raises `LeaseLost`, `OutOfTime` or `CutShort`."""
-        self._end_if_asked()
-        if time.monotonic() > self._deadline_s:
-            raise OutOfTime
-        in_flight = self._context.cleanup_leases.renew(self._lease, settled=settled)
-        self._evidence.flight_ended(in_flight)
-        return in_flight
-
-    def _end_if_asked(self) -> None:
-        now_s = time.monotonic()
-        if self._ending_since_s is None and self._is_ending():
-            self._ending_since_s = now_s
-        if self._ending_since_s is None:
-            return
-        # What is held up takes longer than anybody waits for a worker's end.
-        if self._evidence.is_held_up or now_s >= self._ending_since_s + ENDING_GRACE_S:
-            raise CutShort
+            self._attempt.pause(min(LONGEST_PAUSE_S, (in_flight.fence_ms - in_flight.now_ms + 1) / 1000))
+            in_flight = self._attempt.renew()
+        self._attempt.step("fence_passed")
 
     def hand_over(self) -> None:
         """Let another worker take over at once, as it would later if this one had died."""
-        self._step("handed_over", "its worker shuts down")
+        self._attempt.step("handed_over", "its worker shuts down")
         receipt = self._evidence.receipt(
             self._evidence.what_is_left(), "its worker shut down; another takes over at once"
         )
@@ -233,50 +204,6 @@ class Cleanup:
             self._lease, receipt_json=receipt.model_dump_json(), left=left_text(receipt)
         )
         log.info("cleanup handed over", instance=self._lease.instance_id, in_time=released)
-
-    def pause(self, seconds: float) -> None:
-        """Wait a moment that is known to be shorter than the lease."""
-        threading.Event().wait(min(seconds, LONGEST_PAUSE_S))
-
-    def note_list(self, orders: tuple[OpenOrderSeen, ...]) -> None:
-        """Keep the last lists as evidence."""
-        self._evidence.list_read(orders, self._context.instances.now_ms())
-
-    def note_cancelled(self, order_id: str, executed_quantity: Decimal | None) -> None:
-        """Remember an order this cleanup cancelled."""
-        families.ORDERS_CANCELLED.add("cleanup")
-        self._evidence.order_cancelled(order_id, executed_quantity)
-
-    def note_gone(self, order_id: str) -> None:
-        """Remember an order that was gone when its cancel came."""
-        self._evidence.order_gone(order_id)
-
-    def note_looked_up(self, client_order_id: int, order_id: str) -> None:
-        """Remember what the exchange has under a client order id, empty for nothing that is open."""
-        self._evidence.looked_up(client_order_id, order_id)
-
-    def note_trouble(self, trouble: str) -> None:
-        """Tell those who follow the stop what holds it up, once for each trouble in a row."""
-        if self._evidence.is_news(trouble):
-            log.warning("cleanup held up", instance=self._lease.instance_id, why=trouble)
-            self._step("held_up", trouble)
-
-    @property
-    def slot(self) -> int:
-        """Return the slot that own client order ids carry."""
-        return self._lease.slot
-
-    def _step(self, step: str, detail: str = "") -> None:
-        self._evidence.step(step, self._context.instances.now_ms(), detail)
-
-    def _tell(self, step: Step) -> None:
-        self._context.events.cleanup_step(
-            self._lease.instance_id,
-            epoch=self._lease.epoch,
-            at_ms=step.at_ms,
-            step=step.step,
-            detail=step.detail,
-        )
 
     def _finish(self, result: Result, problem: str) -> Receipt:
         lease = self._lease

@@ -4,67 +4,27 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from decimal import Decimal
-from typing import Protocol
 
 from exchanges.base import Exchange
 from exchanges.errors import ExchangeError, RateLimited
 from market.orders import CancelAnswer, CancelOutcome, OpenOrder
+from runner.cleanup_attempt import LONGEST_PAUSE_S, CleanupAttempt
 from runner.execution import cancel_orders
 from runner.parallel import MOST_AT_ONCE, in_parallel
 from runner.receipt import OpenOrderSeen
-from state.cleanup_leases import InFlight
 from state.client_ids import owns
 
 #: Between two tries while the exchange does not answer or still shows orders.
 FIRST_PAUSE_S = 0.05
-LONGEST_PAUSE_S = 1.0
 #: An order whose cancel was refused this often, and that no list shows, is not asked for again.
 REFUSALS_BELIEVED = 5
-
-
-class Witness(Protocol):
-    """The cleanup that a list or cancel is made for."""
-
-    @property
-    def slot(self) -> int:
-        """Return the slot that own client order ids carry."""
-        ...
-
-    def renew(self) -> InFlight:
-        """Prolong the lease. Raises `LeaseLost` or `OutOfTime`."""
-        ...
-
-    def pause(self, seconds: float) -> None:
-        """Wait a moment."""
-        ...
-
-    def note_list(self, orders: tuple[OpenOrderSeen, ...]) -> None:
-        """Keep a list as evidence."""
-        ...
-
-    def note_cancelled(self, order_id: str, executed_quantity: Decimal | None) -> None:
-        """Remember an order that was cancelled, and what was executed of it where the exchange says so."""
-        ...
-
-    def note_gone(self, order_id: str) -> None:
-        """Remember an order that was gone when its cancel came."""
-        ...
-
-    def note_looked_up(self, client_order_id: int, order_id: str) -> None:
-        """Remember the order behind a client order id, empty when the exchange has no such open order."""
-        ...
-
-    def note_trouble(self, trouble: str) -> None:
-        """Tell those who watch what holds the cleanup up."""
-        ...
 
 
 class OwnOrders:
     """Lists and cancels for one cleanup; a list that fails is asked for again, never taken as empty."""
 
-    def __init__(self, cleanup: Witness, exchange: Exchange, symbol: str, *, exclusive: bool) -> None:
-        self._cleanup = cleanup
+    def __init__(self, attempt: CleanupAttempt, exchange: Exchange, symbol: str, *, exclusive: bool) -> None:
+        self._attempt = attempt
         self._exchange = exchange
         self._symbol = symbol
         self._exclusive = exclusive
@@ -76,17 +36,17 @@ class OwnOrders:
         """Return own open orders by the exchange's word, asking until it answers."""
         pause_s = FIRST_PAUSE_S
         while True:
-            self._cleanup.renew()
+            self._attempt.renew()
             try:
                 orders = self._exchange.open_orders(self._symbol)
             except ExchangeError as error:
-                self._cleanup.note_trouble(f"open orders unknown: {error}")
+                self._attempt.note_trouble(f"open orders unknown: {error}")
                 retry_s = error.retry_after_s if isinstance(error, RateLimited) else 0.0
-                self._cleanup.pause(max(pause_s, retry_s))
+                self._attempt.pause(max(pause_s, retry_s))
                 pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
                 continue
-            own = tuple(_seen(order) for order in orders if owns(self._cleanup.slot, order.client_order_id))
-            self._cleanup.note_list(own)
+            own = tuple(_seen(order) for order in orders if owns(self._attempt.slot, order.client_order_id))
+            self._attempt.note_list(own)
             return own
 
     def cancel_at_once(self, known_order_ids: tuple[str, ...]) -> None:
@@ -106,14 +66,14 @@ class OwnOrders:
         exchange does not answer the lists have to do: a stop must end on one that only lists.
         """
         for first in range(0, len(client_order_ids), MOST_AT_ONCE):
-            self._cleanup.renew()
+            self._attempt.renew()
             chunk = client_order_ids[first : first + MOST_AT_ONCE]
             unknown = self._find_all(chunk)
             if unknown:
-                self._cleanup.renew()
+                self._attempt.renew()
                 unknown = self._find_all(unknown)
             if unknown:
-                self._cleanup.note_trouble("orders that were never told of cannot be asked for by id")
+                self._attempt.note_trouble("orders that were never told of cannot be asked for by id")
             if len(unknown) == len(chunk):
                 return
 
@@ -123,7 +83,7 @@ class OwnOrders:
         self._unsure |= {order_id for order_id in answers if order_id}
         for client_order_id, order_id in zip(client_order_ids, answers, strict=True):
             if order_id is not None:
-                self._cleanup.note_looked_up(client_order_id, order_id)
+                self._attempt.evidence.looked_up(client_order_id, order_id)
         return [asked for asked, answer in zip(client_order_ids, answers, strict=True) if answer is None]
 
     def _find(self, client_order_id: int) -> str | None:
@@ -138,7 +98,7 @@ class OwnOrders:
         """Read one list, cancel what is on it and what no earlier cancel is sure of; return how many."""
         wanted = {order.order_id for order in self.list()} | self._unsure
         if wanted:
-            self._cleanup.renew()
+            self._attempt.renew()
             self._cancel(tuple(sorted(wanted)))
         return len(wanted)
 
@@ -155,7 +115,7 @@ class OwnOrders:
                 empty_in_a_row += 1
                 continue
             if empty_in_a_row == 0 and pause_s > FIRST_PAUSE_S:
-                self._cleanup.pause(pause_s)
+                self._attempt.pause(pause_s)
             empty_in_a_row = 0
             pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
 
@@ -163,19 +123,19 @@ class OwnOrders:
         # In rounds, so that the lease is renewed between cancels that take their full time-out.
         for first in range(0, len(order_ids), MOST_AT_ONCE):
             if first:
-                self._cleanup.renew()
+                self._attempt.renew()
             chunk = order_ids[first : first + MOST_AT_ONCE]
             for order_id, answer in cancel_orders(self._exchange, self._symbol, chunk).items():
                 self._note(order_id, answer)
         if self._unsure:
-            self._cleanup.note_trouble(f"{len(self._unsure)} cancels not confirmed")
+            self._attempt.note_trouble(f"{len(self._unsure)} cancels not confirmed")
 
     def _note(self, order_id: str, answer: CancelAnswer | None) -> None:
         outcome = answer.outcome if answer else None
         if answer is not None and outcome is CancelOutcome.CANCELLED:
-            self._cleanup.note_cancelled(order_id, answer.executed_quantity)
+            self._attempt.note_cancelled(order_id, answer.executed_quantity)
         elif outcome is CancelOutcome.ALREADY_GONE:
-            self._cleanup.note_gone(order_id)
+            self._attempt.evidence.order_gone(order_id)
         if outcome in {CancelOutcome.CANCELLED, CancelOutcome.ALREADY_GONE}:
             self._unsure.discard(order_id)
         elif outcome is CancelOutcome.REFUSED and self._refusals[order_id] >= REFUSALS_BELIEVED:
@@ -190,11 +150,11 @@ class OwnOrders:
             self._exchange.cancel_all(self._symbol)
         except ExchangeError as error:
             self._unsure.update(known_order_ids)
-            self._cleanup.note_trouble(f"cancel-all not confirmed: {error}")
+            self._attempt.note_trouble(f"cancel-all not confirmed: {error}")
         else:
             for order_id in known_order_ids:
                 # The answer names no order.
-                self._cleanup.note_gone(order_id)
+                self._attempt.evidence.order_gone(order_id)
 
 
 def _seen(order: OpenOrder) -> OpenOrderSeen:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runner import cleanup
+from runner import cleanup, cleanup_attempt
 from settings import Settings
 
 WINDOW_MS = 150
@@ -29,8 +29,10 @@ class CountingClock:
 
 def limit_by_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let an attempt run out of time after a number of its own steps, however slow the machine is."""
-    monkeypatch.setattr(cleanup, "time", CountingClock())
-    monkeypatch.setattr(cleanup, "LONGEST_PAUSE_S", 0.001)
+    clock = CountingClock()
+    monkeypatch.setattr(cleanup, "time", clock)
+    monkeypatch.setattr(cleanup_attempt, "time", clock)
+    monkeypatch.setattr(cleanup_attempt, "LONGEST_PAUSE_S", 0.001)
 
 
 def let_only_attempts_count(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -171,7 +171,7 @@ def test_an_interrupted_closing_order_is_never_called_clean(bench: RunnerBench) 
 def test_a_position_that_cannot_be_read_is_not_taken_as_flat(
     bench: RunnerBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runner.cleanup.LONGEST_PAUSE_S", 0.001)
+    monkeypatch.setattr("runner.cleanup_attempt.LONGEST_PAUSE_S", 0.001)
     bench.venue.always["position"] = Unavailable("down")
     outcome = bench.stop_and_clean_up(CLOSE)
     assert outcome.result is Result.UNVERIFIED
@@ -181,7 +181,7 @@ def test_a_position_that_cannot_be_read_is_not_taken_as_flat(
 def test_with_nobody_to_close_against_the_position_is_left(
     bench: RunnerBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runner.cleanup.LONGEST_PAUSE_S", 0.001)
+    monkeypatch.setattr("runner.cleanup_attempt.LONGEST_PAUSE_S", 0.001)
     bench.venue.always["order_book"] = lambda symbol: OrderBook(
         symbol=symbol, bids=(), asks=(), updated_at_ms=0
     )

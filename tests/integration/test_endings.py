@@ -11,7 +11,7 @@ from cli.stack.valkey import ValkeyServer
 from exchanges.errors import Unavailable
 from market.orders import Side
 from market.snapshot import Snapshot
-from runner import cleanup
+from runner import cleanup_attempt
 from runner.publisher import Iteration
 from state.cleanup_leases import CleanupLease
 from state.due import CleanUp
@@ -143,8 +143,8 @@ def test_a_cleanup_that_is_held_up_goes_to_another_at_once(bench: RunnerBench, w
 def test_a_cleanup_that_takes_longer_than_its_grace_goes_to_another(
     bench: RunnerBench, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert cleanup.ENDING_GRACE_S == 1.0
-    monkeypatch.setattr(cleanup, "ENDING_GRACE_S", 0.1)
+    assert cleanup_attempt.ENDING_GRACE_S == 1.0
+    monkeypatch.setattr(cleanup_attempt, "ENDING_GRACE_S", 0.1)
     lease = bench.claim()
     bench.stop()
     worker.ends = True
@@ -159,7 +159,7 @@ def test_a_cleanup_that_takes_longer_than_its_grace_goes_to_another(
 def test_a_cleanup_that_lost_its_lease_while_it_was_to_end_changes_nothing(
     bench: RunnerBench, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cleanup, "ENDING_GRACE_S", 0.0)
+    monkeypatch.setattr(cleanup_attempt, "ENDING_GRACE_S", 0.0)
     bench.stop()
     others: list[Callable[[], bool]] = []
 

@@ -18,7 +18,7 @@ from exchanges.errors import ExchangeError
 from market.orders import OpenOrder, Side
 from market.profit import Profit
 from market.snapshot import Snapshot
-from runner import cleanup, loaded
+from runner import cleanup_attempt, loaded
 from runner.flatten import Flattener
 from state.stop_policy import StopPolicy
 from strategies.base import Decision, State, TakerOrder
@@ -158,7 +158,7 @@ def test_a_close_that_is_cut_short_is_in_the_books_of_the_next_attempt(
 
     def close_out_of_time(self: Flattener) -> tuple[str, str]:
         close(self)
-        raise cleanup.OutOfTime
+        raise cleanup_attempt.OutOfTime
 
     with monkeypatch.context() as patch:
         patch.setattr(Flattener, "close_position", close_out_of_time)

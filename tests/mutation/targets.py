@@ -41,7 +41,7 @@ DAMAGE_LATER = (
     *("tests/integration/test_damaged_state.py", "tests/integration/test_verdicts.py"),
     "tests/unit/state/test_phases.py",
 )
-CLEANUP = ("tests/unit/runner/test_cleanup_attempt.py",)
+CLEANUP = ("tests/unit/runner/test_cleanup.py", "tests/unit/runner/test_cleanup_attempt.py")
 CLEANUP_LATER = (
     *("tests/integration/test_cleanup_waits.py", "tests/integration/test_cleanup.py"),
     *("tests/integration/test_cleanup_exclusive.py", "tests/integration/test_cleanup_position.py"),
@@ -51,7 +51,7 @@ CLEANUP_LATER = (
 POSITION = ("tests/unit/runner/test_position_at_stop.py",)
 POSITION_LATER = (
     *("tests/integration/test_cleanup_position.py", "tests/integration/test_late_news.py"),
-    *("tests/integration/test_unwinding_of_a_run.py", "tests/unit/runner/test_cleanup_attempt.py"),
+    *("tests/integration/test_unwinding_of_a_run.py", "tests/unit/runner/test_cleanup.py"),
 )
 
 EVENTS = ("tests/unit/state/test_events.py", "tests/unit/state/test_feeds.py")
@@ -130,5 +130,6 @@ TARGETS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "state/times.py": (("tests/unit/state/test_times.py",), ()),
     "state/*.py": (SCRIPTS, ("tests/integration/test_iteration.py", "tests/fuzz/test_fuzz_state.py")),
     "runner/cleanup.py": (CLEANUP, CLEANUP_LATER),
+    "runner/cleanup_attempt.py": (CLEANUP, CLEANUP_LATER),
     "runner/position_at_stop.py": (POSITION, POSITION_LATER),
 }

@@ -9,7 +9,8 @@ from typing import Any, cast
 
 import pytest
 
-from runner import cleanup
+from runner import cleanup, cleanup_attempt
+from runner.cleanup_attempt import CleanupAttempt
 from runner.config import InstanceConfig
 from runner.context import Context
 from runner.ending import never
@@ -90,9 +91,11 @@ class Attempt:
         self.nowhere = ""
         self.run_data = SimpleNamespace(intents={}, strays=frozenset())
         self.asked_for: list[tuple[Any, ...]] = []
-        monkeypatch.setattr(cleanup, "time", SimpleNamespace(monotonic=lambda: self.clock_s))
+        clock = SimpleNamespace(monotonic=lambda: self.clock_s)
+        monkeypatch.setattr(cleanup, "time", clock)
+        monkeypatch.setattr(cleanup_attempt, "time", clock)
         monkeypatch.setattr(cleanup, "find_place", self._place)
-        monkeypatch.setattr(cleanup.Cleanup, "pause", lambda _, seconds: self._pass(self.pauses, seconds))
+        monkeypatch.setattr(CleanupAttempt, "pause", lambda _, seconds: self._pass(self.pauses, seconds))
 
     def _place(self, _: Context, held: CleanupLease) -> Place:
         if self.nowhere:
