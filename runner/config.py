@@ -19,14 +19,8 @@ from pydantic import BaseModel, ConfigDict, SerializeAsAny
 
 from market.instrument import MarketType
 from runner.config_errors import ConfigError, Problem, shown
-from runner.config_models import (
-    INSTANCE_ID_PATTERN,
-    RUNNABLE_EXCHANGES,
-    ExchangeConfig,
-    MetadataConfig,
-    StopConfig,
-    StrategyConfig,
-)
+from runner.config_exchanges import RUNNABLE_EXCHANGES, ExchangeConfig
+from runner.config_models import INSTANCE_ID_PATTERN, MetadataConfig, StopConfig, StrategyConfig
 from runner.config_parse import Reading
 from runner.config_text import parse_json
 from strategies.limits import Limits

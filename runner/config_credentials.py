@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from exchanges.backpack.config import BASE_URL, DEMO_CREDENTIALS, Credentials
 from runner.config import ConfigError, InstanceConfig, Problem
-from runner.config_models import BackpackExchange
+from runner.config_exchanges import BackpackExchange
 from runner.config_variables import SecretRef
 
 DEMO_API_KEY = DEMO_CREDENTIALS.api_key

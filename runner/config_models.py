@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated, ClassVar, Literal, Self
-from urllib.parse import urlsplit
+from typing import Annotated, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from market.instrument import MarketType
-from runner.config_variables import Secret
 from strategies.base import Params
 from strategies.effects import LIVE, tell_effects
 
@@ -24,16 +22,16 @@ INSTANCE_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
 #: It becomes part of URLs and of Redis keys.
 _SYMBOL_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_:./-]{0,39}$"
 
-_LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
-
 Text = Annotated[str, StringConstraints(max_length=2000)]
 
 
-class _Model(BaseModel):
+class Section(BaseModel):
+    """What all of them have in common."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=tell_effects)
 
 
-class MetadataConfig(_Model):
+class MetadataConfig(Section):
     """What the instance is and where it trades."""
 
     instance_id: str = Field(
@@ -68,7 +66,7 @@ class MetadataConfig(_Model):
         return self
 
 
-class DaemonConfig(_Model):
+class DaemonConfig(Section):
     """Settings of the old program's processes; checked for spelling and type, without effect here."""
 
     python_path: Text | None = None
@@ -85,119 +83,6 @@ class DaemonConfig(_Model):
     auto_restart: bool = False
     log_cleanup_interval: int | None = None
     log_retention_days: int | None = None
-
-
-class ExchangeConfig(_Model):
-    """How to reach an exchange: what all of them share."""
-
-    base_url: Text | None = Field(
-        default=None, description="Scheme and host; null is the exchange's own address. Live instances only."
-    )
-
-    @field_validator("base_url")
-    @classmethod
-    def _is_safe(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        try:
-            url = urlsplit(value)
-            host, _ = url.hostname, url.port
-        except ValueError:
-            host = None
-        if not host or url.username is not None or url.query or url.fragment:
-            raise ValueError("must look like https://host[:port], without user or password")
-        if url.scheme != "https" and not (url.scheme == "http" and host in _LOOPBACK_HOSTS):
-            raise ValueError("must begin with https:// (http:// only for this machine)")
-        return value.rstrip("/")
-
-
-class BackpackExchange(ExchangeConfig):
-    """Backpack."""
-
-    api_key: Secret | None = Field(
-        default=None, description="${NAME} of the variable with the public key, base64."
-    )
-    secret_key: Secret | None = Field(
-        default=None, description="${NAME} of the variable with the secret, base64."
-    )
-    api_version: Literal["v1"] = Field(default="v1", description="Version of the exchange's interface.")
-    window_ms: int = Field(
-        default=5000,
-        ge=1000,
-        le=60_000,
-        alias="default_window",
-        description="How long after its signing the exchange may accept a request, milliseconds.",
-    )
-
-
-class AsterExchange(ExchangeConfig):
-    """Aster."""
-
-    api_key: Secret | None = None
-    secret_key: Secret | None = None
-
-
-class ParadexExchange(ExchangeConfig):
-    """Paradex."""
-
-    private_key: Secret | None = None
-    account_address: Text | None = None
-
-
-class LighterExchange(ExchangeConfig):
-    """Lighter."""
-
-    api_private_key: Secret | None = None
-    account_index: int | None = None
-    api_key_index: int | None = None
-    chain_id: int | None = None
-    verify_ssl: bool = True
-
-
-class ApexExchange(ExchangeConfig):
-    """ApeX."""
-
-    api_key: Secret | None = None
-    secret_key: Secret | None = None
-    passphrase: Secret | None = None
-    zk_seeds: Secret | None = None
-
-
-class StandxExchange(ExchangeConfig):
-    """StandX."""
-
-    api_token: Secret | None = None
-    signing_key: Secret | None = None
-    session_id: Secret | None = None
-
-
-#: Every exchange whose files are understood.
-EXCHANGES: dict[str, type[ExchangeConfig]] = {
-    "backpack": BackpackExchange,
-    "aster": AsterExchange,
-    "paradex": ParadexExchange,
-    "lighter": LighterExchange,
-    "apex": ApexExchange,
-    "standx": StandxExchange,
-}
-
-#: Those that this version has an adapter for.
-RUNNABLE_EXCHANGES = frozenset({"backpack"})
-
-#: Keys of `exchange_config` that hold secrets, on any exchange.
-SECRET_KEYS = frozenset(
-    {
-        "api_key",
-        "secret_key",
-        "private_key",
-        "api_private_key",
-        "passphrase",
-        "zk_seeds",
-        "api_token",
-        "signing_key",
-        "session_id",
-    }
-)
 
 
 class OrdersOnStop(StrEnum):
@@ -218,7 +103,7 @@ class PositionOnStop(StrEnum):
     CLOSE = "close"
 
 
-class StopConfig(_Model):
+class StopConfig(Section):
     """What a stop does."""
 
     is_live: ClassVar[bool] = True
@@ -237,7 +122,7 @@ class StopConfig(_Model):
         return self
 
 
-class Pace(_Model):
+class Pace(Section):
     """The keys of `strategy_config` that belong to the runner."""
 
     is_live: ClassVar[bool] = True
@@ -272,7 +157,7 @@ class Pace(_Model):
     )
 
 
-class TopLevel(_Model):
+class TopLevel(Section):
     """The keys beside the sections."""
 
     live: bool = Field(

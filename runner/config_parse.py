@@ -11,19 +11,14 @@ from pydantic import BaseModel
 
 from market.instrument import MarketType
 from runner.config_errors import Problem, did_you_mean, shown
-from runner.config_models import (
+from runner.config_exchanges import (
     EXCHANGES,
     RUNNABLE_EXCHANGES,
     SECRET_KEYS,
     BackpackExchange,
-    DaemonConfig,
     ExchangeConfig,
-    MetadataConfig,
-    Pace,
-    StopConfig,
-    StrategyConfig,
-    TopLevel,
 )
+from runner.config_models import DaemonConfig, MetadataConfig, Pace, StopConfig, StrategyConfig, TopLevel
 from runner.config_validation import Section, accepted_keys, validate_section
 from runner.config_variables import SecretRef, expand, secret_names
 from strategies.base import Params

@@ -11,7 +11,8 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_jso
 from pydantic_core import core_schema
 
 from market.instrument import MarketType
-from runner.config_models import EXCHANGES, DaemonConfig, MetadataConfig, Pace, StopConfig, TopLevel
+from runner.config_exchanges import EXCHANGES
+from runner.config_models import DaemonConfig, MetadataConfig, Pace, StopConfig, TopLevel
 from runner.config_validation import accepted_keys
 from strategies.base import Params
 from strategies.limits import Limits

@@ -10,7 +10,8 @@ from pydantic_core import from_json
 
 from runner.books import Books
 from runner.config import InstanceConfig, version_of_text
-from runner.config_models import BackpackExchange, OrdersOnStop, PositionOnStop
+from runner.config_exchanges import BackpackExchange
+from runner.config_models import OrdersOnStop, PositionOnStop
 from state.connection import StateError
 from state.stop_policy import StopPolicy
 from strategies.base import AnyStrategy, Params, State

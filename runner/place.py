@@ -11,7 +11,8 @@ from pydantic_core import from_json
 
 from runner.access import access
 from runner.config import InstanceConfig
-from runner.config_models import BackpackExchange, MetadataConfig
+from runner.config_exchanges import BackpackExchange
+from runner.config_models import MetadataConfig
 from runner.context import Context
 from runner.loaded import LoadedInstance, load_running
 from runner.looks import Looks

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.config_models import BackpackExchange
+from runner.config_exchanges import BackpackExchange
 from settings import Settings
 from tests.integration.test_lifecycle_scripts import BROKEN_RULES as BROKEN_SCRIPTS
 from tests.model.variants import BROKEN_RULES, DOUBLED_RULES

@@ -9,7 +9,7 @@ import pytest
 
 from exchanges.registry import VENUES
 from runner.config import LoadedConfig
-from runner.config_models import EXCHANGES, RUNNABLE_EXCHANGES, SECRET_KEYS
+from runner.config_exchanges import EXCHANGES, RUNNABLE_EXCHANGES, SECRET_KEYS
 from runner.config_variables import SecretRef
 
 Json = dict[str, Any]
