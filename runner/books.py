@@ -97,7 +97,7 @@ class Books(BaseModel):
         return tuple(
             order
             for order_id, order in (self._closed | self.orders).items()
-            if order_id not in self._before or _standing(order) != _standing(self._before[order_id])
+            if order_id not in self._before or order.told != self._before[order_id].told
         )
 
     def counted_fills(self) -> tuple[Fill, ...]:
@@ -119,25 +119,8 @@ class Books(BaseModel):
         """Follow an order that the exchange has accepted, as it stands."""
         if order.order_id in self.over or order.client_order_id is None:
             return
-        known = self.orders.get(order.order_id)
-        if known is None:
-            known = KnownOrder(
-                order_id=order.order_id,
-                client_order_id=order.client_order_id,
-                side=order.side,
-                price=order.price,
-                quantity=order.quantity,
-                accepted_at_ms=order.created_at_ms,
-            )
-        self.orders[order.order_id] = known.model_copy(
-            update={
-                # The exchange may shrink a reduce-only order.
-                "quantity": order.quantity,
-                "executed": max(known.executed, order.executed_quantity),
-                "ended": known.ended or not order.status.is_open,
-                "missing_since_ms": 0,
-            }
-        )
+        known = self.orders.get(order.order_id) or KnownOrder.accepted(order, order.client_order_id)
+        self.orders[order.order_id] = known.shown(order)
 
     def miss(self, order_id: str, now_ms: int) -> bool:
         """Note that nothing shows an order; tell whether that was so for too long to go on waiting."""
@@ -156,8 +139,7 @@ class Books(BaseModel):
         """Note that an order rests no more, with what was executed of it in all."""
         known = self.orders.get(order_id)
         if known is not None:
-            update = {"ended": True, "executed": max(known.executed, executed)}
-            self.orders[order_id] = known.model_copy(update=update)
+            self.orders[order_id] = known.over_with(executed)
 
     def observe_list(
         self, listed: Sequence[OpenOrder], intents: Mapping[int, int], *, now_ms: int = 0
@@ -203,12 +185,7 @@ class Books(BaseModel):
         profit = self.profit.after(fill, instrument)
         unseen = (*self.unseen[1 - MOST_UNSEEN :], fill)
         self.totals[name], self.profit, self.unseen = totals, profit, unseen
-        update = {
-            "filled": known.filled + fill.quantity,
-            "trades": (*known.trades, fill.trade_id),
-            "unsettled_since_ms": 0,
-        }
-        self.orders[known.order_id] = known.model_copy(update=update)
+        self.orders[known.order_id] = known.filled_by(fill)
         self._counted.append(fill)
 
     def _keep_system_fill(self, fill: Fill) -> None:
@@ -233,18 +210,11 @@ class Books(BaseModel):
                 self._closed[order.order_id] = self.orders.pop(order.order_id)
                 self.over[order.order_id] = now_ms
             else:
-                self.orders[order.order_id] = self._with_its_times(order, now_ms)
+                self.orders[order.order_id] = order.read_until(self.read_until_ms, now_ms)
         self.over = {
             order_id: at_ms for order_id, at_ms in self.over.items() if now_ms - at_ms < LONGEST_LIST_LAG_MS
         }
         self.placed_at_ms = tuple(at_ms for at_ms in self.placed_at_ms if now_ms - at_ms < RATE_WINDOW_MS)
-
-    def _with_its_times(self, order: KnownOrder, now_ms: int) -> KnownOrder:
-        if order.is_settled:
-            if (order.settled_at_ms, order.unsettled_since_ms) == (self.read_until_ms, 0):
-                return order
-            return order.model_copy(update={"settled_at_ms": self.read_until_ms, "unsettled_since_ms": 0})
-        return order.model_copy(update={"unsettled_since_ms": order.unsettled_since_ms or now_ms})
 
     def write_off(self, instrument: Instrument, now_ms: int, *, exchange_ms: int) -> tuple[KnownOrder, ...]:
         """Count, at their price, fills that should have been shown long ago; return the orders they are of.
@@ -324,7 +294,3 @@ class Books(BaseModel):
     def forget_unseen(self) -> None:
         """Note that the strategy's saved state has seen every fill so far."""
         self.unseen = self.unseen_system = ()
-
-
-def _standing(order: KnownOrder) -> tuple[Decimal, Decimal, bool]:
-    return order.quantity, max(order.executed, order.filled), order.ended or order.is_over

@@ -48,6 +48,57 @@ class KnownOrder(BaseModel):
     #: Exchange time up to which fills had been read when it was settled last, ms.
     settled_at_ms: int = 0
 
+    @classmethod
+    def accepted(cls, order: OpenOrder, client_order_id: int) -> KnownOrder:
+        """Return an order of this run that the exchange shows for the first time."""
+        return cls(
+            order_id=order.order_id,
+            client_order_id=client_order_id,
+            side=order.side,
+            price=order.price,
+            quantity=order.quantity,
+            accepted_at_ms=order.created_at_ms,
+        )
+
+    def shown(self, order: OpenOrder) -> KnownOrder:
+        """Return it as the exchange shows it; what was known to be executed or ended stays so."""
+        return self.model_copy(
+            update={
+                # The exchange may shrink a reduce-only order.
+                "quantity": order.quantity,
+                "executed": max(self.executed, order.executed_quantity),
+                "ended": self.ended or not order.status.is_open,
+                "missing_since_ms": 0,
+            }
+        )
+
+    def over_with(self, executed: Decimal) -> KnownOrder:
+        """Return it resting no more, with what was executed of it in all."""
+        return self.model_copy(update={"ended": True, "executed": max(self.executed, executed)})
+
+    def filled_by(self, fill: Fill) -> KnownOrder:
+        """Return it with one more fill counted."""
+        return self.model_copy(
+            update={
+                "filled": self.filled + fill.quantity,
+                "trades": (*self.trades, fill.trade_id),
+                "unsettled_since_ms": 0,
+            }
+        )
+
+    def read_until(self, exchange_ms: int, now_ms: int) -> KnownOrder:
+        """Return it with the times of a look at fills up to `exchange_ms`."""
+        if not self.is_settled:
+            return self.model_copy(update={"unsettled_since_ms": self.unsettled_since_ms or now_ms})
+        if (self.settled_at_ms, self.unsettled_since_ms) == (exchange_ms, 0):
+            return self
+        return self.model_copy(update={"settled_at_ms": exchange_ms, "unsettled_since_ms": 0})
+
+    @property
+    def told(self) -> tuple[Decimal, Decimal, bool]:
+        """Return what the ledger is told of it, as far as that can change."""
+        return self.quantity, max(self.executed, self.filled), self.ended or self.is_over
+
     @property
     def level_role(self) -> LevelRole:
         """Return what its client order id says it is for."""
