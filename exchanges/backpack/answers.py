@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from exchanges.backpack import parse, refusals
+from exchanges.backpack import parse_market, refusals
 from exchanges.backpack.client import BackpackClient, Request, Response
 from exchanges.backpack.rows import UnreadableAnswer, excerpt
 from exchanges.budget import RequestKind
@@ -56,7 +56,7 @@ def unclear(request: Request, what: str) -> ExchangeError:
 def server_time_ms(client: BackpackClient) -> int:
     """Ask the exchange for its clock, ms since the epoch. Raises like every read."""
     request = Request(method="GET", path="/api/v1/time", kind=RequestKind.READ, payload={})
-    return read(parse.server_time_ms, ask(client, request))
+    return read(parse_market.server_time_ms, ask(client, request))
 
 
 def is_last_page(answer: Response, *, seen: int, rows: int, page_rows: int) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
-from exchanges.backpack import answers, history, parse, placement
+from exchanges.backpack import answers, history, parse, parse_market, placement
 from exchanges.backpack.client import BackpackClient, Request, Response
 from exchanges.backpack.config import MAX_WINDOW_MS, BackpackConfig, Credentials
 from exchanges.backpack.rows import Row, load_json
@@ -66,7 +66,7 @@ class BackpackExchange:
 
     def instrument(self, symbol: str) -> Instrument:
         """Return the rules of `symbol`; `Refused` when there is none, or it is neither spot nor perpetual."""
-        found = answers.read(parse.instrument, self._public("/api/v1/market", {"symbol": symbol}))
+        found = answers.read(parse_market.instrument, self._public("/api/v1/market", {"symbol": symbol}))
         if found.symbol != symbol:
             raise Unavailable(f"the exchange answered for {found.symbol} when asked for {symbol}")
         return found
@@ -219,8 +219,8 @@ class BackpackExchange:
         answer = self._public("/api/v1/depth", {"symbol": symbol, "limit": str(levels)})
         return answers.read(
             lambda body: DepthSnapshot(
-                book=parse.order_book(symbol, body),
-                last_update_id=parse.last_update_id(body),
+                book=parse_market.order_book(symbol, body),
+                last_update_id=parse_market.last_update_id(body),
                 max_levels=levels,
             ),
             answer,

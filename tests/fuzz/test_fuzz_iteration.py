@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 
 from cli.stack.valkey import ValkeyServer
 from exchanges.backpack import client as backpack_client
-from exchanges.backpack import parse
+from exchanges.backpack import parse, parse_market
 from exchanges.backpack.rows import Row, UnreadableAnswer, load_json
 from exchanges.errors import Refused
 from runner import loaded
@@ -158,9 +158,9 @@ def begin(
 def meaning(endpoint: str, symbol: str, body: bytes) -> Any:
     """Return what the adapter reads in an answer; raises `UnreadableAnswer` or `Refused`."""
     readers: dict[str, Callable[[bytes], Any]] = {
-        "time": parse.server_time_ms,
-        "market": parse.instrument,
-        "depth": lambda body: replace(parse.order_book(symbol, body), updated_at_ms=0),
+        "time": parse_market.server_time_ms,
+        "market": parse_market.instrument,
+        "depth": lambda body: replace(parse_market.order_book(symbol, body), updated_at_ms=0),
         "open orders": parse.orders,
         "order history": parse.orders,
         "find": lambda body: parse.order(Row(load_json(body))),

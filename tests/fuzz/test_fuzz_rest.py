@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanges.backpack import parse, refusals
+from exchanges.backpack import parse, parse_market, refusals
 from exchanges.backpack.answers import is_last_page
 from exchanges.backpack.client import Response
 from exchanges.backpack.rows import Row, UnreadableAnswer, load_json
@@ -19,9 +19,9 @@ from tests.fuzz.fuzzing import broken, fuzz, nasty_values, same_meaning, spoiled
 from tests.fuzz.sense import assert_makes_sense
 
 PARSERS: dict[str, tuple[Any, Callable[[bytes], Any]]] = {
-    "market": (wire.MARKET, parse.instrument),
-    "depth": (wire.DEPTH, lambda body: parse.order_book(wire.SYMBOL, body)),
-    "last update": (wire.DEPTH, parse.last_update_id),
+    "market": (wire.MARKET, parse_market.instrument),
+    "depth": (wire.DEPTH, lambda body: parse_market.order_book(wire.SYMBOL, body)),
+    "last update": (wire.DEPTH, parse_market.last_update_id),
     "orders": ([wire.ORDER, wire.OLD_ORDER], parse.orders),
     "balances": (wire.BALANCES, parse.balances),
     "position": ([wire.POSITION], lambda body: parse.position(wire.SYMBOL, body)),
@@ -30,7 +30,7 @@ PARSERS: dict[str, tuple[Any, Callable[[bytes], Any]]] = {
     "fills": ([wire.FILL, wire.FILL | {"tradeId": None}], parse.fills),
     "funding": ([wire.FUNDING], parse.funding_payments),
     "ended order": ([wire.OLD_ORDER], lambda body: parse.ended_order(wire.SYMBOL, "4228978331", body)),
-    "time": (1793500000123, parse.server_time_ms),
+    "time": (1793500000123, parse_market.server_time_ms),
 }
 
 

@@ -6,7 +6,7 @@ import random
 import pytest
 
 from bench.feed_market import Market, symbol_name
-from exchanges.backpack import events, parse
+from exchanges.backpack import events, parse_market
 from exchanges.backpack.rows import Row
 from exchanges.base import DepthSnapshot
 from exchanges.local_book import LocalBook
@@ -16,8 +16,8 @@ from market.instrument import MarketType
 def snapshot_of(market: Market, at_us: int) -> DepthSnapshot:
     body = json.dumps(market.snapshot(at_us)).encode()
     return DepthSnapshot(
-        book=parse.order_book(market.symbol, body),
-        last_update_id=parse.last_update_id(body),
+        book=parse_market.order_book(market.symbol, body),
+        last_update_id=parse_market.last_update_id(body),
         max_levels=1000,
     )
 
@@ -43,4 +43,4 @@ def test_a_book_that_follows_the_changes_is_the_one_that_a_snapshot_shows(change
 def test_every_other_market_is_a_perpetual() -> None:
     for number, expected in ((0, MarketType.SPOT), (1, MarketType.PERP)):
         market = Market(symbol=symbol_name(number), random=random.Random(1))
-        assert parse.instrument(json.dumps(market.rules()).encode()).market_type is expected
+        assert parse_market.instrument(json.dumps(market.rules()).encode()).market_type is expected
