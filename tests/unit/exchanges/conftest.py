@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import responses
 
 from exchanges.backpack.client import BackpackClient
 from exchanges.backpack.config import BackpackConfig, Credentials
@@ -41,6 +42,13 @@ def vectors_file() -> Path:
 @pytest.fixture
 def credentials() -> Credentials:
     return Credentials(api_key=API_KEY, secret_key=SECRET)
+
+
+@pytest.fixture
+def network() -> Iterator[responses.RequestsMock]:
+    """Stand for the network: what a test has not told it to answer cannot be reached."""
+    with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
+        yield mock
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -21,12 +21,6 @@ from market.position import FundingPayment, Position
 
 BASE = "http://backpack.test"
 HOUR_MS = 3_600_000
-
-
-@pytest.fixture
-def network() -> Iterator[responses.RequestsMock]:
-    with responses.RequestsMock(assert_all_requests_are_fired=False) as network:
-        yield network
 
 
 def query_of(call: Any) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -23,12 +23,6 @@ from market.orders import CancelAnswer, CancelOutcome
 
 ORDER = "http://backpack.test/api/v1/order"
 ORDERS = "http://backpack.test/api/v1/orders"
-
-
-@pytest.fixture(autouse=True)
-def network() -> Iterator[responses.RequestsMock]:
-    with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
-        yield mock
 
 
 def test_a_cancel_names_the_order_by_the_exchanges_id_alone(
