@@ -15,7 +15,7 @@ from cli.main import run
 from cli.stack.valkey import ValkeyServer
 from runner.starting import CALLED_OFF
 from tests.acceptance.world import eventually
-from tests.integration.web_bench import TIMEOUT_S, WebBench
+from tests.integration.web_bench import TIMEOUT_S, WebBench, code_of
 
 pytestmark = pytest.mark.services
 NAME = "bp_sol_01"
@@ -26,11 +26,6 @@ def web(redis_client: redis.Redis, valkey_server: ValkeyServer, tmp_path: Path) 
     bench = WebBench(valkey_server.url, tmp_path)
     yield bench
     bench.end()
-
-
-def code_of(answer: requests.Response) -> str:
-    code: str = answer.json()["error"]["code"]
-    return code
 
 
 def test_a_pause_closes_the_gate_and_a_resume_opens_it(web: WebBench) -> None:

@@ -147,3 +147,9 @@ class Stream:
             if name == event:
                 return stream_id, data
         raise AssertionError(f"the stream ended before {event}")
+
+
+def code_of(answer: requests.Response) -> str:
+    """Return what programs are told of an error."""
+    code: str = answer.json()["error"]["code"]
+    return code
