@@ -2,8 +2,7 @@
 
 Tasks are killed, paused, doubled and delayed; requests reach the exchange at any later time; the state
 server loses what is not on its disk. The machine plays the exchange (it accepts a request until its signed
-time + window), the clock and the server's process (the scripts' `TIME` and `INFO` are replaced by keys),
-and checks the invariants of the design after every step.
+time + window), the clock and the server's process, and checks the invariants of the design after every step.
 """
 
 from __future__ import annotations
@@ -11,9 +10,8 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 
-import redis
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import invariant, precondition, rule
 
 from market.orders import Role
 from state import keys
@@ -26,40 +24,15 @@ from state.own_fills import OwnFills
 from state.permissions import AuthorizationRefused
 from state.record import Phase
 from state.run_changes import RunChanges
-from state.scripts import Scripts, read_sources
 from state.stop_policy import StopPolicy
+from tests.integration.lifecycle_server import NAME, LifecycleServer
 
-NAME = "machine_01"
-CLOCK = "test:clock_ms"
-SERVER = "test:server"
-#: A server that forces its file to disk each second may lose this much: it waits for the last time to end.
-LOST_MS = 2_000
-#: What a loss takes back; the rest of the keys decides nothing.
-LOSABLE = (
-    *(of(NAME) for of in (keys.record, keys.stop, keys.generations, keys.intents)),
-    keys.DUE,
-)
-START_MS = 1_790_000_000_000
 WINDOW_MS = 2_000
 MARGIN_MS = 1_000
 LEASE_MS = 2_000
 CLEANUP_LEASE_MS = 3_000
 GRACE_MS = 500
 INTERVAL_MS = 1_000
-
-
-def sources_with_test_clock(mutate: dict[str, tuple[str, str]] | None = None) -> dict[str, str]:
-    """Return the scripts with their clock replaced, and one text replaced where `mutate` names a script."""
-    sources = read_sources()
-    for name, (old, new) in (mutate or {}).items():
-        assert old in sources[name], f"{name}.lua no longer contains {old!r}"
-        sources[name] = sources[name].replace(old, new)
-    clock = f"{{redis.call('GET', '{CLOCK}') / 1000, 0}}"
-    server = f"('run_id:' .. redis.call('GET', '{SERVER}'))"
-    return {
-        name: text.replace("redis.call('TIME')", clock).replace("redis.call('INFO', 'server')", server)
-        for name, text in sources.items()
-    }
 
 
 @dataclass
@@ -88,18 +61,12 @@ class Cleaner:
     empty_lists: int = 0
 
 
-class Lifecycle(RuleBasedStateMachine):
-    """The machine; `client` and `sources` are set by the test before it runs."""
-
-    client: redis.Redis
-    #: The same server, with answers as bytes.
-    raw: redis.Redis
-    sources: dict[str, str]
+class Lifecycle(LifecycleServer):
+    """The machine; its server is set by the test before it runs."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.client.flushdb()
-        scripts = Scripts(self.client, sources=self.sources)
+        scripts = self.scripts
         self.instances = Instances(self.client, scripts)
         self.leases = Leases(
             self.client,
@@ -117,12 +84,6 @@ class Lifecycle(RuleBasedStateMachine):
         )
         self.changes = RunChanges(self.client, scripts)
         self.due = Due(self.client, scripts, grace_ms=GRACE_MS)
-        self.now_ms = START_MS
-        self._tick(0)
-        self.servers = 0
-        self._other_server()
-        #: When, and what the server knew then: not on its disk for sure but for the first.
-        self.past: list[tuple[int, list[bytes | None]]] = []
         #: Every client order id that was ever given.
         self.given: set[int] = set()
         self.messages: list[tuple[int, int | None]] = []
@@ -141,21 +102,9 @@ class Lifecycle(RuleBasedStateMachine):
         self.woken_at_ms: int | None = None
         self.wake = OwnFills(self.client, scripts).wake
 
-    def _tick(self, ms: int) -> None:
-        self.now_ms += ms
-        self.client.set(CLOCK, self.now_ms)
-
-    def _other_server(self) -> None:
-        self.servers += 1
-        self.client.set(SERVER, f"s{self.servers}")
-
     def _phase(self) -> Phase:
         record = self.instances.read(NAME)
         return record.phase if record else Phase.STOPPED
-
-    @rule(ms=st.sampled_from([1, 100, 500, 1_000, 2_000, 3_500]))
-    def time_passes(self, ms: int) -> None:
-        self._tick(ms)
 
     @rule()
     def start(self) -> None:
@@ -454,11 +403,7 @@ class Lifecycle(RuleBasedStateMachine):
     @rule(data=st.data(), down_ms=st.sampled_from([1, 300, 1_500]))
     def lose_power(self, data: st.DataObject, down_ms: int) -> None:
         """The server's machine dies and comes back with what was on its disk."""
-        at = data.draw(st.integers(0, len(self.past) - 1))
-        self._take_back(self.past[at][1])
-        self.past = self.past[at : at + 1]
-        self._other_server()
-        self._tick(down_ms)
+        self.come_back_with(data.draw(st.integers(0, len(self.past) - 1)), down_ms)
         record = self.instances.read(NAME)
         self.newest_token = str(self.client.hget(keys.record(NAME), "lease_token") or "")
         self.woken_at_ms = None
@@ -467,30 +412,6 @@ class Lifecycle(RuleBasedStateMachine):
             assert record.epoch > self.clean_epoch, "a run that was called clean goes on"
             self.stopped_epochs.discard(record.epoch)
         self.is_paused = record is not None and record.is_paused
-        self.past[0] = (self.now_ms, self.past[0][1])
-
-    def _take_back(self, dumps: list[bytes | None]) -> None:
-        pipeline = self.raw.pipeline()
-        for name, dump in zip(LOSABLE, dumps, strict=True):
-            if dump is None:
-                pipeline.delete(name)
-            else:
-                pipeline.restore(name, 0, dump, replace=True)
-        pipeline.execute()
-
-    @invariant()
-    def remember(self) -> None:
-        """Note what the server knows; what it knew before the last step is on disk if that waited for it."""
-        pipeline = self.raw.pipeline()
-        for name in LOSABLE:
-            pipeline.dump(name)
-        pipeline.delete(keys.DISK_MARK)
-        *dumps, waited = pipeline.execute()
-        if waited:
-            self.past = self.past[-1:]
-        while len(self.past) > 1 and self.past[1][0] < self.now_ms - LOST_MS:
-            self.past.pop(0)
-        self.past.append((self.now_ms, dumps))
 
     @invariant()
     def what_is_called_clean_has_no_order(self) -> None:
@@ -513,7 +434,7 @@ class Lifecycle(RuleBasedStateMachine):
         for _ in range(20):
             self.messages.clear()
             self.cleanups.clear()
-            self._tick(5_000)
+            self.tick(5_000)
             self.sweep()
             record = self.instances.read(NAME)
             assert record is not None
@@ -523,7 +444,7 @@ class Lifecycle(RuleBasedStateMachine):
             for epoch in self.cleanups:
                 claimed = self.cleanup_leases.claim(NAME, epoch=epoch, by="test")
                 if isinstance(claimed, CleanupLease):
-                    self._tick(1)
+                    self.tick(1)
                     with suppress(LeaseLost):
                         finished = self.cleanup_leases.finish(
                             claimed, clean=True, outcome_json="{}", retry_after_ms=1, attempts_until_failed=3
@@ -542,7 +463,7 @@ class Lifecycle(RuleBasedStateMachine):
             # The next tick is far away: only the pause itself can bring an iteration.
             self.client.hset(keys.record(NAME), "due", self.now_ms + 10**9)
             self.messages.clear()
-            self._tick(5_000)
+            self.tick(5_000)
             self.sweep()
             for epoch, tick in list(self.messages):
                 claimed = self.leases.claim(NAME, epoch=epoch, tick=tick, task_id="t")

@@ -8,7 +8,8 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from state import durability, keys
-from tests.integration.lifecycle_machine import Lifecycle, sources_with_test_clock
+from tests.integration.lifecycle_machine import Lifecycle
+from tests.integration.lifecycle_server import sources_with_test_clock
 
 QUICK = settings(
     max_examples=50,
