@@ -25,6 +25,8 @@ from market.orders import NewOrder, OpenOrder, OrderType, Side
 ROOT = Path(__file__).parents[2]
 SYMBOL = "SOL_USDC"
 PERP = "SOL_USDC_PERP"
+#: Of the adapter, so that a request that hangs does not take long.
+READ_TIMEOUT_S = 0.5
 
 client_order_ids = itertools.count(1000)
 
