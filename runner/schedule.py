@@ -100,7 +100,7 @@ def sweep_one(context: Context, publisher: Publisher, instance_id: str) -> bool:
         _publish(publisher, work)
     except Exception:
         # A broker that is away is no worker that is slow: the repeats must not become rarer for it.
-        context.due.not_sent(instance_id)
+        context.due.not_sent(instance_id, work.task_id if isinstance(work, IterateAgain) else "")
         raise
     return True
 

@@ -141,6 +141,10 @@ class Due:
             )
         return CleanUp(instance_id=instance_id, epoch=int(epoch), pending_task_id=str(rest))
 
-    def not_sent(self, instance_id: str) -> None:
-        """Give back what `sweep` said: it could not be published, so the next sweep may try again soon."""
-        self._scripts.call_int("unsent", [keys.record(instance_id), keys.DUE], [instance_id, UNSENT_RETRY_MS])
+    def not_sent(self, instance_id: str, task_id: str = "") -> None:
+        """Give back what could not be published, so that the next sweep may try again soon.
+
+        `task_id` is that of an iteration, empty for a cleanup.
+        """
+        arguments: list[str | int] = [instance_id, UNSENT_RETRY_MS, task_id]
+        self._scripts.call_int("unsent", [keys.record(instance_id), keys.DUE], arguments)

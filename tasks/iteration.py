@@ -39,4 +39,5 @@ def iterate(self: Task, instance_id: str, epoch: int, tick: int | None) -> str:
                 publisher().publish_iteration(message)
             except BROKER_ERRORS as error:
                 log.warning("publishing failed, the sweep repeats it", instance=instance_id, error=str(error))
+                context().due.not_sent(instance_id, message.task_id)
     return said

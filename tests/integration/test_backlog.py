@@ -48,6 +48,25 @@ def test_a_little_lateness_is_no_backlog(bench: StateBench, late_ms: int, is_sen
     assert isinstance(bench.sweep(), IterateAgain) is is_sent
 
 
+@pytest.mark.parametrize("is_sent", [True, False])
+def test_what_could_not_be_sent_waits_in_no_backlog(bench: StateBench, is_sent: bool) -> None:
+    next_is_due(bench, late_ms=GRACE_MS)
+    work = bench.sweep()
+    assert isinstance(work, IterateAgain)
+    if not is_sent:
+        bench.due.not_sent(NAME, work.task_id)
+    others_are_late(bench, RESEND_MS + 2_000)
+    bench.client.hset(keys.record(NAME), "due", bench.clock.now_ms - GRACE_MS)
+    assert (bench.sweep() is None) is is_sent
+
+
+def test_a_message_that_waits_is_not_forgotten_for_another_that_could_not_be_sent(bench: StateBench) -> None:
+    bench.iterate()
+    for other in ("another", ""):
+        bench.due.not_sent(NAME, other)
+        assert bench.client.hget(keys.record(NAME), "pending_task_id") == "next"
+
+
 def test_who_claims_nothing_keeps_nobody_waiting(bench: StateBench) -> None:
     next_is_due(bench, late_ms=0)
     others_are_late(bench, 9_000)

@@ -55,9 +55,11 @@ def test_a_sweep_says_what_is_to_be_published(answer: Reply, work: object) -> No
 
 
 def test_what_could_not_be_sent_is_given_back() -> None:
-    told = Told([1])
+    told = Told([1], [1])
+    of(told).not_sent("mm", "its id")
     of(told).not_sent("mm")
-    assert told.asked == [("unsent", [keys.record("mm"), keys.DUE], ["mm", UNSENT_RETRY_MS])]
+    names = [keys.record("mm"), keys.DUE]
+    assert told.asked == [("unsent", names, ["mm", UNSENT_RETRY_MS, each]) for each in ("its id", "")]
 
 
 def due(client: redis.Redis) -> Due:
