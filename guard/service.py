@@ -14,6 +14,7 @@ from exchanges.registry import Venue
 from guard.account import AccountGuard, Act, Rules, Target
 from guard.memory import Memory, Remembered
 from guard.silence import Vigil
+from guard.stops import OwedStops
 from guard.telling import Telling
 from guard.watched import CannotWatch, Watched, watched
 from state.client_ids import slot_owner
@@ -22,7 +23,6 @@ from state.heartbeats import Heartbeat, Heartbeats, Reading
 from state.instances import Instances
 from state.record import Phase
 from state.scripts import Scripts
-from state.stop_policy import StopPolicy
 
 log = structlog.get_logger(__name__)
 
@@ -68,13 +68,13 @@ class GuardService:
         self._accounts: dict[str, AccountGuard] = {}
         self._unwatchable: dict[str, str] = {}
         self._trouble = ""
-        #: Of `_vigil`, `_proven` and `_stops_owed`, which the accounts' threads use too.
+        #: Of `_vigil` and `_proven`, which the accounts' threads use too.
         self._lock = threading.RLock()
         self._ended = threading.Event()
         remembered = memory.load()
         self._watched: dict[str, Watched] = dict(remembered.instances)
         self._proven: dict[str, str] = dict(remembered.proven)
-        self._stops_owed: dict[str, int] = dict(remembered.stops_owed)
+        self._stops = OwedStops(options.name, options.rules.after_s, remembered.stops_owed)
         self._vigil.remember(self._watched, time.monotonic())
 
     def end(self) -> None:
@@ -142,7 +142,7 @@ class GuardService:
     def _forget(self, name: str) -> None:
         self._watched.pop(name, None)
         self._unwatchable.pop(name, None)
-        self._settle(name)
+        self._stops.settle(name)
 
     def _watch(self, beat: Heartbeat) -> None:
         name, known = beat.instance_id, self._watched.get(beat.instance_id)
@@ -165,10 +165,7 @@ class GuardService:
         try:
             self._telling.flush(reading.now_ms)
             self._beat(reading)
-            with self._lock:
-                owed = dict(self._stops_owed)
-            for name, epoch in owed.items():
-                self._stop(name, epoch)
+            self._stops.ask_for_all(self._instances, self._watched)
         except redis.RedisError as error:
             self._note("state server takes no word of the guard", error)
         else:
@@ -188,23 +185,6 @@ class GuardService:
                 seen_at_ms=reading.now_ms,
             )
         )
-
-    def _stop(self, name: str, epoch: int) -> None:
-        """Ask for the stop of that run and of no other."""
-        one = self._watched.get(name)
-        result = self._instances.request_stop(
-            name,
-            by=f"guard {self._options.name}",
-            reason=f"no sign of life for {self._options.rules.after_s:g} s, its orders were cancelled",
-            policy=one.stop_policy if one else StopPolicy(),
-            epoch=epoch,
-        )
-        log.warning("guard stopped", instance=name, epoch=epoch, result=result.result)
-        self._settle(name)
-
-    def _settle(self, name: str) -> None:
-        with self._lock:
-            self._stops_owed.pop(name, None)
 
     def _distribute(self, now_s: float) -> None:
         with self._lock:
@@ -281,13 +261,12 @@ class GuardService:
     def _tell(self, act: Act) -> None:
         self._telling.act(act)
         if self._options.stops and act.cancelled:
-            with self._lock:
-                self._stops_owed[act.watched.instance_id] = act.watched.epoch
+            self._stops.owe(act.watched)
 
     def _remembered(self) -> Remembered:
         with self._lock:
             return Remembered(
-                instances=dict(self._watched), proven=dict(self._proven), stops_owed=dict(self._stops_owed)
+                instances=dict(self._watched), proven=dict(self._proven), stops_owed=self._stops.epochs()
             )
 
     def _close(self) -> None:

@@ -56,9 +56,9 @@ def run_iteration(
     """Run one iteration if it may run, and return the messages to publish afterwards.
 
     A message that is late, doubled or of an old run claims nothing and changes nothing. It came through
-    `queue`. Once `is_ending`
-    nothing is begun or authorised any more: the request that is open gets its answer, what is known is
-    committed, and another iteration follows at once. `say` gets what came of it in a few words.
+    `queue`. Once `is_ending` nothing is begun or authorised any more: the request that is open gets its
+    answer, what is known is committed, and another iteration follows at once. `say` gets what came of it in
+    a few words.
     """
     if is_ending():
         account = context.instances.account_of(instance_id)

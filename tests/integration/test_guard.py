@@ -274,8 +274,8 @@ def test_a_stop_that_is_owed_survives_the_guard(run: Trader, tmp_path: Path) -> 
     first = Guarded(run.bench.client, run.venue, tmp_path, stops=True)
     first.service.round()
     # The state server refuses the guard's word until another guard has taken over.
-    first.service._stop = lambda *_: None  # type: ignore[method-assign]
-    first.rounds_until(lambda: not run.venue.resting and first.service._stops_owed)
+    first.service._stops.ask_for_all = lambda *_: None  # type: ignore[method-assign]
+    first.rounds_until(lambda: not run.venue.resting and first.service._stops.epochs())
     first.service.round()
     first.service._close()
     assert run.bench.record.stop_by == ""
@@ -292,14 +292,14 @@ def test_a_stop_that_is_owed_survives_the_guard(run: Trader, tmp_path: Path) -> 
 
 def test_a_stop_that_is_owed_does_not_hit_a_later_run(run: Trader, tmp_path: Path) -> None:
     guarded = Guarded(run.bench.client, run.venue, tmp_path, stops=True)
-    guarded.service._stops_owed[INSTANCE_ID] = 1
+    guarded.service._stops._owed[INSTANCE_ID] = 1
     run.bench.stop()
     run.bench.clean_up()
     run.bench.start()
     guarded.service.round()
     guarded.service._close()
     assert run.bench.phase is Phase.RUNNING
-    assert guarded.service._stops_owed == {}
+    assert guarded.service._stops.epochs() == {}
 
 
 def test_a_refused_word_is_no_silence_of_others(
