@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def closed_port() -> Iterator[int]:
+    """Yield a port where nobody listens; it is taken, so that nobody else begins to meanwhile."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield int(taken.getsockname()[1])
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
+import random
 import secrets
 import shutil
 import socket
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import redis
@@ -25,6 +27,10 @@ from cli.stack.processes import ManagedProcess, ProcessSpec, StackError
 SERVERS_ON_PATH = ("valkey-server", "redis-server")
 #: Loading a large append-only file takes a while.
 READY_TIMEOUT_S = 15.0
+#: None of those that the system gives to whoever asks for any one: it would give it to another before the
+#: server is there, or while it is down.
+PORTS = range(20_000, 32_768)
+PORTS_TRIED = 100
 
 
 class ServerNotFound(StackError):
@@ -47,16 +53,14 @@ def find_server() -> Path:
 
 def free_port(wanted: int = 0) -> int:
     """Return a TCP port of the loopback address that nobody uses at this moment: `wanted` if that is one."""
-    with socket.socket() as probe:
-        # As servers do: the connections of one that has just ended are no reason for another port.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", wanted))
-        except OSError:
-            if not wanted:
-                raise
-            return free_port()
-        return int(probe.getsockname()[1])
+    for port in (wanted or random.choice(PORTS), *random.sample(PORTS, PORTS_TRIED)):
+        with socket.socket() as probe:
+            # As servers do: the connections of one that has just ended are no reason for another port.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                return port
+    raise StackError("no port of the loopback address is free")
 
 
 def is_listening(port: int) -> bool:

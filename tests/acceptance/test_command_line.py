@@ -11,12 +11,12 @@ import pytest
 
 from cli.stack.processes import ManagedProcess, ProcessSpec
 from cli.stack.stack import ROOT
-from cli.stack.valkey import free_port
 from state import keys
 from state.record import Phase
 from tests.acceptance.command import Command, Ended, plain_environ
 from tests.acceptance.simulated_exchange import EVERYTHING, LIST_OPEN, fault
 from tests.acceptance.world import World, eventually, tell
+from tests.support import closed_port
 
 pytestmark = pytest.mark.acceptance
 
@@ -126,7 +126,8 @@ def test_a_state_server_that_cannot_be_reached_is_one_clear_message(
     world: World, manage: Command, verb: str
 ) -> None:
     world.configure("unreachable_01")
-    ended = manage(verb, "unreachable_01", BROKER_URL=f"redis://127.0.0.1:{free_port()}/0")
+    with closed_port() as port:
+        ended = manage(verb, "unreachable_01", BROKER_URL=f"redis://127.0.0.1:{port}/0")
     assert_one_clear_message(ended, UNREACHABLE, "cannot be reached", "BROKER_URL")
 
 
@@ -148,7 +149,8 @@ def assert_nothing_started(world: World, instance_id: str) -> None:
 
 def test_a_start_while_the_exchange_is_down_starts_nothing(world: World, manage: Command) -> None:
     world.configure("down_01")
-    ended = manage("start", "down_01", CLEANBOOK_SIMULATOR_URL=f"http://127.0.0.1:{free_port()}")
+    with closed_port() as port:
+        ended = manage("start", "down_01", CLEANBOOK_SIMULATOR_URL=f"http://127.0.0.1:{port}")
     assert_one_clear_message(ended, UNREACHABLE, "exchange")
     assert_nothing_started(world, "down_01")
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,22 +16,27 @@ import pytest
 from cli.commands import COMMANDS
 from cli.main import run
 from cli.stack.valkey import ValkeyServer
+from tests.support import closed_port
 from tests.unit.cli.command_line import Bench
 
 ROOT = Path(__file__).parents[3]
 
 
-def nobody_there() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"redis://127.0.0.1:{probe.getsockname()[1]}/0"
+@pytest.fixture
+def nobody_there() -> Iterator[str]:
+    """The address of no server."""
+    with closed_port() as port:
+        yield f"redis://127.0.0.1:{port}/0"
 
 
 @pytest.mark.parametrize("command", [("stop", "x"), ("start", "x"), ("status",), ("list",), ("cleanup", "x")])
 def test_an_unreachable_server_is_one_line_and_exit_4(
-    command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    command: tuple[str, ...],
+    nobody_there: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setenv("BROKER_URL", nobody_there())
+    monkeypatch.setenv("BROKER_URL", nobody_there)
 
     assert run(command) == 4
     captured = capsys.readouterr()
@@ -56,9 +61,9 @@ def test_a_wrong_password_is_said_and_not_shown(
 
 
 def test_an_error_with_json_is_one_object_too(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    nobody_there: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("BROKER_URL", nobody_there())
+    monkeypatch.setenv("BROKER_URL", nobody_there)
 
     assert run(["stop", "x", "--json"]) == 4
     found = json.loads(capsys.readouterr().out)
@@ -67,9 +72,9 @@ def test_an_error_with_json_is_one_object_too(
 
 
 def test_debug_shows_the_traceback(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    nobody_there: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("BROKER_URL", nobody_there())
+    monkeypatch.setenv("BROKER_URL", nobody_there)
 
     assert run(["stop", "x", "--debug"]) == 4
     assert "Traceback" in capsys.readouterr().err
@@ -116,11 +121,11 @@ def test_every_command_has_help_with_an_example_and_the_exit_codes(
     assert "4  state server, broker, exchange or ledger not reachable" in told
 
 
-def test_a_stop_imports_neither_celery_nor_what_talks_to_exchanges() -> None:
+def test_a_stop_imports_neither_celery_nor_what_talks_to_exchanges(nobody_there: str) -> None:
     ended = subprocess.run(
         [sys.executable, "-X", "importtime", "manage.py", "stop", "x"],
         cwd=ROOT,
-        env={"PATH": os.environ["PATH"], "BROKER_URL": nobody_there()},
+        env={"PATH": os.environ["PATH"], "BROKER_URL": nobody_there},
         capture_output=True,
         text=True,
         check=False,

@@ -21,6 +21,7 @@ from exchanges.base import Authorization
 from exchanges.budget import RateBudget, UnlimitedBudget
 from exchanges.clock import ExchangeClock
 from market.orders import NewOrder, OrderType, Side
+from tests.support import closed_port
 from tests.unit.exchanges.stream_server import StreamServer
 
 #: Where no test sends anything: `responses` answers.
@@ -60,7 +61,7 @@ def open_backpack(credentials: Credentials) -> Iterator[OpenBackpack]:
         *,
         budget: RateBudget | None = None,
         max_batch: int = 20,
-        read_timeout_s: float = 3.0,
+        read_timeout_s: float = 30.0,
     ) -> BackpackExchange:
         config = BackpackConfig(
             base_url=base_url, max_batch=max_batch, read_timeout_s=read_timeout_s, connect_timeout_s=0.5
@@ -257,10 +258,10 @@ def rude_server() -> Iterator[Callable[..., RudeServer]]:
 
 
 @pytest.fixture
-def closed_port_url() -> str:
-    """Return an address where nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return f"http://127.0.0.1:{listener.getsockname()[1]}"
+def closed_port_url() -> Iterator[str]:
+    """An address where nobody listens."""
+    with closed_port() as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture

@@ -19,6 +19,8 @@ from exchanges.errors import StreamClosed
 from exchanges.stream import Pulse, Stream, StreamEvent
 
 TEXT, CONTINUATION, CLOSE, PING = 0x1, 0x0, 0x8, 0x9
+#: Only a test that fails waits so long.
+WAIT_S = 30.0
 
 
 class StreamServer:
@@ -35,7 +37,7 @@ class StreamServer:
         self._transport: asyncio.WriteTransport | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
-        assert self._started.wait(10)
+        assert self._started.wait(WAIT_S)
 
     def stop(self) -> None:
         self._loop.call_soon_threadsafe(self._stopping.set)
@@ -75,7 +77,7 @@ class StreamServer:
     def next(self, kind: str = "text") -> Any:
         """Return the next thing of this kind that was heard; what came before it is dropped."""
         while True:
-            found, content = self.heard.get(timeout=5)
+            found, content = self.heard.get(timeout=WAIT_S)
             if found == kind:
                 return json.loads(content) if kind == "text" else content
 
@@ -92,7 +94,7 @@ class StreamServer:
             done.set()
 
         self._loop.call_soon_threadsafe(run)
-        assert done.wait(5)
+        assert done.wait(WAIT_S)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -157,7 +159,7 @@ def pulse(number: int) -> Pulse:
 
 def receive_until(stream: Stream, count: int) -> list[StreamEvent]:
     found: list[StreamEvent] = []
-    deadline_s = time.monotonic() + 5
+    deadline_s = time.monotonic() + WAIT_S
     while len(found) < count:
         assert time.monotonic() < deadline_s, found
         found += stream.receive(0.2)
@@ -166,7 +168,7 @@ def receive_until(stream: Stream, count: int) -> list[StreamEvent]:
 
 def receive_to_the_end(stream: Stream) -> list[StreamEvent]:
     found: list[StreamEvent] = []
-    deadline_s = time.monotonic() + 5
+    deadline_s = time.monotonic() + WAIT_S
     while time.monotonic() < deadline_s:
         try:
             found += stream.receive(0.2)

@@ -19,6 +19,7 @@ from exchanges.base import Authorization
 from exchanges.budget import RequestKind
 from exchanges.errors import ExchangeError, OutcomeUnknown, RateLimited, Unavailable
 from market.orders import CancelOutcome, NewOrder
+from tests.support import wait_until
 
 OpenBackpack = Callable[..., BackpackExchange]
 #: Names of `Rude`'s behaviours that lose a request after it was sent.
@@ -83,7 +84,9 @@ def test_a_read_that_hangs_in_its_body_is_not_tried_again(
     server = rude_server(begin_and_hang, rude.answer(b"[]"))
     with pytest.raises(Unavailable):
         open_backpack(server.url, read_timeout_s=0.1).open_orders("SOL_USDC")
-    assert len(server.requests) == 1
+    # The server may be slower than that.
+    wait_until(lambda: len(server.requests) == 1)
+    assert server.connections == 1
     released.set()
 
 
@@ -127,7 +130,8 @@ def test_a_write_that_hangs_is_unknown_after_the_read_timeout(
     # A read that times out is not tried again either: it would double the time that the caller waits.
     with pytest.raises(Unavailable, match="timed out"):
         exchange.open_orders("SOL_USDC")
-    assert len(server.requests) == 3
+    wait_until(lambda: len(server.requests) == 3)
+    assert server.connections == 3
     released.set()
 
 
@@ -262,7 +266,11 @@ def test_threads_share_one_exchange_each_gets_its_own_answer_over_few_connection
     class Handler(EchoHandler):
         ports: ClassVar[set[int]] = set()
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    class Server(ThreadingHTTPServer):
+        # Room for all that connect at once: the kernel would let the sixth try again after a second.
+        request_queue_size = 64
+
+    with Server(("127.0.0.1", 0), Handler) as server:
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, daemon=True).start()
         exchange = open_backpack(f"http://127.0.0.1:{server.server_port}")

@@ -13,7 +13,7 @@ import pytest
 
 from exchanges.backpack.config import Credentials
 from exchanges.backpack.stream import MAX_MESSAGES, BackpackStream
-from exchanges.stream import Pulse, StreamRefused
+from exchanges.stream import Pulse, StreamEvent, StreamRefused
 from tests.support import wait_until
 from tests.unit.exchanges.stream_server import (
     CONTINUATION,
@@ -69,10 +69,12 @@ def test_many_symbols_are_watched_in_several_messages(stream: BackpackStream, se
 def test_what_is_readable_comes_at_once_and_in_order(stream: BackpackStream, server: StreamServer) -> None:
     server.send(*[ticker(number) for number in range(30)])
     started_s = time.monotonic()
-    found = receive_until(stream, 30)
+    found: list[StreamEvent] = []
+    while len(found) < 30:
+        found += stream.receive(60)
     assert found == [pulse(number) for number in range(30)]
-    # The last call had nothing to wait for either.
-    assert time.monotonic() - started_s < 1
+    # Not even the last call waited for more.
+    assert time.monotonic() - started_s < 30
 
 
 def test_a_batch_is_bounded_and_the_rest_comes_without_waiting(
@@ -93,14 +95,14 @@ def test_messages_that_nobody_needs_do_not_hide_the_one_behind_them(
     unneeded = {"stream": "trade.SOL_USDC", "data": {}}
     server.send(*[unneeded] * (MAX_MESSAGES + 100), ticker(1))
     started_s = time.monotonic()
-    assert stream.receive(5) == (pulse(1),)
-    assert time.monotonic() - started_s < 2
+    assert stream.receive(60) == (pulse(1),)
+    assert time.monotonic() - started_s < 30
 
 
 def test_nothing_within_the_time_is_an_empty_answer(stream: BackpackStream) -> None:
     started_s = time.monotonic()
     assert stream.receive(0.1) == ()
-    assert 0.1 <= time.monotonic() - started_s < 1
+    assert time.monotonic() - started_s >= 0.1
     assert stream.receive(0) == ()
 
 
@@ -120,7 +122,7 @@ def test_a_ping_of_ours_moves_the_time_of_the_last_sign_of_life(
     assert before_s <= asked_s
     stream.ping()
     assert server.next("ping") == b""
-    wait_until(lambda: stream.receive(0.05) == () and stream.last_heard_s >= asked_s, 5)
+    wait_until(lambda: stream.receive(0.05) == () and stream.last_heard_s >= asked_s)
 
 
 def test_a_message_in_pieces_is_kept_until_it_is_whole(stream: BackpackStream, server: StreamServer) -> None:

@@ -52,7 +52,8 @@ def test_no_listener_and_a_silent_one_are_no_connection(
     started_s = time.monotonic()
     with pytest.raises(StreamClosed):
         new_stream(stream_url(silent.url), connect_timeout_s=0.2).open()
-    assert time.monotonic() - started_s < 2
+    # Before that one ends the connection itself.
+    assert time.monotonic() - started_s < 8
 
 
 def test_proxies_of_the_environment_are_not_asked(

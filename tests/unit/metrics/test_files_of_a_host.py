@@ -26,7 +26,7 @@ THINGS = Counter(name="test_files_things", help="", labels={"kind": ("a",)})
 KEY = ("test_files_things", "a")
 #: No process has it: the largest that Linux gives is 4194304.
 DEAD_PID = 4_194_999
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 
 
 def dead_file(directory: Path, word: str, count: float) -> Path:

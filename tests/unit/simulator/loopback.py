@@ -46,10 +46,12 @@ def now_us() -> int:
     return time.time_ns() // 1000
 
 
-def eventually(condition: Callable[[], bool], what: str) -> None:
-    deadline_s = time.monotonic() + 10
+def eventually(condition: Callable[[], bool], what: str | Callable[[], str]) -> None:
+    """Wait for a condition; `what` tells what is wrong, if a function how it stood at the end."""
+    # A process may have to start meanwhile, beside others that want the processor.
+    deadline_s = time.monotonic() + 30
     while not condition():
-        assert time.monotonic() < deadline_s, what
+        assert time.monotonic() < deadline_s, what if isinstance(what, str) else what()
         time.sleep(0.01)
 
 
@@ -72,7 +74,7 @@ class Client:
         *,
         signed_at_ms: int | None = None,
         window_ms: int = 5_000,
-        timeout_s: float = 5,
+        timeout_s: float = 30,
     ) -> requests.Response:
         """Send a signed request."""
         payload = {} if payload is None else payload
@@ -111,11 +113,11 @@ class Client:
 
     def get(self, path: str, **query: Any) -> requests.Response:
         """Ask without a signature."""
-        return self.session.get(self.url + path, params=query, timeout=5)
+        return self.session.get(self.url + path, params=query, timeout=30)
 
     def post(self, path: str, body: Any) -> requests.Response:
         """Post without a signature."""
-        return self.session.post(self.url + path, json=body, timeout=5)
+        return self.session.post(self.url + path, json=body, timeout=30)
 
     def fault(self, endpoint: str, kind: str, **fields: Any) -> None:
         """Put one rule in force."""

@@ -46,7 +46,7 @@ class StreamClient:
         self._exchange = exchange
         # The reader waits for a message; only a test that fails waits this long for its end.
         self.socket = websocket.create_connection(
-            exchange.url.replace("http", "ws") + path, timeout=20, http_no_proxy=["127.0.0.1"]
+            exchange.url.replace("http", "ws") + path, timeout=40, http_no_proxy=["127.0.0.1"]
         )
         self.frames: list[dict[str, Any]] = []
         #: Arrival of each frame, ns since the epoch.
@@ -81,7 +81,10 @@ class StreamClient:
         if any(name.startswith("account.") for name in names):
             frame["signature"] = signature_of(seed)
         self.send(frame)
-        eventually(lambda: any(set(names) <= set(c["streams"]) for c in self.connections()), f"no {names}")
+        eventually(
+            lambda: any(set(names) <= set(c["streams"]) for c in self.connections()),
+            lambda: f"no {names} among {self.connections()}",
+        )
 
     def connections(self) -> list[dict[str, Any]]:
         """Return everybody's connections."""
@@ -94,12 +97,18 @@ class StreamClient:
 
     def until(self, stream: str, count: int) -> list[dict[str, Any]]:
         """Wait until a stream has said so many things; return all."""
-        eventually(lambda: len(self.of(stream)) >= count, f"{stream}: {self.of(stream)}, {self.ended}")
+        eventually(
+            lambda: len(self.of(stream)) >= count,
+            lambda: f"{count} of {stream} expected: {self.of(stream)}, {self.ended}",
+        )
         return self.of(stream)
 
     def errors(self, count: int) -> list[dict[str, Any]]:
         """Wait for so many error envelopes; return all."""
-        eventually(lambda: len([f for f in self.frames if "error" in f]) >= count, f"{self.frames}")
+        eventually(
+            lambda: len([f for f in list(self.frames) if "error" in f]) >= count,
+            lambda: f"{count} errors expected: {self.frames}, {self.ended}",
+        )
         return [frame for frame in self.frames if "error" in frame]
 
     def close(self) -> None:

@@ -83,7 +83,6 @@ def test_a_late_request_is_accepted_within_its_window(client: Client) -> None:
     client.fault(PLACE, "late", delay_ms=200)
     with pytest.raises(requests.ConnectionError):
         client.place(clientId=5)
-    assert client.witnessed_ids() == []
     eventually(lambda: len(client.witnessed_ids()) == 1, "the late order never arrived")
     (entry,) = client.journal("order_accepted")
     assert entry["at_ms"] - entry["signed_at_ms"] >= 200
@@ -102,9 +101,9 @@ def test_a_late_request_is_refused_after_its_window(client: Client) -> None:
 
 def test_a_window_judged_at_the_gateway_lets_a_late_request_in() -> None:
     with running(window_check_on_arrival=True) as client:
-        client.fault(PLACE, "late", delay_ms=300, count=1)
+        client.fault(PLACE, "late", delay_ms=1_500, count=1)
         with pytest.raises(requests.ConnectionError):
-            client.place(window_ms=100)
+            client.place(window_ms=1_000)
         eventually(lambda: len(client.witnessed_ids()) == 1, "the late order never arrived")
         assert client.place(signed_at_ms=now_ms() - 10_000).json()["message"] == "Request has expired"
 
@@ -116,23 +115,10 @@ def test_latency_uses_up_the_window(client: Client) -> None:
 
 
 def test_a_taker_held_past_its_window_is_refused_and_a_maker_is_not_held() -> None:
-    with running(taker_hold_ms=300) as client:
-        taker = client.place(price="160", window_ms=100)
+    with running(taker_hold_ms=1_500) as client:
+        taker = client.place(price="160", window_ms=1_000)
         assert (taker.status_code, taker.json()["message"]) == (400, "Request has expired")
-        assert client.place(postOnly=True, window_ms=100).status_code == 200
-
-
-def test_a_stale_list_shows_what_was(client: Client) -> None:
-    order_id = client.place().json()["id"]
-    client.fault(LIST, "stale_list", delay_ms=60_000)
-    assert client.open_ids() == []
-    client.fault(LIST, "stale_list", delay_ms=1_000)
-    eventually(lambda: client.open_ids() == [order_id], "the list never caught up")
-    client.cancel(orderId=order_id)
-    shown = client.call("GET", "/api/v1/orders", "orderQueryAll").json()
-    # As it was then, not as it ended since.
-    assert [(order["id"], order["status"]) for order in shown] == [(order_id, "New")]
-    eventually(lambda: client.open_ids() == [], "the list never caught up")
+        assert client.place(postOnly=True, window_ms=1_000).status_code == 200
 
 
 def test_an_accepted_cancel_happens_later(client: Client) -> None:

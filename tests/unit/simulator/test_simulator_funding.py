@@ -168,4 +168,4 @@ def test_an_hour_that_is_full_ends_with_the_next_one() -> None:
 def test_the_process_ends_at_once_with_hourly_funding(tmp_path: Path) -> None:
     with started(tmp_path, "--funding", "hourly") as (process, _):
         process.terminate()
-        assert process.wait(5) == 0
+        assert process.wait(15) == 0

@@ -67,6 +67,24 @@ def stamp_ms(row: dict[str, Any]) -> int:
     return round(datetime.fromisoformat(row["timestamp"] + "+00:00").timestamp() * 1000)
 
 
+def test_a_stale_list_shows_what_was(client: LaggingClient) -> None:
+    client.fault("GET /api/v1/orders", "stale_list", delay_ms=LAG_MS)
+
+    def shown(at_ms: int) -> list[tuple[str, str]]:
+        client.seen_at_ms = at_ms
+        orders = client.call("GET", "/api/v1/orders", "orderQueryAll").json()
+        client.seen_at_ms = None
+        return [(order["id"], order["status"]) for order in orders]
+
+    before_ms = client.moment()
+    order_id = client.place().json()["id"]
+    open_ms = client.moment()
+    assert (shown(before_ms), shown(open_ms)) == ([], [(order_id, "New")])
+    client.cancel(orderId=order_id)
+    # As it was then, not as it ended since.
+    assert (shown(open_ms), shown(client.moment())) == ([(order_id, "New")], [])
+
+
 def test_a_stale_history_has_no_fill_that_is_younger(client: LaggingClient) -> None:
     for _ in range(3):
         client.place(price="160", timeInForce="IOC")

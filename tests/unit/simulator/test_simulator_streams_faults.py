@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import websocket
 
+from simulator import stream_faults
 from tests.unit.simulator.loopback import BID, Client, eventually, running
 from tests.unit.simulator.stream_client import OTHER_SEED, StreamClient, listening
 
@@ -80,11 +81,11 @@ def test_a_duplicate_arrives_twice(client: Client) -> None:
 
 def test_a_late_message_is_overtaken(client: Client) -> None:
     with listening(client, TRADES) as stream:
-        fault(client, {"kind": "late", "stream": TRADES, "count": 1, "delay_ms": 200})
+        fault(client, {"kind": "late", "stream": TRADES, "count": 1, "delay_ms": 1_500})
         trade(client, "149.1", "149.2", "149.3")
         first, _, last = stream.until(TRADES, 3)
         assert prices_of(stream) == ["149.2", "149.3", "149.1"]
-        assert stream.arrived_ns[2] - stream.arrived_ns[0] > 150_000_000
+        assert stream.arrived_ns[2] // 1000 - last["E"] > 1_450_000
         assert last["E"] < first["E"]
 
 
@@ -135,7 +136,10 @@ def test_a_connection_is_dropped_at_a_message(client: Client) -> None:
         again.until(ORDERS, 1)
 
 
-def test_the_first_messages_after_a_reconnect_arrive_shuffled(client: Client) -> None:
+def test_the_first_messages_after_a_reconnect_arrive_shuffled(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream_faults, "LONGEST_SHUFFLE_MS", 60_000)
     rule = {"kind": "reorder_after_reconnect", "stream": "trade.*", "count": 5}
     prices = [f"149.{number}" for number in range(1, 9)]
     with listening(client, TRADES) as before:
@@ -151,7 +155,10 @@ def test_the_first_messages_after_a_reconnect_arrive_shuffled(client: Client) ->
         assert client.get("/sim/streams/faults").json()[0]["hits"] == 1
 
 
-def test_messages_do_not_wait_for_ever_to_be_shuffled(client: Client) -> None:
+def test_messages_do_not_wait_for_ever_to_be_shuffled(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream_faults, "LONGEST_SHUFFLE_MS", 1_500)
     fault(client, {"kind": "reorder_after_reconnect", "count": 5})
     with listening(client, TRADES) as stream:
         trade(client, "149.1", "149.2")

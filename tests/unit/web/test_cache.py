@@ -41,7 +41,11 @@ def test_what_takes_long_is_good_for_longer(monkeypatch: pytest.MonkeyPatch) -> 
     assert kept.get("a", slow) > first
 
 
-def test_who_asks_meanwhile_waits_for_the_one_at_work_and_works_not_himself() -> None:
+def test_who_asks_meanwhile_waits_for_the_one_at_work_and_works_not_himself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Nobody comes so late that the answer has become too old.
+    monkeypatch.setattr("web.cache.time.monotonic", lambda: 100.0)
     kept: Cache[int] = Cache()
     begun, go_on = threading.Event(), threading.Event()
     count: list[int] = []
