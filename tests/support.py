@@ -17,7 +17,7 @@ def closed_port() -> Iterator[int]:
         yield int(taken.getsockname()[1])
 
 
-def wait_until(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
+def wait_until(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
     """Return as soon as `condition` holds; fail when it does not in time."""
     deadline_s = time.monotonic() + timeout_s
     while not condition():

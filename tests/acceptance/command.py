@@ -58,6 +58,17 @@ class Command:
             code=ended.returncode, out=ended.stdout, err=ended.stderr, took_s=time.monotonic() - began_s
         )
 
+    def begin(self, *arguments: str) -> subprocess.Popen[str]:
+        """Run it beside the test."""
+        return subprocess.Popen(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT,
+            env=self.environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
 
 def plain_environ() -> dict[str, str]:
     """Return the least environment."""

@@ -18,8 +18,8 @@ from tests.acceptance.world import World, eventually
 
 #: As short as the leases below allow.
 AFTER_S = 5.0
-#: What the guard may take beyond that: a round, a list, the cancels.
-ACTS_WITHIN_S = 4.0
+#: What the guard may take beyond that: a round, a list, the cancels, on a machine whose cores are taken.
+ACTS_WITHIN_S = 12.0
 SHORT = {
     "CLEANBOOK_LEASE_MS": "2500",
     "CLEANBOOK_ITERATE_SOFT_LIMIT_S": "2",
@@ -67,7 +67,7 @@ class GuardProcess:
         assert self._process is not None
         begun_s = time.monotonic()
         self._process.send_signal(signal.SIGTERM)
-        return self._process.wait(10), time.monotonic() - begun_s
+        return self._process.wait(60), time.monotonic() - begun_s
 
     def close(self) -> None:
         """Leave no process behind."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from cli.stack.processes import ManagedProcess, ProcessSpec
 from cli.stack.stack import ROOT
 from state import keys
 from state.record import Phase
-from tests.acceptance.command import Command, Ended, plain_environ
+from tests.acceptance.command import LONGEST_S, Command, Ended, plain_environ
 from tests.acceptance.simulated_exchange import EVERYTHING, LIST_OPEN, fault
 from tests.acceptance.world import World, eventually, tell
 from tests.support import closed_port
@@ -56,12 +57,16 @@ def test_starting_and_stopping_twice_from_the_command_line_ends_clean(world: Wor
 
 def test_two_stops_at_the_same_time_both_end_with_the_same_proof(world: World, manage: Command) -> None:
     instance_id = world.run("joined_01")
-    # Long enough for the second command to come in the middle.
-    world.exchange.set_faults(fault(LIST_OPEN, "latency", latency_ms=700))
+    # No cleanup gets to its end before the second command is there.
+    world.exchange.set_faults(fault(LIST_OPEN, "error"))
     world.request_stop(instance_id)
-    second = manage("stop", instance_id, "--json")
-    assert second.code == DONE, second.err
-    proof = second.json["instances"][0]
+    with manage.begin("stop", instance_id, "--json") as second:
+        assert second.stderr is not None
+        said = second.stderr.readline()
+        world.exchange.clear_faults()
+        out, err = second.communicate(timeout=LONGEST_S)
+    assert second.returncode == DONE, said + err
+    proof = json.loads(out)["instances"][0]
     assert (proof["joined"], proof["clean"], proof["epoch"]) == (True, True, 1)
 
 

@@ -30,7 +30,7 @@ from tests.acceptance.simulated_exchange import SimulatedExchange
 T = TypeVar("T")
 
 #: Generous: a deadline only decides how long a broken program is waited for.
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 POLL_S = 0.02
 #: The shortest that a configuration may ask for: a request expires this long after it was authorised.
 WINDOW_MS = 1000

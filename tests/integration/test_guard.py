@@ -36,7 +36,9 @@ from tests.unit.guard.guard_bench import order
 T = TypeVar("T")
 
 AFTER_S = 0.5
-DEADLINE_S = 10.0
+#: The same where somebody has to work more often than that, beside others.
+PATIENT_S = 3.0
+DEADLINE_S = 60.0
 
 
 def eventually(condition: Callable[[], T | None]) -> T:
@@ -109,13 +111,21 @@ def test_damaged_and_missing_records_show_nothing_and_hide_nobody(bench: StateBe
 class Guarded:
     """A service worked by hand; its accounts' threads are real."""
 
-    def __init__(self, client: redis.Redis, venue: FakeVenue, folder: Path, *, stops: bool = False) -> None:
+    def __init__(
+        self,
+        client: redis.Redis,
+        venue: FakeVenue,
+        folder: Path,
+        *,
+        stops: bool = False,
+        after_s: float = AFTER_S,
+    ) -> None:
         self.client = client
         self.venue = venue
         self.service = GuardService(
             GuardOptions(
                 name="guard@test",
-                rules=Rules(after_s=AFTER_S, fence_margin_ms=0),
+                rules=Rules(after_s=after_s, fence_margin_ms=0),
                 stops=stops,
                 simulator_url="http://127.0.0.1:1",
             ),
@@ -170,6 +180,22 @@ def guarded(run: Trader, tmp_path: Path) -> Iterator[Guarded]:
     guarded.service._close()
 
 
+@pytest.fixture
+def patient(run: Trader, tmp_path: Path) -> Iterator[Guarded]:
+    guarded = Guarded(run.bench.client, run.venue, tmp_path, after_s=PATIENT_S)
+    yield guarded
+    guarded.service._close()
+
+
+def work_on(run: Trader, guarded: Guarded) -> None:
+    """Go on with a run for longer than a patient guard waits, and look around meanwhile."""
+    end_s = time.monotonic() + 1.5 * PATIENT_S
+    while time.monotonic() < end_s:
+        run.run()
+        guarded.service.round()
+        time.sleep(0.1)
+
+
 def record_of(run: Trader) -> dict[str, str]:
     return dict(run.bench.client.hgetall(keys.record(INSTANCE_ID)))  # type: ignore[arg-type]
 
@@ -204,13 +230,9 @@ def test_a_run_that_goes_on_places_anew_and_counts_each_fill_once(run: Trader, g
     assert run.intents == {}
 
 
-def test_whoever_works_is_left_alone(run: Trader, guarded: Guarded) -> None:
-    end_s = time.monotonic() + 3 * AFTER_S
-    while time.monotonic() < end_s:
-        run.run()
-        guarded.service.round()
-        time.sleep(AFTER_S / 5)
-    assert guarded.events("guard_acted") == []
+def test_whoever_works_is_left_alone(run: Trader, patient: Guarded) -> None:
+    work_on(run, patient)
+    assert patient.events("guard_acted") == []
 
 
 def test_a_slot_that_is_another_instances_is_not_touched(run: Trader, guarded: Guarded) -> None:
@@ -244,16 +266,12 @@ def test_a_stop_that_keeps_orders_keeps_them_from_the_guard_too(run: Trader, gua
 
 
 def test_an_instance_that_the_list_of_all_has_lost_is_read_all_the_same(
-    run: Trader, guarded: Guarded
+    run: Trader, patient: Guarded
 ) -> None:
-    guarded.service.round()
+    patient.service.round()
     run.bench.client.delete(keys.INSTANCES)
-    end_s = time.monotonic() + 3 * AFTER_S
-    while time.monotonic() < end_s:
-        run.run()
-        guarded.service.round()
-        time.sleep(AFTER_S / 5)
-    assert guarded.events("guard_acted") == []
+    work_on(run, patient)
+    assert patient.events("guard_acted") == []
     # It was looked at once, for the key, and not because anybody seemed silent.
     assert len(run.venue.names("account_open_orders")) == 1
 
@@ -303,17 +321,13 @@ def test_a_stop_that_is_owed_does_not_hit_a_later_run(run: Trader, tmp_path: Pat
 
 
 def test_a_refused_word_is_no_silence_of_others(
-    run: Trader, guarded: Guarded, monkeypatch: pytest.MonkeyPatch
+    run: Trader, patient: Guarded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise redis.ResponseError("MISCONF cannot write")
 
-    monkeypatch.setattr(guarded.service._guards, "heartbeat", refuse)
-    end_s = time.monotonic() + 3 * AFTER_S
-    while time.monotonic() < end_s:
-        run.run()
-        guarded.service.round()
-        time.sleep(AFTER_S / 5)
+    monkeypatch.setattr(patient.service._guards, "heartbeat", refuse)
+    work_on(run, patient)
     assert len(run.venue.resting) == 2
 
 

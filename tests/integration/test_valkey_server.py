@@ -131,7 +131,7 @@ class TestProcesses:
             """,
         )
         process.start()
-        assert process.wait(10)
+        assert process.wait(60)
         grandchild = int(process.tail())
         wait_until(lambda: not is_running(grandchild))
 

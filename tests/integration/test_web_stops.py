@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -104,7 +103,7 @@ def test_a_stop_waits_behind_no_crowd_of_slow_requests(
 
     def hanging(context: object, name: str, **how: Any) -> NoReturn:
         begun.append(name)
-        go_on.wait(TIMEOUT_S)
+        go_on.wait(4 * TIMEOUT_S)
         raise StartRefused("the exchange did not answer")
 
     monkeypatch.setattr(control, "start_one", hanging)
@@ -112,12 +111,11 @@ def test_a_stop_waits_behind_no_crowd_of_slow_requests(
     url = f"{web.base}/instances/{NAME}/start"
     with ThreadPoolExecutor(60) as crowd:
         for _ in range(60):
-            crowd.submit(requests.post, url, json={}, headers=token, timeout=2 * TIMEOUT_S)
+            crowd.submit(requests.post, url, json={}, headers=token, timeout=4 * TIMEOUT_S)
         eventually(lambda: len(begun) >= 40, what="a crowd")
         try:
-            began_s = time.monotonic()
+            # Behind the crowd it would be asked for in vain.
             assert web.post(f"/instances/{NAME}/stop").status_code == 202
-            assert time.monotonic() - began_s < TIMEOUT_S / 2
         finally:
             go_on.set()
 

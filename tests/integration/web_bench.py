@@ -21,7 +21,7 @@ from web.services import Services, open_services
 
 PASSWORD = "correct horse battery"
 #: A page of our own asks like this.
-TIMEOUT_S = 10
+TIMEOUT_S = 30
 
 
 class WebBench:
