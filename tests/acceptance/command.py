@@ -17,7 +17,7 @@ from cli.stack.stack import ROOT
 #: What a process needs to run at all; nothing of the developer's own set-up.
 INHERITED = ("PATH", "HOME", "LANG", "TMPDIR")
 #: Longer than any command here may take.
-LONGEST_S = 60
+LONGEST_S = 120
 
 
 @dataclass(frozen=True, kw_only=True)

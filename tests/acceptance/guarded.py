@@ -60,7 +60,7 @@ class GuardProcess:
         """End it without a word."""
         assert self._process is not None
         self._process.kill()
-        self._process.wait(10)
+        self._process.wait(60)
 
     def terminate(self) -> tuple[int, float]:
         """Ask it to end; return its exit code and how long that took, seconds."""

@@ -112,7 +112,7 @@ def secured_server(directory: Path) -> Iterator[SecuredServer]:
         yield server
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 def server_with_tls() -> tuple[Path, bool]:

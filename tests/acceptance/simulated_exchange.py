@@ -31,6 +31,8 @@ class Entry:
     event: str
     order_id: str
     client_id: int | None
+    #: Of an order: when the request was signed.
+    signed_at_ms: int
 
     @property
     def slot(self) -> int | None:
@@ -95,6 +97,7 @@ class SimulatedExchange:
                 event=line["event"],
                 order_id=str(line.get("order_id", "")),
                 client_id=line.get("client_id"),
+                signed_at_ms=line.get("signed_at_ms") or 0,
             )
             for line in self._call("GET", "/sim/journal", params={"since": since})
         ]
@@ -156,7 +159,7 @@ class SimulatedExchange:
         return most
 
     def _call(self, method: str, path: str, **more: Any) -> Any:
-        answer = self._session.request(method, self.url + path, timeout=5, **more)
+        answer = self._session.request(method, self.url + path, timeout=30, **more)
         assert answer.ok, f"{method} {path}: HTTP {answer.status_code} {answer.text[:300]}"
         return answer.json() if answer.content else None
 

@@ -57,7 +57,7 @@ class Command:
         """Return what it said on standard error so far."""
         return self._err.read_text()
 
-    def wait(self, timeout_s: float = 60.0) -> int:
+    def wait(self, timeout_s: float = 120.0) -> int:
         """Return its exit code."""
         return self.process.wait(timeout_s)
 
@@ -70,7 +70,7 @@ class Command:
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=120,
         )
 
     def family(self) -> list[int]:
@@ -101,9 +101,9 @@ def started(valkey_server: ValkeyServer) -> Iterator[list[Command]]:
 
 def running_demo(started: list[Command], tmp_path: Path, *arguments: str) -> Command:
     """Return a demo whose instance has orders."""
-    command = Command(tmp_path / "stack", "demo", "--seconds", "40", *arguments)
+    command = Command(tmp_path / "stack", "demo", "--seconds", "200", *arguments)
     started.append(command)
-    wait_until(lambda: HAS_ORDERS.search(command.out) is not None or command.process.poll() is not None, 40)
+    wait_until(lambda: HAS_ORDERS.search(command.out) is not None or command.process.poll() is not None, 100)
     assert command.process.poll() is None, str(command)
     return command
 
@@ -141,7 +141,7 @@ def orders_on_book(journal: Path) -> set[str]:
 def test_the_demo_trades_stops_clean_and_leaves_nothing(started: list[Command], tmp_path: Path) -> None:
     command = Command(tmp_path / "stack", "demo", "--seconds", "4")
     started.append(command)
-    wait_until(lambda: HAS_ORDERS.search(command.out) is not None or command.process.poll() is not None, 40)
+    wait_until(lambda: HAS_ORDERS.search(command.out) is not None or command.process.poll() is not None, 100)
     assert_clean_end(command)
     assert re.search(r"own orders left +0, by the exchange's own word", command.out)
     assert "does not pay for the fees" not in command.out
@@ -224,13 +224,13 @@ def write_tape(path: Path) -> None:
 def test_the_demo_fills_from_a_tape_at_its_prices(started: list[Command], tmp_path: Path) -> None:
     tape = tmp_path / "ethusdt.jsonl"
     write_tape(tape)
-    command = Command(tmp_path / "stack", "demo", "--seconds", "40", "--tape", str(tape))
+    command = Command(tmp_path / "stack", "demo", "--seconds", "100", "--tape", str(tape))
     started.append(command)
 
     def filled_or_over() -> bool:
         return bool(re.search(r"fills [1-9]", command.out)) or command.process.poll() is not None
 
-    wait_until(filled_or_over, 40)
+    wait_until(filled_or_over, 100)
     command.process.send_signal(signal.SIGINT)
     assert_clean_end(command, "bp_eth_tape")
     assert re.search(r"market 2(598|601)\.\d+", command.out), command.out
@@ -263,13 +263,13 @@ def test_up_serves_other_terminals_and_stops_its_instances_at_the_end(
 ) -> None:
     command = Command(tmp_path / "stack", "up", "--no-flower")
     started.append(command)
-    wait_until(lambda: "In another terminal" in command.out or command.process.poll() is not None, 40)
+    wait_until(lambda: "In another terminal" in command.out or command.process.poll() is not None, 100)
     done = command.run("start", "bp_sol_01")
     assert done.returncode == 0, done.stderr
     told = re.search(r"dashboard and API +(http://\S+) +password (\S+)", command.out)
     assert told, command.out
     body = {"password": told.group(2)}
-    signed_in = requests.post(f"{told.group(1)}/api/v1/session", json=body, timeout=10).status_code
+    signed_in = requests.post(f"{told.group(1)}/api/v1/session", json=body, timeout=60).status_code
     journal = command.run_dir / "journal.jsonl"
     wait_until(lambda: len(orders_on_book(journal)) == 6)
     family = command.family()

@@ -52,7 +52,7 @@ def test_without_the_lists_of_the_sweep_instances_go_on(world: World) -> None:
     eventually(
         lambda: world.context.client.sismember(keys.INSTANCES, instance_id), 90, what="the list of instances"
     )
-    world.wait_for_commit_after(instance_id, at_ms, 10)
+    world.wait_for_commit_after(instance_id, at_ms, 60)
     assert world.stop(instance_id).is_clean
 
 

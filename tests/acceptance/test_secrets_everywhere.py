@@ -133,7 +133,7 @@ def flower_texts(world: World) -> Iterator[tuple[str, str]]:
     auth = (FLOWER_USER, world.stack.flower_password)
 
     def get(path: str) -> str:
-        return requests.get(f"{world.stack.flower_url}{path}", auth=auth, timeout=20).text
+        return requests.get(f"{world.stack.flower_url}{path}", auth=auth, timeout=60).text
 
     workers: dict[str, Any] = eventually(
         lambda: json.loads(get("/api/workers?refresh=1")), what="workers that tell Flower about themselves"
@@ -154,7 +154,7 @@ def web_texts(world: World) -> Iterator[tuple[str, str]]:
     headers = {"Authorization": f"Bearer {token}"}
 
     def ask(method: str, path: str, body: Any = None) -> tuple[str, str]:
-        answer = requests.request(method, f"{base}{path}", json=body, headers=headers, timeout=20)
+        answer = requests.request(method, f"{base}{path}", json=body, headers=headers, timeout=60)
         assert answer.status_code != 500, answer.text
         return f"web {method} {path}", answer.text
 
@@ -173,7 +173,7 @@ def web_texts(world: World) -> Iterator[tuple[str, str]]:
     body = {"config": changed["config"], "base_version": changed["version"]}
     yield ask("PUT", "/instances/secret_01/config?dry_run=1", body)
     yield ask("PUT", "/instances/secret_01/config", body)
-    with requests.get(f"{base}/events/stream", headers=headers, stream=True, timeout=20) as stream:
+    with requests.get(f"{base}/events/stream", headers=headers, stream=True, timeout=60) as stream:
         yield "web stream", next(stream.iter_content(1 << 20)).decode()
     for path in ("/api/v1/ready", "/api/v1/openapi.json", "/docs", "/"):
         yield f"web {path}", requests.get(f"{world.stack.web_url}{path}", timeout=20).text

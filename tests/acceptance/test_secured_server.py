@@ -93,7 +93,7 @@ def test_a_run_under_each_roles_rights(secured: World, server: SecuredServer) ->
         )
     finally:
         guarded.terminate()
-        assert guarded.wait(10) == 0
+        assert guarded.wait(60) == 0
     rules = secured.config_dir.parent / "alerts.toml"
     rules.write_text(
         '[targets.nowhere]\nurl = "json://127.0.0.1:1/x"\n'
@@ -106,7 +106,7 @@ def test_a_run_under_each_roles_rights(secured: World, server: SecuredServer) ->
         eventually(alerts.memory, what="an alerts process that remembers")
     finally:
         telling.terminate()
-        assert telling.wait(10) == 0
+        assert telling.wait(60) == 0
     assert alerts.holder() == ""
     count = Command(environ=environ_of(secured, server, "metrics"))
     eventually(lambda: "cleanbook_book_age_seconds{" in count("metrics", "--once").out, what="a book")
@@ -127,7 +127,7 @@ def test_a_run_under_each_roles_rights(secured: World, server: SecuredServer) ->
         return len(found) == 2 and all("stats" in each for each in found.values())
 
     eventually(workers, what="two workers in Flower")
-    lengths = requests.get(f"{secured.stack.flower_url}/api/queues/length", auth=auth, timeout=20)
+    lengths = requests.get(f"{secured.stack.flower_url}/api/queues/length", auth=auth, timeout=60)
     assert lengths.ok, lengths.text
     stopped = manage("stop", name)
     assert stopped.code == 0, stopped.err

@@ -92,7 +92,7 @@ def test_a_placement_that_is_open_gets_its_answer_and_is_in_the_books(
     assert world.exchange.accepted(slot) == [], "too late: the placement was answered already"
     committed = wait_for_commit(world, name)
     assert (committed["resolved"], committed["failed"]) == ("1", "0")
-    assert int(committed["at_ms"]) - asked_at_ms <= OPEN_MS + 500
+    assert int(committed["at_ms"]) - asked_at_ms <= OPEN_MS + PROMPT_MS
     # The journal is the witness: what was accepted is what the books have.
     accepted = {entry.order_id for entry in world.exchange.accepted(slot)}
     books = json.loads(world.context.instances.run_data(name, slot).books_json)

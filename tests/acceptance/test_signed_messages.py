@@ -178,11 +178,11 @@ def test_flower_sees_and_commands_workers_that_take_signed_messages_only(signed:
     auth = (FLOWER_USER, signed.stack.flower_password)
 
     def workers() -> bool:
-        found = requests.get(f"{signed.stack.flower_url}/api/workers?refresh=1", auth=auth, timeout=20).json()
+        found = requests.get(f"{signed.stack.flower_url}/api/workers?refresh=1", auth=auth, timeout=60).json()
         return len(found) == 2 and all("stats" in each and "active_queues" in each for each in found.values())
 
     eventually(workers, what="two workers that tell Flower about themselves")
-    answer = requests.post(f"{signed.stack.flower_url}/api/task/revoke/no-such-task", auth=auth, timeout=20)
+    answer = requests.post(f"{signed.stack.flower_url}/api/task/revoke/no-such-task", auth=auth, timeout=60)
     assert answer.ok
 
 

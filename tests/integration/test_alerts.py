@@ -113,7 +113,7 @@ class Process:
     def kill(self) -> None:
         """End it without a word."""
         self.popen.kill()
-        self.popen.wait(10)
+        self.popen.wait(60)
 
     def end(self) -> int:
         """End it in good order."""

@@ -168,7 +168,7 @@ class TestProcesses:
         spec = ProcessSpec(name="absent", command=("no-such-program",), environ=ENVIRON, cwd=tmp_path)
         process = ManagedProcess(spec, tmp_path)
         process.start()
-        assert process.wait(10)
+        assert process.wait(60)
         assert process.exit_code == 1
         assert "no-such-program" in process.tail()
 

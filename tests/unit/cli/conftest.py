@@ -35,8 +35,8 @@ def bench(
         client=redis_client,
         config_dir=tmp_path,
         instances=Instances(redis_client, scripts),
-        leases=Leases(redis_client, scripts, lease_ms=2000, grace_ms=100, fence_margin_ms=0),
-        cleanup_leases=CleanupLeases(redis_client, scripts, lease_ms=2000, grace_ms=100, fence_margin_ms=0),
+        leases=Leases(redis_client, scripts, lease_ms=60_000, grace_ms=100, fence_margin_ms=0),
+        cleanup_leases=CleanupLeases(redis_client, scripts, lease_ms=60_000, grace_ms=100, fence_margin_ms=0),
         events=Events(redis_client),
         capture=capsys,
     )

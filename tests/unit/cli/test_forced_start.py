@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-import threading
+from types import SimpleNamespace
 
 import pytest
 
@@ -153,9 +153,14 @@ def test_what_changes_between_showing_and_starting_is_not_started_over(
     assert_not_started(failed)
 
 
-def test_a_cleanup_attempt_under_way_is_waited_for(failed: Bench) -> None:
+def test_a_cleanup_attempt_under_way_is_waited_for(failed: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     lease = failed.claim(NAME)
-    threading.Timer(0.3, lambda: failed.finish(lease, left=("41", "42"), until=1)).start()
+
+    class Pause:
+        def wait(self, _: float) -> None:
+            failed.finish(lease, left=("41", "42"), until=1)
+
+    monkeypatch.setattr("cli.forcing.threading", SimpleNamespace(Event=Pause))
 
     ran = failed.run("start", NAME, "--force", "--accept-orders", "41,42")
 

@@ -267,13 +267,22 @@ def test_cleanup_by_hand_refuses_a_running_instance(bench: Bench) -> None:
     assert bench.record(NAME).phase is Phase.RUNNING
 
 
-def test_a_second_stop_joins_the_first_and_shows_what_had_happened(bench: Bench) -> None:
+def test_a_second_stop_joins_the_first_and_shows_what_had_happened(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bench.start(NAME)
     asked = bench.instances.request_stop(NAME, by="the first", reason="", policy=StopPolicy())
     lease = bench.claim(NAME)
-    # The first cleanup ends while the second command watches.
+    request_stop = Instances.request_stop
+
+    def join(self: Instances, *arguments: Any, **named: Any) -> StopResult:
+        result = request_stop(self, *arguments, **named)
+        # The first cleanup ends while the second command watches.
+        ended.start()
+        return result
+
+    monkeypatch.setattr(Instances, "request_stop", join)
     ended = threading.Timer(0.5, lambda: bench.finish(lease))
-    ended.start()
     ran = bench.run("stop", NAME, "--json")
     ended.join()
 

@@ -182,7 +182,7 @@ def test_on_a_terminal_it_fills_the_screen_until_q(bench: Bench) -> None:
             if select.select([parent], [], [], 0.5)[0]:
                 written += os.read(parent, 65536).decode()
         os.write(parent, b"q")
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
     finally:
         process.kill()
         os.close(parent)

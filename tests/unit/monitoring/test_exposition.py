@@ -81,8 +81,8 @@ def test_an_instance_is_told_with_its_lateness_profit_and_position(bench: FleetB
     today = {"day": "2999-01-01", "carried": "5", "base": "0", "total": "1", "epoch": 3}
     bench.instance(
         "bp_sol_01",
-        due=now_ms - 4_000,
-        committed_at=now_ms - 7_000,
+        due=now_ms - 400_000,
+        committed_at=now_ms - 700_000,
         errors=2,
         order_ids="11,12",
         account="backpack:abc",
@@ -91,8 +91,8 @@ def test_an_instance_is_told_with_its_lateness_profit_and_position(bench: FleetB
     )
     series = bench.series()
     name = {"instance_id": "bp_sol_01"}
-    assert value(series, "cleanbook_instance_lateness_seconds", **name) == pytest.approx(4, abs=1)
-    assert value(series, "cleanbook_instance_heartbeat_age_seconds", **name) == pytest.approx(7, abs=1)
+    assert value(series, "cleanbook_instance_lateness_seconds", **name) == pytest.approx(400, abs=60)
+    assert value(series, "cleanbook_instance_heartbeat_age_seconds", **name) == pytest.approx(700, abs=60)
     assert value(series, "cleanbook_instance_open_orders", **name) == 2
     assert value(series, "cleanbook_instance_errors", **name) == 2
     assert value(series, "cleanbook_instance_position", **name) == -1.5
@@ -108,13 +108,13 @@ def test_an_instance_is_told_with_its_lateness_profit_and_position(bench: FleetB
 
 def test_an_iteration_that_runs_is_not_late(bench: FleetBench) -> None:
     now_ms = bench.now_ms()
-    bench.instance("a", due=now_ms - 4_000, lease_until=now_ms + 3_000)
-    bench.instance("b", "stopping", due=now_ms - 4_000, stop_requested_at=now_ms - 9_000)
+    bench.instance("a", due=now_ms - 4_000, lease_until=now_ms + 60_000)
+    bench.instance("b", "stopping", due=now_ms - 4_000, stop_requested_at=now_ms - 900_000)
     series = bench.series()
     assert value(series, "cleanbook_instance_lateness_seconds", instance_id="a") == 0
     assert value(series, "cleanbook_instance_lateness_seconds", instance_id="b") == 0
     assert value(series, "cleanbook_instance_heartbeat_age_seconds", instance_id="b") is None
-    assert value(series, "cleanbook_instance_stopping_seconds", instance_id="b") == pytest.approx(9, abs=1)
+    assert value(series, "cleanbook_instance_stopping_seconds", instance_id="b") == pytest.approx(900, abs=60)
 
 
 @pytest.mark.parametrize("most", [0, 1, 3])
@@ -195,7 +195,7 @@ def test_workers_feeds_queues_and_books_are_told(bench: FleetBench) -> None:
     bench.client.hset(keys.FEEDS, "f", json.dumps(feed))
     bench.client.lpush("cleanup", "one", "two")
     bench.instance("bp_sol_01")
-    bench.client.hset(keys.market("backpack", "SOL_USDC"), "received_at", now_ms - 3_000)
+    bench.client.hset(keys.market("backpack", "SOL_USDC"), "received_at", now_ms - 300_000)
     series = bench.series()
     assert value(series, "cleanbook_workers", queue="iterate") == 2
     assert value(series, "cleanbook_workers", queue="cleanup") == 0
@@ -203,7 +203,7 @@ def test_workers_feeds_queues_and_books_are_told(bench: FleetBench) -> None:
     assert value(series, "cleanbook_feed_accounts", standing="streaming") == 1
     assert value(series, "cleanbook_feed_accounts", standing="other") == 1
     age = value(series, "cleanbook_book_age_seconds", venue="backpack", symbol="SOL_USDC")
-    assert age == pytest.approx(3, abs=1)
+    assert age == pytest.approx(300, abs=60)
 
 
 def test_a_state_server_that_is_away_leaves_the_counts_of_the_host(bench: FleetBench) -> None:
