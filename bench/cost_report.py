@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import mean
 
 from bench.command_counts import per_iteration
 from bench.cost_chains import Measured
@@ -59,14 +60,15 @@ def report(
     loads: Sequence[float],
 ) -> None:
     """Print everything on standard output."""
+    most_trips, most_requests = max(trips.state_server), max(trips.exchange)
     print(f"| {' | '.join(COLUMNS)} |")
     print("|---:" * len(COLUMNS) + "|")
     for cell in cells:
         print(_row(cell, "raw", cell.raw, raw_late_ms(cell.raw.span_ms)))
         print(_row(cell, "ours", cell.ours, cell.ours.late_ms))
     print(
-        f"\nOne chain alone, at most of {trips.iterations}: {trips.state_server} trips to the state server "
-        f"and {trips.exchange} to the exchange. Feed: "
+        f"\nOne chain alone, at most of {len(trips.exchange)}: {most_trips} trips to the state server "
+        f"and {most_requests} to the exchange. Feed: "
         + ", ".join(f"{cell.ours.feed_cpu_s / cell.ours.seconds:.1%} of a core" for cell in cells)
     )
     worst = max(cell.ratio for cell in cells)
@@ -75,12 +77,15 @@ def report(
         "orders": orders,
         "fsync": fsync,
         "cells": [_figures(cell, raw_late_ms(cell.raw.span_ms)) for cell in cells],
-        "trips": trips.state_server,
-        "requests": trips.exchange,
+        "trips": most_trips,
+        "requests": most_requests,
+        # On average: one that found the feed late does not count for all.
+        "mean_trips": mean(trips.state_server),
+        "mean_requests": mean(trips.exchange),
         "worst_ratio": round(worst, 2),
         "within_ratio": worst <= MOST_RATIO,
-        "within_trips": trips.state_server <= MOST_TRIPS,
-        "no_requests": trips.exchange == 0,
+        "within_trips": most_trips <= MOST_TRIPS,
+        "no_requests": most_requests == 0,
         "load": [round(load, 2) for load in loads],
     }
     print(json.dumps(figures))

@@ -23,12 +23,11 @@ DEADLINE_S = 30.0
 
 @dataclass(frozen=True, kw_only=True)
 class IterationTrips:
-    """What one iteration that has nothing to do asks others for: the most that one of some asked for."""
+    """What iterations that have nothing to do asked others for, each of them."""
 
     #: Of the runner to the state server; publishing is Celery's.
-    state_server: int
-    exchange: int
-    iterations: int
+    state_server: tuple[int, ...]
+    exchange: tuple[int, ...]
 
 
 def one_chain(stack: Stack, name: str, *, rounds: int) -> IterationTrips:
@@ -41,22 +40,24 @@ def one_chain(stack: Stack, name: str, *, rounds: int) -> IterationTrips:
     start_instance(context, name, by="bench")
     record = context.instances.read(name)
     assert record is not None  # it was started
-    tick, most_trips, most_requests = record.tick, 0, 0
+    tick = record.tick
+    of_each: list[int] = []
+    requests_of_each: list[int] = []
     for number in range(WARM_UP + rounds):
         before, asked = trips.count, _requests()
         (following,) = run_iteration(
             context, name, epoch=record.epoch, tick=tick, own_task_id=f"bench-{number}"
         )
         if number >= WARM_UP:
-            most_trips = max(most_trips, trips.count - before)
-            most_requests = max(most_requests, _requests() - asked)
+            of_each.append(trips.count - before)
+            requests_of_each.append(_requests() - asked)
         assert following.tick is not None  # nobody wakes it
         tick = following.tick
         time.sleep(following.countdown_s)
     context.instances.request_stop(name, by="bench", reason="bench", policy=StopPolicy())
     _wait_stopped(context, name)
     worker.start()
-    return IterationTrips(state_server=most_trips, exchange=most_requests, iterations=rounds)
+    return IterationTrips(state_server=tuple(of_each), exchange=tuple(requests_of_each))
 
 
 def _requests() -> int:
