@@ -32,7 +32,10 @@ def test_bad_messages_are_refused_and_counted_and_end_no_worker(world: World, qu
     for _, reason, raw in bad_messages():
         client.lpush(queue, raw)
         expected[reason] += 1
-    eventually(lambda: Counter(read_refusals(client)) == expected, what=f"{expected} refused")
+    eventually(
+        lambda: Counter(read_refusals(client)) == expected,
+        what=lambda: f"{expected} refused: {read_refusals(client)}",
+    )
     assert client.llen(queue) == 0
     assert client.hlen("unacked") == 0, "a refused message must not come again"
     assert worker_pids(world) == pids

@@ -53,7 +53,7 @@ def test_iterations_orders_and_stops_are_counted_over_all_processes(world: World
     world.stop(name)
     eventually(
         lambda: all(number(world, *key) > count for key, count in before.items()),
-        what=f"counts of {[key for key in watched if number(world, *key) <= before[key]]}",
+        what=lambda: f"counts of {[key for key in watched if number(world, *key) <= before[key]]}",
     )
     assert number(world, "cleanbook_receipts", "clean") == before["cleanbook_receipts", "clean"] + 1
     assert number(world, "cleanbook_orders_cancelled", "cleanup") >= 6

@@ -135,7 +135,10 @@ def test_what_is_not_signed_by_a_trusted_key_is_refused_and_counted(
         "unsigned" if reason in ("arguments", "body", "undecodable", "eta") or name in OUTSIDE else reason
         for name, reason, _ in bad_messages()
     )
-    eventually(lambda: Counter(read_refusals(client)) - before == expected, what=f"refused: {expected}")
+    eventually(
+        lambda: Counter(read_refusals(client)) - before == expected,
+        what=lambda: f"{expected} refused, beyond {before}: {read_refusals(client)}",
+    )
     assert {name: process.pid for name, process in signed.stack.processes.items()} == pids
     # None of them has cleaned up: it still trades.
     seq = signed.record("signed_02").seq

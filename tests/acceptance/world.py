@@ -37,16 +37,24 @@ WINDOW_MS = 1000
 
 
 def eventually(
-    condition: Callable[[], T | None], deadline_s: float = DEADLINE_S, *, what: str = "the condition"
+    condition: Callable[[], T | None],
+    deadline_s: float = DEADLINE_S,
+    *,
+    what: str | Callable[[], str] = "the condition",
 ) -> T:
-    """Return the first true value of `condition`, or fail after `deadline_s`."""
+    """Return the first true value of `condition`, or fail after `deadline_s`.
+
+    `what` says what was waited for; as a function, how that stood at the end.
+    """
     started_s = time.monotonic()
     while True:
         found = condition()
         if found:
             return found
         waited_s = time.monotonic() - started_s
-        assert waited_s < deadline_s, f"{what} did not come true within {deadline_s:g} s"
+        if waited_s >= deadline_s:
+            told = what if isinstance(what, str) else what()
+            raise AssertionError(f"{told} did not come true within {deadline_s:g} s")
         time.sleep(POLL_S)
 
 
@@ -140,7 +148,7 @@ class World:
         slot = self.slot(instance_id)
         eventually(
             lambda: len(self.exchange.open_order_ids(slot=slot)) >= count,
-            what=f"{count} orders of {instance_id} on the book",
+            what=lambda: f"{count} orders of {instance_id} on the book: {self.record(instance_id)}",
         )
 
     def record(self, instance_id: str) -> Record:
@@ -164,7 +172,9 @@ class World:
             record = self.record(instance_id)
             return read_receipt(record.outcome) if record.phase is Phase.STOPPED else None
 
-        return eventually(outcome, deadline_s, what=f"{instance_id} stopped")
+        return eventually(
+            outcome, deadline_s, what=lambda: f"{instance_id} stopped: {self.record(instance_id)}"
+        )
 
     def stop(self, instance_id: str, deadline_s: float = DEADLINE_S) -> Receipt:
         """Stop an instance and return the outcome."""

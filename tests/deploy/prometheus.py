@@ -87,7 +87,7 @@ def scraping(target: str, password: Path, directory: Path) -> Iterator[Prometheu
         def answers() -> bool:
             assert process.poll() is None, (directory / "prometheus.log").read_text()
             try:
-                return requests.get(f"{url}/-/ready", timeout=2).ok
+                return requests.get(f"{url}/-/ready", timeout=10).ok
             except requests.RequestException:
                 return False
 
@@ -95,4 +95,4 @@ def scraping(target: str, password: Path, directory: Path) -> Iterator[Prometheu
         yield Prometheus(url=url)
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)

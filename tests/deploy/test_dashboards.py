@@ -84,8 +84,11 @@ def queries(name: str) -> list[tuple[str, str]]:
 def test_every_query_of_a_dashboard_finds_series(scraped: Scraped, name: str) -> None:
     found = queries(name)
     assert len(found) > 8
-    empty = [(title, query) for title, query in found if not scraped.prometheus.query(query)]
-    assert empty == []
+
+    def empty() -> list[tuple[str, str]]:
+        return [(title, query) for title, query in found if not scraped.prometheus.query(query)]
+
+    eventually(lambda: not empty(), what=lambda: f"series for {empty()}")
 
 
 @pytest.mark.parametrize("name", ["rules.yml", "alerts.yml"])
@@ -94,7 +97,11 @@ def test_every_number_that_rules_and_alerts_ask_for_is_there(scraped: Scraped, n
     expressions = re.findall(r"expr: (?:\|\n((?: {10,}.*\n)+)|(.*)\n)", text)
     asked = {"".join(pair) for each in expressions for pair in SELECTOR.findall("".join(each))}
     assert len(asked) > 8
-    assert {each for each in asked if not scraped.prometheus.query(each)} == set()
+
+    def missing() -> set[str]:
+        return {each for each in asked if not scraped.prometheus.query(each)}
+
+    eventually(lambda: not missing(), what=lambda: f"series for {missing()}")
 
 
 def test_a_question_for_a_number_that_is_not_there_would_be_noticed(scraped: Scraped) -> None:
@@ -102,8 +109,9 @@ def test_a_question_for_a_number_that_is_not_there_would_be_noticed(scraped: Scr
 
 
 def test_rules_are_evaluated_and_the_exchanges_trouble_is_alarmed(scraped: Scraped) -> None:
-    assert scraped.prometheus.query('cleanbook:iterations:rate5m{outcome="done"} > 0')
-    assert scraped.prometheus.query("sum(cleanbook_orders_placed_total) > 0")
+    rate, placed = 'cleanbook:iterations:rate5m{outcome="done"} > 0', "sum(cleanbook_orders_placed_total) > 0"
+    eventually(lambda: scraped.prometheus.query(rate), what=rate)
+    eventually(lambda: scraped.prometheus.query(placed), what=placed)
     eventually(lambda: "CleanbookStopNotClean" in scraped.prometheus.alerts(), 60, what="the alert")
 
 

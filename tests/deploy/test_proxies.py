@@ -68,7 +68,7 @@ def running(command: list[str], log: Path, environ: dict[str, str]) -> Iterator[
         assert process.poll() is None, log.read_text()
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def answers(url: str) -> None:
 
     def is_there() -> bool:
         try:
-            return requests.get(url, timeout=2).status_code < 500
+            return requests.get(url, timeout=10).status_code < 500
         except requests.RequestException:
             return False
 
@@ -111,12 +111,12 @@ def test_flower_is_served_under_its_path_with_its_password_and_without_its_numbe
     with running(PROXIES[name](tmp_path, port, flower_port), tmp_path / "log", environ):
         url = f"http://127.0.0.1:{port}/flower"
         answers(f"{url}/healthcheck")
-        assert requests.get(f"{url}/workers", timeout=20).status_code == 401
-        page = requests.get(f"{url}/workers", auth=credentials, timeout=20)
+        assert requests.get(f"{url}/workers", timeout=60).status_code == 401
+        page = requests.get(f"{url}/workers", auth=credentials, timeout=60)
         assert page.ok
         static = re.findall(r'href="(/flower/static/[^"?]+\.css)', page.text)
         assert static
-        assert requests.get(f"http://127.0.0.1:{port}{static[0]}", timeout=20).ok
-        assert requests.get(f"{url}/api/workers", auth=credentials, timeout=20).ok
-        assert requests.get(f"{url}/metrics", auth=credentials, timeout=20).status_code == 404
-        assert requests.get(f"http://127.0.0.1:{flower_port}/flower/metrics", timeout=20).ok
+        assert requests.get(f"http://127.0.0.1:{port}{static[0]}", timeout=60).ok
+        assert requests.get(f"{url}/api/workers", auth=credentials, timeout=60).ok
+        assert requests.get(f"{url}/metrics", auth=credentials, timeout=60).status_code == 404
+        assert requests.get(f"http://127.0.0.1:{flower_port}/flower/metrics", timeout=60).ok

@@ -31,7 +31,7 @@ def run(*command: str, **environ: str) -> subprocess.CompletedProcess[str]:
         env=plain_environ() | environ,
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
         check=False,
     )
 
@@ -73,7 +73,7 @@ def test_a_signal_reaches_the_command_and_no_shell(tmp_path: Path) -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == "up\n"
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 7
+        assert process.wait(60) == 7
 
 
 class TestHealth:
@@ -82,7 +82,7 @@ class TestHealth:
             (sys.executable, str(HEALTHY), *arguments),
             env=plain_environ() | {"BROKER_URL": url},
             capture_output=True,
-            timeout=30,
+            timeout=60,
             check=False,
         ).returncode
 

@@ -176,7 +176,7 @@ class Bench:
         eventually(
             lambda: sorted(self.receiver.titles(path)) == sorted(titles) or None,
             LONGEST_S,
-            what=f"{titles} at {path}",
+            what=lambda: f"{titles} at {path}, where {self.receiver.titles(path)} came,",
         )
         # What has arrived but is not taken out would be sent again by the next process.
         eventually(lambda: self.fleet.alerts.waiting(path[1:]) == 0, LONGEST_S, what="an empty outbox")

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from cli.stack.valkey import ServerNotFound
 from tests.acceptance.conftest import skip_or_fail
 from tests.web.desk import PASSWORD, Desk, NoBrowser, launch, open_desk
 from tests.web.looking import Complaints
+
+#: Generous: a deadline only decides how long a broken page is waited for.
+LONGEST_MS = 60_000
+expect.set_options(timeout=LONGEST_MS)
 
 
 @pytest.fixture(scope="session")
@@ -49,6 +53,7 @@ def desk(shared_desk: Desk) -> Iterator[Desk]:
 def visitor(browser: Browser, desk: Desk) -> Iterator[Page]:
     """The page before anybody has signed in. A script error or a breach of the policy fails the test."""
     context = browser.new_context(locale="en-US", viewport={"width": 1400, "height": 900})
+    context.set_default_timeout(LONGEST_MS)
     page = context.new_page()
     complaints = Complaints(page)
     page.goto(desk.web.url)

@@ -79,7 +79,7 @@ class WebProcess:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "web"], cwd=ROOT, env=environ, stdout=log, stderr=log
             )
-        eventually(self._answers, 40, what="the web process")
+        eventually(self._answers, what="the web process")
 
     def kill(self) -> None:
         """End it without a chance to say goodbye."""
@@ -92,7 +92,7 @@ class WebProcess:
     def _end(self, number: int) -> None:
         if self._process is not None:
             self._process.send_signal(number)
-            self._process.wait(20)
+            self._process.wait(60)
             self._process = None
 
     def _answers(self) -> bool:

@@ -26,7 +26,7 @@ def test_rows_are_searched_filtered_and_sorted(page: Page, desk: Desk) -> None:
     for name in INSTANCES:
         desk.configure(name)
     desk.run("bp_eth_02")
-    expect(page.get_by_role("row", name=re.compile("bp_eth_02"))).to_contain_text("Running", timeout=40_000)
+    expect(page.get_by_role("row", name=re.compile("bp_eth_02"))).to_contain_text("Running")
     eventually(lambda: sorted(names(page)) == sorted(INSTANCES), what="all instances")
 
     page.keyboard.press("/")
@@ -50,7 +50,7 @@ def test_rows_are_searched_filtered_and_sorted(page: Page, desk: Desk) -> None:
 def test_stop_all_asks_for_the_number_and_follows_each_to_its_end(page: Page, desk: Desk) -> None:
     for name in INSTANCES:
         desk.run(name)
-    page.get_by_role("button", name="Stop all 2").click(timeout=40_000)
+    page.get_by_role("button", name="Stop all 2").click()
     dialog = page.get_by_role("dialog")
     button = dialog.get_by_role("button", name="Stop all")
     expect(button).to_be_disabled()
@@ -59,7 +59,7 @@ def test_stop_all_asks_for_the_number_and_follows_each_to_its_end(page: Page, de
     dialog.get_by_role("textbox").fill("2")
     button.click()
     panel = page.get_by_role("region", name="Stop of all instances")
-    expect(panel.get_by_role("heading")).to_have_text("All 2 stopped clean", timeout=30_000)
+    expect(panel.get_by_role("heading")).to_have_text("All 2 stopped clean")
     for name in INSTANCES:
         expect(panel.get_by_role("row", name=re.compile(name))).to_contain_text("clean")
         assert desk.world.exchange.open_order_ids(slot=desk.world.slot(name)) == set()
@@ -67,7 +67,7 @@ def test_stop_all_asks_for_the_number_and_follows_each_to_its_end(page: Page, de
 
 def test_an_instance_that_started_meanwhile_is_not_stopped_unseen(page: Page, desk: Desk) -> None:
     desk.run("bp_sol_01")
-    page.get_by_role("button", name="Stop all 1").click(timeout=40_000)
+    page.get_by_role("button", name="Stop all 1").click()
     desk.run("bp_eth_02")
     dialog = page.get_by_role("dialog")
     dialog.get_by_role("textbox").fill("1")

@@ -23,7 +23,7 @@ def test_no_page_has_an_accessibility_problem(page: Page, desk: Desk, scheme: st
     page.emulate_media(color_scheme="dark" if scheme == "dark" else "light", reduced_motion="reduce")
     desk.run("bp_sol_01")
     desk.configure("bp_eth_02")
-    page.get_by_text("bp_eth_02").wait_for(timeout=40_000)
+    page.get_by_text("bp_eth_02").wait_for()
     problems = {"list": accessibility_problems(page)}
     for tab in TABS:
         page.goto(f"{desk.web.url}#/instances/bp_sol_01/{tab}")
@@ -98,7 +98,7 @@ def test_nothing_is_cut_off_on_a_phone(browser: Browser, desk: Desk) -> None:
 
 def test_a_stop_needs_no_mouse(page: Page, desk: Desk) -> None:
     desk.run("bp_sol_01")
-    page.get_by_role("link", name="bp_sol_01").focus(timeout=40_000)
+    page.get_by_role("link", name="bp_sol_01").focus()
     page.keyboard.press("Enter")
     stop = page.get_by_role("button", name="Stop …")
     stop.focus()

@@ -39,7 +39,7 @@ def test_start_watch_and_stop_with_a_receipt(page: Page, desk: Desk) -> None:
     expect(page.locator(".head .state")).to_have_text("Running")
 
     own = page.locator(".ladder tr[data-own='true']")
-    expect(own.first).to_be_visible(timeout=20_000)
+    expect(own.first).to_be_visible()
 
     def quotes() -> list[str]:
         return own.locator("th").all_inner_texts()
@@ -50,7 +50,7 @@ def test_start_watch_and_stop_with_a_receipt(page: Page, desk: Desk) -> None:
     stop_by_button(page)
     panel = page.get_by_role("region", name="Stop, phase by phase")
     receipt = page.get_by_role("article", name=re.compile("Receipt of run"))
-    expect(receipt).to_be_visible(timeout=20_000)
+    expect(receipt).to_be_visible()
     phases = panel.locator(":scope > .log .name").all_inner_texts()
     assert phases[0] == "stop requested", phases
     assert phases[-1] == "stopped", phases
@@ -69,12 +69,10 @@ def test_a_stop_that_is_held_up_says_so_and_goes_on(page: Page, desk: Desk) -> N
     desk.world.exchange.set_faults(fault(LIST_OPEN, "error", status=503))
     stop_by_button(page)
     panel = page.get_by_role("region", name="Stop, phase by phase")
-    expect(panel.locator("[data-kind='bad']").first).to_be_visible(timeout=30_000)
+    expect(panel.locator("[data-kind='bad']").first).to_be_visible()
     expect(page.get_by_role("article")).to_have_count(0)
     desk.world.exchange.clear_faults()
-    expect(page.get_by_role("article", name=re.compile("Receipt"))).to_contain_text(
-        "Stopped clean", timeout=40_000
-    )
+    expect(page.get_by_role("article", name=re.compile("Receipt"))).to_contain_text("Stopped clean")
 
 
 def started_over(page: Page) -> bool:
@@ -121,7 +119,7 @@ def test_pause_takes_the_quotes_away_and_resume_brings_them_back(page: Page, des
     desk.run(NAME)
     open_instance(page, desk)
     page.get_by_role("button", name="Pause").click()
-    expect(page.locator(".head .state")).to_have_text("Paused", timeout=15_000)
+    expect(page.locator(".head .state")).to_have_text("Paused")
     slot = desk.world.slot(NAME)
     eventually(lambda: not desk.world.exchange.open_order_ids(slot=slot), what="withdrawn quotes")
     expect(page.locator(".ladder tr[data-own='true']")).to_have_count(0)
@@ -136,7 +134,7 @@ def test_restart_ends_one_run_and_begins_the_next(page: Page, desk: Desk) -> Non
     open_instance(page, desk)
     page.get_by_role("button", name="Restart").click()
     eventually(lambda: desk.world.record(NAME).epoch > epoch, 40, what="the next run")
-    expect(page.locator(".head .state")).to_have_text("Running", timeout=20_000)
+    expect(page.locator(".head .state")).to_have_text("Running")
     assert desk.world.record(NAME).phase is Phase.RUNNING
 
 

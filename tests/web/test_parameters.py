@@ -35,7 +35,7 @@ def test_validate_changes_nothing_and_apply_does(page: Page, desk: Desk) -> None
     expect(page.locator(".verdict")).to_contain_text("the next iteration uses it")
     assert json.loads(file.read_text())["strategy_config"]["quantity"] == "0.25"
     page.get_by_role("tab", name="Market").click()
-    expect(page.locator(".ladder tr[data-own='true'] .own").first).to_contain_text("0.25", timeout=20_000)
+    expect(page.locator(".ladder tr[data-own='true'] .own").first).to_contain_text("0.25")
 
 
 def test_a_value_out_of_range_is_told_at_its_field(page: Page, desk: Desk) -> None:
