@@ -152,7 +152,7 @@ class FeedBench:
         """End the threads."""
         self.feed.stop()
         if self._is_started:
-            self.feed.join(5)
+            self.feed.join(30)
 
     def woken(self) -> bool:
         """Tell whether the instance was asked to look, and forget it."""

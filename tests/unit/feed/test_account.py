@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
@@ -69,13 +70,13 @@ def test_a_connection_over_which_nothing_comes_is_given_up(
 
 
 def test_a_connection_that_lives_is_kept(bench: FeedBench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(account, "FROZEN_S", 0.3)
+    monkeypatch.setattr(account, "FROZEN_S", 2.0)
     started(bench)
-    beats = iter(range(40))
+    end_s = time.monotonic() + 3.0
 
     def beating() -> bool:
         bench.stream.bring(pulse())
-        return next(beats, None) is None
+        return time.monotonic() > end_s
 
     wait_until(beating)
     assert bench.stream.opened == 1
@@ -114,7 +115,7 @@ def test_every_connection_is_followed_by_a_reconciliation(bench: FeedBench) -> N
 def test_the_end_comes_at_once(bench: FeedBench) -> None:
     started(bench)
     bench.feed.stop()
-    bench.feed.join(2)
+    bench.feed.join(30)
     assert not bench.feed._thread.is_alive()
     assert not bench.reconciler._thread.is_alive()
 
@@ -289,9 +290,10 @@ def test_the_stream_of_a_feed_that_takes_over_stands_when_the_one_before_it_ends
 
 def test_a_lost_stream_is_noted_and_the_next_one_stands_since_then(bench: FeedBench) -> None:
     started(bench)
-    bench.stream.refusals += [StreamClosed("away")] * 2
+    bench.stream.refusals += [StreamClosed("away")] * 50
     bench.stream.bring(END)
     wait_until(lambda: heard(bench, SINCE) == 0)
+    bench.stream.refusals.clear()
     wait_until(lambda: heard(bench, SINCE) > 0)
     assert bench.stream.opened == 2
 
@@ -299,7 +301,7 @@ def test_a_lost_stream_is_noted_and_the_next_one_stands_since_then(bench: FeedBe
 def test_a_stream_stands_no_longer_when_its_feed_ends(bench: FeedBench) -> None:
     started(bench)
     bench.feed.stop()
-    bench.feed.join(5)
+    bench.feed.join(30)
     assert heard(bench, SINCE) == 0
 
 
