@@ -74,7 +74,7 @@ def test_a_cleanup_that_is_almost_done_is_done(
     world: World, workers: tuple[Worker, Worker], way: str
 ) -> None:
     name = world.run(f"done_{list(WAYS).index(way)}", interval="5")
-    world.exchange.set_faults(fault(CANCEL_ONE, "latency", latency_ms=1_500))
+    world.exchange.set_faults(fault(CANCEL_ONE, "latency", latency_ms=2_500))
     world.request_stop(name)
     worker, task_id = who_cleans_up(world, name, workers)
     WAYS[way][0](worker, task_id)

@@ -16,7 +16,7 @@ from celery import Celery
 
 from cli.stack.processes import ManagedProcess
 from state import keys
-from tests.acceptance.world import World, eventually
+from tests.acceptance.world import DEADLINE_S, World, eventually
 
 #: Within this a worker that was asked to end has to be gone: what supervisors are told to wait.
 LONGEST_SHUTDOWN_S = 15.0
@@ -125,19 +125,26 @@ def active_tasks(app: Celery, hostname: str) -> list[dict[str, Any]]:
     return list(told.get(hostname, ()))
 
 
-def who_iterates(world: World, instance_id: str, workers: tuple[Worker, ...]) -> tuple[Worker, str]:
-    """Return the worker that runs an iteration of the instance now, and the task's id."""
+def look_for_iteration(
+    world: World, instance_id: str, workers: tuple[Worker, ...], within_s: float
+) -> tuple[Worker, str] | None:
+    """Return the worker that runs an iteration of the instance now, and the task's id; None: not in time."""
+    end_s = time.monotonic() + within_s
     with Celery(broker=world.stack.broker_url) as app:
-
-        def found() -> tuple[Worker, str] | None:
+        while time.monotonic() < end_s:
             wanted = world.context.client.hget(keys.record(instance_id), "running_task_id")
             for worker in workers:
                 if any(task["id"] == wanted for task in active_tasks(app, worker.hostname)):
                     worker.note_log()
                     return worker, str(wanted)
-            return None
+    return None
 
-        return eventually(found, what=f"a worker that says it runs an iteration of {instance_id}")
+
+def who_iterates(world: World, instance_id: str, workers: tuple[Worker, ...]) -> tuple[Worker, str]:
+    """Return the worker that runs an iteration of the instance, and the task's id."""
+    found = look_for_iteration(world, instance_id, workers, DEADLINE_S)
+    assert found is not None, f"no worker says that it runs an iteration of {instance_id}"
+    return found
 
 
 def term_main(worker: Worker, _: str) -> None:
