@@ -77,7 +77,7 @@ def test_a_placement_may_still_arrive_after_it_was_not_found_but_not_after_its_w
     exchange: BackpackExchange, instrument: Instrument, set_fault: Callable[..., None]
 ) -> None:
     in_time, too_late = make_order(exchange, instrument), make_order(exchange, instrument)
-    set_fault("POST /api/v1/order", "late", delay_ms=700, count=2)
+    set_fault("POST /api/v1/order", "late", delay_ms=2_000, count=2)
     (first,) = exchange.place([in_time], authorize(exchange, window_ms=5_000))
     assert type(first.error) is OutcomeUnknown
     assert exchange.resolve_placement(SYMBOL, in_time.client_order_id) is None

@@ -57,13 +57,13 @@ def base_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield f"http://127.0.0.1:{port_file.read_text()}/"
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 def client_of(base_url: str, seed: bytes) -> AuthenticationClient:
     public = Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
     client = AuthenticationClient(
-        base64.b64encode(public).decode(), base64.b64encode(seed).decode(), base_url=base_url, timeout=5
+        base64.b64encode(public).decode(), base64.b64encode(seed).decode(), base_url=base_url, timeout=30
     )
     client.session.trust_env = False
     return client
@@ -71,7 +71,7 @@ def client_of(base_url: str, seed: bytes) -> AuthenticationClient:
 
 @pytest.fixture
 def public(base_url: str) -> Iterator[PublicClient]:
-    client = PublicClient(base_url=base_url, timeout=5)
+    client = PublicClient(base_url=base_url, timeout=30)
     client.session.trust_env = False
     yield client
     client.session.close()
@@ -222,7 +222,7 @@ def test_strangers_and_forgers_are_told_apart(base_url: str) -> None:
 def test_faults_reach_the_client_as_its_own_errors(demo: AuthenticationClient, base_url: str) -> None:
     def fault(kind: str, **fields: Any) -> None:
         rule = {"endpoint": "GET /api/v1/capital", "kind": kind, "count": 1, **fields}
-        demo.session.post(f"{base_url}sim/faults", json=[rule], timeout=5).raise_for_status()
+        demo.session.post(f"{base_url}sim/faults", json=[rule], timeout=30).raise_for_status()
 
     fault("error", status=429, code="TOO_MANY_REQUESTS", message="Too many requests")
     with pytest.raises(BackpackRateLimitError):
