@@ -136,7 +136,7 @@ def test_a_long_export_says_how_far_it_is_on_standard_error(
     def write(ledger: Ledger, what: object, path: Path, *more: Any) -> int:
         partial = path.with_name(f".{path.name}.abc")
         partial.write_bytes(b"x" * 2_500_000)
-        assert told.wait(10)
+        assert told.wait(60)
         partial.unlink()
         return 5
 
