@@ -23,7 +23,7 @@ REDIS_DIR = ROOT / "deploy" / "redis"
 MASTER_NAME = "cleanbook"
 #: Shorter than the example's 3 s, so that a drill has many takeovers in it.
 DOWN_AFTER_MS = 2000
-READY_S = 30.0
+READY_S = 60.0
 POLL_S = 0.05
 
 
@@ -164,8 +164,8 @@ class SentinelHouse:
                 port=port,
                 password=self._sentinel_password,
                 decode_responses=True,
-                socket_timeout=0.5,
-                socket_connect_timeout=0.5,
+                socket_timeout=1.0,
+                socket_connect_timeout=1.0,
                 retry=Retry(NoBackoff(), 0),
                 **self._tls_options,
             ) as client:

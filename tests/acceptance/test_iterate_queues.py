@@ -70,7 +70,7 @@ def queue_for(world: World, instance_id: str, divided_into: int = QUEUES) -> str
 def iterates(world: World, instance_id: str) -> bool:
     """Tell whether there is an iteration after this moment."""
     now_ms = world.context.instances.now_ms()
-    return world.wait_for_commit_after(instance_id, now_ms, 20) > 0
+    return world.wait_for_commit_after(instance_id, now_ms, 60) > 0
 
 
 def who_iterated(worker: Worker) -> set[str]:

@@ -20,7 +20,7 @@ def test_a_damaged_record_is_cleaned_up_by_workers_alone(world: World) -> None:
     other = world.run("damaged_other")
     slot = world.slot(instance_id)
     world.context.client.hset(keys.record(instance_id), "due", "soon")
-    receipt = eventually(lambda: ended(world, instance_id), 30, what="the cleanup of a damaged record")
+    receipt = eventually(lambda: ended(world, instance_id), what="the cleanup of a damaged record")
     assert receipt.is_clean
     assert "due is soon" in receipt.reason
     assert world.exchange.open_order_ids(slot=slot) == set()
@@ -48,7 +48,7 @@ def test_without_the_lists_of_the_sweep_instances_go_on(world: World) -> None:
     world.context.client.delete(keys.DUE, keys.INSTANCES)
     at_ms = world.context.instances.now_ms()
     # What is pending in a worker would do for a while; this is for when that dies, too.
-    eventually(lambda: world.context.client.zscore(keys.DUE, instance_id), 30, what="a place on the list")
+    eventually(lambda: world.context.client.zscore(keys.DUE, instance_id), what="a place on the list")
     eventually(
         lambda: world.context.client.sismember(keys.INSTANCES, instance_id), 90, what="the list of instances"
     )

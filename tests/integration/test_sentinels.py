@@ -201,7 +201,7 @@ def test_broker_messages_are_looked_at_before_anybody_parses_them(
     with Connection(where.bare, transport_options=options) as connection:  # type: ignore[no-untyped-call]
         queue = connection.SimpleQueue("iterate")
         queue.put({"a": 1})
-        assert queue.get(timeout=5).payload == {"a": 1}
+        assert queue.get(timeout=30).payload == {"a": 1}
         assert client.llen("iterate") == 0
         assert isinstance(connection.default_channel.client.connection_pool, SentinelConnectionPool)
     client.delete("iterate", "unacked", "unacked_index")
@@ -246,8 +246,8 @@ def test_a_leader_that_wakes_up_too_late_is_confirmed_and_believed_by_nobody(
             # What somebody has asked for and it has not read when it freezes.
             connection.send_command("SET", "cleanbook:test", "too late")
             connection.send_command("WAIT", 1, CONFIRM_MS)
-            eventually(lambda: house.leader(least=3) not in {first, None}, 20, what="another server to lead")
-            eventually(lambda: _writes(client), 20, what="another server to take writes")
+            eventually(lambda: house.leader(least=3) not in {first, None}, what="another server to lead")
+            eventually(lambda: _writes(client), what="another server to take writes")
             eventually(lambda: _writes(client, "cleanbook:test", "after"), what="it to have a replica")
         finally:
             house.servers[first].send(signal.SIGCONT)
@@ -287,7 +287,7 @@ def test_a_takeover_is_followed_and_seen_as_another_server(house: SentinelHouse,
     assert wait_until_kept(client)
     house.servers[first].kill()
     try:
-        eventually(lambda: _writes(client), 20, what="another server to lead")
+        eventually(lambda: _writes(client), what="another server to lead")
         assert client.get("cleanbook:test") == "kept"
         assert leader(house) != first
         assert server_id(client) != before
