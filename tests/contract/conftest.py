@@ -59,7 +59,7 @@ def instrument(exchange: BackpackExchange) -> Instrument:
 def set_fault(simulator_url: str) -> Iterator[Callable[..., None]]:
     def put(*faults: dict[str, Any]) -> None:
         with direct_session() as session:
-            session.post(f"{simulator_url}/sim/faults", json=list(faults), timeout=5).raise_for_status()
+            session.post(f"{simulator_url}/sim/faults", json=list(faults), timeout=30).raise_for_status()
 
     def factory(endpoint: str, kind: str, **fields: Any) -> None:
         put({"endpoint": endpoint, "kind": kind, "probability": 1.0, "count": 1} | fields)

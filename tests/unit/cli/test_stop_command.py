@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import redis
@@ -12,6 +13,7 @@ import redis
 import runner.cleanup
 from runner.config import load_instance
 from state import keys
+from state.instances import Instances, StopResult
 from state.record import Phase
 from state.stop_policy import StopPolicy
 from tests.unit.cli.command_line import Bench, outcome_of
