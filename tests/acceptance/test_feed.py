@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from decimal import Decimal
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,27 @@ def _own(world: World, instance_id: str) -> list[dict[str, Any]]:
     orders: list[dict[str, Any]] = world.exchange._call("GET", "/sim/orders", params={"account": "demo"})
     slot = world.slot(instance_id)
     return [order for order in orders if (order["client_id"] or 0) >> 20 == slot]
+
+
+def test_where_nothing_happens_but_on_the_market_iterations_ask_for_nothing(market: World) -> None:
+    instance_id = hedge(market, "feed_calm_01", interval="0.5")
+    # Now and then, far from the best price: the book is one of now, and nothing has to be done about it.
+    prices = cycle(("145", None, None, None))
+    seen = ("", 0)
+
+    def is_calm() -> bool:
+        nonlocal seen
+        price = next(prices)
+        if price:
+            market.exchange.rest(account="other", side="Bid", price=price, quantity="0.1", symbol=SYMBOL)
+        look = str(market.context.client.hget(keys.record(instance_id), "look"))
+        seq = market.record(instance_id).seq
+        if look != seen[0]:
+            seen = look, seq
+        return seq - seen[1] >= 3
+
+    eventually(is_calm, what="iterations that know without asking")
+    assert market.stop(instance_id).is_clean
 
 
 def test_without_a_feed_a_fill_is_hedged_by_the_next_iteration(market: World) -> None:
