@@ -25,6 +25,7 @@ from pydantic import (
 )
 
 from alerts.kinds import NATURES, Kind, Severity
+from alerts.phrases import ENGLISH, LANGUAGES
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _CLOCK = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
@@ -58,6 +59,13 @@ def _zone(name: str) -> str:
     except KeyError:
         raise ValueError('must be a time zone like "UTC" or "Asia/Taipei"') from None
     return name
+
+
+def _language(value: object) -> str:
+    for language in LANGUAGES:
+        if isinstance(value, str) and value.replace("_", "-").lower() == language.lower():
+            return language
+    raise ValueError(f"must be one of {', '.join(LANGUAGES)}")
 
 
 Clock = Annotated[time, BeforeValidator(_clock)]
@@ -135,6 +143,8 @@ class Rule(_Model):
 class AlertsConfig(_Model):
     """All of it."""
 
+    #: Of what people get.
+    language: Annotated[str, BeforeValidator(_language)] = ENGLISH
     #: Of quiet hours and the daily summary.
     timezone: Annotated[str, AfterValidator(_zone)] = "UTC"
     quiet_hours: QuietHours | None = None
@@ -148,8 +158,8 @@ class AlertsConfig(_Model):
                 yield name, rule
 
 
-def load_alerts(path: Path, environ: Mapping[str, str]) -> AlertsConfig:
-    """Return the rules in a file. Raises `AlertsConfigError`."""
+def load_alerts(path: Path, environ: Mapping[str, str], *, language: str = ENGLISH) -> AlertsConfig:
+    """Return the rules in a file; `language` where it names none. Raises `AlertsConfigError`."""
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -158,6 +168,7 @@ def load_alerts(path: Path, environ: Mapping[str, str]) -> AlertsConfig:
         ) from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise AlertsConfigError(path, [f"cannot be read: {error}"]) from None
+    content.setdefault("language", language)
     problems = list(_expand_urls(content, environ))
     try:
         config = AlertsConfig.model_validate(content)

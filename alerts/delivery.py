@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from alerts.config import Target
 from alerts.memory import Message
+from alerts.phrases import Phrases
 from alerts.sending import Sender
 from state.alerts import Alerts
 
@@ -36,6 +37,7 @@ class Delivery:
         *,
         may_send: Callable[[], bool],
         now_ms: Callable[[], int],
+        phrases: Phrases,
     ) -> None:
         """Raise `ValueError` for a URL that cannot be used."""
         self._name = name
@@ -43,7 +45,7 @@ class Delivery:
         self._alerts = alerts
         self._may_send = may_send
         self._now_ms = now_ms
-        self._sender = Sender(target.url, timeout_s=target.timeout_s)
+        self._sender = Sender(target.url, timeout_s=target.timeout_s, phrases=phrases)
         self._direct: deque[Message] = deque(maxlen=MOST_DIRECT)
         self._failures = 0
         self._wake = threading.Event()

@@ -6,20 +6,19 @@ Nothing here asks anything or waits; the memory that it is given is changed.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from alerts.config import AlertsConfig, Rule
-from alerts.kinds import NATURES, Kind
+from alerts.kinds import Kind
 from alerts.memory import Held, Level, Memory, Message, Window, key_of
 from alerts.notices import Notice, Turn
+from alerts.phrases import Phrases
+from alerts.tales import MOST_SHOWN, Tale, clock, grouped, joined, texts
 from alerts.watching import Look
 
 #: More of the same at the same moment are told in one message.
 JOINED_ABOVE = 3
-#: Names and lines that such a message shows.
-MOST_SHOWN = 20
 #: Messages that wait for the end of quiet hours, for each target.
 MOST_HELD = 200
 SUCCESS = "success"
@@ -28,25 +27,12 @@ NEW_LINE = "\n"
 BY_EVENTS = frozenset({Kind.RISK_LIMIT})
 
 
-@dataclass(frozen=True, kw_only=True)
-class Tale:
-    """One thing that one rule tells."""
-
-    rule_name: str
-    rule: Rule
-    kind: Kind
-    subject: str
-    text: str
-    at_ms: int
-    epoch: int = 0
-    is_end: bool = False
-
-
 class Judge:
     """One round: take in what is new, and `messages` says what is to be sent."""
 
     def __init__(self, config: AlertsConfig, memory: Memory, now_ms: int) -> None:
         self._config = config
+        self._phrases = Phrases(config.language)
         self._memory = memory
         self._now_ms = now_ms
         self._tales: list[Tale] = []
@@ -66,12 +52,12 @@ class Judge:
                         subject=notice.subject,
                         instance=notice.instance,
                         epoch=notice.epoch,
-                        text=notice.text,
+                        text=self._phrases.tell(notice.text),
                         since_ms=notice.at_ms,
                     )
                 )
             elif notice.turn is Turn.ENDS:
-                self._end(key, notice.text)
+                self._end(key, self._phrases.tell(notice.text))
             else:
                 self._memory.levels.pop(key, None)
 
@@ -86,13 +72,14 @@ class Judge:
                         subject=standing.subject,
                         instance=standing.instance,
                         epoch=standing.epoch,
-                        text=standing.text,
+                        text=self._phrases.tell(standing.text),
+                        shown=self._phrases.tell(standing.shown or ""),
                         since_ms=standing.since_ms or look.now_ms,
                     )
                 )
             elif key in self._memory.levels and standing.kind is Kind.NO_HEARTBEAT:
                 # How long it has lasted when it is told.
-                self._memory.levels[key].text = standing.text
+                self._memory.levels[key].text = self._phrases.tell(standing.text)
         for key, level in list(self._memory.levels.items()):
             if key not in seen and level.instance not in touched and level.kind not in BY_EVENTS:
                 self._end(key, "")
@@ -107,6 +94,7 @@ class Judge:
                 rule=rule,
                 kind=Kind.DAILY_SUMMARY,
                 subject="",
+                shown="",
                 text=text,
                 at_ms=self._now_ms,
             )
@@ -115,18 +103,19 @@ class Judge:
     def settle(self) -> None:
         """Write the messages of all that was taken in, and of what waited for its time."""
         self._tell_levels()
-        for group in _grouped(self._tales):
+        for group in grouped(self._tales):
             if len(group) > JOINED_ABOVE:
-                self._limit(group[0], _joined(group), subject="*")
+                self._limit(group[0], joined(group, self._phrases), subject="*")
             else:
                 for tale in group:
-                    self._limit(tale, _texts(tale), subject=tale.subject)
+                    self._limit(tale, texts(tale, self._phrases), subject=tale.subject)
         self._close_windows()
         self._end_quiet()
 
     def _tell_once(self, notice: Notice) -> None:
         for name, rule in self._config.rules_about(notice.kind, notice.instance):
-            self._tell(notice, name, rule, text=notice.text, at_ms=notice.at_ms)
+            text = self._phrases.tell(notice.text)
+            self._tell(notice, name, rule, shown=notice.subject, text=text, at_ms=notice.at_ms)
 
     def _begin(self, level: Level) -> None:
         known = self._memory.levels.get(key_of(level.kind, level.subject))
@@ -142,8 +131,9 @@ class Judge:
         for name in level.told:
             rule = self._config.rules.get(name)
             if rule and rule.recovery:
-                over = text or NATURES[level.kind].over
-                self._tell(level, name, rule, text=over, at_ms=self._now_ms, is_end=True)
+                over = text or self._phrases.say(f"over.{level.kind}")
+                shown = level.shown or level.subject
+                self._tell(level, name, rule, shown=shown, text=over, at_ms=self._now_ms, is_end=True)
 
     def _tell_levels(self) -> None:
         for level in self._memory.levels.values():
@@ -151,10 +141,19 @@ class Judge:
                 if name in level.told or self._now_ms - level.since_ms < rule.after_ms(level.kind):
                     continue
                 level.told.append(name)
-                self._tell(level, name, rule, text=level.text, at_ms=level.since_ms)
+                shown = level.shown or level.subject
+                self._tell(level, name, rule, shown=shown, text=level.text, at_ms=level.since_ms)
 
     def _tell(
-        self, about: Notice | Level, name: str, rule: Rule, *, text: str, at_ms: int, is_end: bool = False
+        self,
+        about: Notice | Level,
+        name: str,
+        rule: Rule,
+        *,
+        shown: str,
+        text: str,
+        at_ms: int,
+        is_end: bool = False,
     ) -> None:
         self._tales.append(
             Tale(
@@ -162,6 +161,7 @@ class Judge:
                 rule=rule,
                 kind=about.kind,
                 subject=about.subject,
+                shown=shown,
                 text=text,
                 at_ms=at_ms,
                 epoch=about.epoch,
@@ -205,9 +205,12 @@ class Judge:
         if window.last is None:
             return
         span_s = (self._now_ms - window.started_ms) / 1000
-        more = f"{window.suppressed - 1} more suppressed in {span_s:.0f} s; this is the newest.\n"
-        text = more if window.suppressed > 1 else "Told late, since much of this kind was told.\n"
-        message = window.last.model_copy(update={"body": text + window.last.body})
+        text = (
+            self._phrases.say("suppressed", count=window.suppressed - 1, time=f"{span_s:.0f}")
+            if window.suppressed > 1
+            else self._phrases.say("told_late")
+        )
+        message = window.last.model_copy(update={"body": f"{text}\n{window.last.body}"})
         self._route(message, window.targets, passes_quiet=window.passes_quiet)
 
     def _route(self, message: Message, targets: Sequence[str], *, passes_quiet: bool) -> None:
@@ -242,50 +245,26 @@ class Judge:
         count = len(held.messages) + held.dropped
         shown = held.messages[-MOST_SHOWN:]
         left = count - len(shown)
-        lines = [f"{clock(each.at_ms)} {each.title}: {each.body.partition(NEW_LINE)[0]}" for each in shown]
-        more = [f"and {left} more before these"] if left else []
+        lines = [
+            self._phrases.say(
+                "quiet.line",
+                time=clock(each.at_ms),
+                title=each.title,
+                text=each.body.partition(NEW_LINE)[0],
+            )
+            for each in shown
+        ]
+        more = [self._phrases.say("quiet.more", count=left)] if left else []
         return Message(
             id=self._memory.next_id(self._now_ms),
             rule="quiet_hours",
-            title=f"{count} messages of the quiet hours",
+            title=self._phrases.say("quiet.title", count=count),
             body="\n".join([*lines, *more]),
             looks="info",
             at_ms=self._now_ms,
         )
 
 
-def _grouped(tales: Sequence[Tale]) -> list[list[Tale]]:
-    groups: dict[tuple[str, Kind, bool], list[Tale]] = {}
-    for tale in tales:
-        groups.setdefault((tale.rule_name, tale.kind, tale.is_end), []).append(tale)
-    return list(groups.values())
-
-
-def _texts(tale: Tale) -> tuple[str, str]:
-    """Return title and body of one thing."""
-    what = str(tale.kind).replace("_", " ")
-    if tale.kind is Kind.DAILY_SUMMARY:
-        first, _, rest = tale.text.partition("\n")
-        return first, rest
-    over = ", over" if tale.is_end else ""
-    run = f"run {tale.epoch}, " if tale.epoch else ""
-    return f"{tale.subject}: {what}{over}", f"{tale.text}\n{run}{clock(tale.at_ms)}"
-
-
-def _joined(group: Sequence[Tale]) -> tuple[str, str]:
-    """Return title and body of many things of one kind."""
-    first = group[0]
-    what = str(first.kind).replace("_", " ") + (", over" if first.is_end else "")
-    lines = [f"{tale.subject}: {tale.text}" for tale in group[:MOST_SHOWN]]
-    left = len(group) - len(lines)
-    return f"{len(group)} times: {what}", "\n".join([*lines, *([f"and {left} more"] if left else [])])
-
-
 def local(at_ms: int, timezone: str) -> datetime:
     """Return a moment in a time zone."""
     return datetime.fromtimestamp(at_ms / 1000, ZoneInfo(timezone))
-
-
-def clock(at_ms: int) -> str:
-    """Return a moment for people, to the second."""
-    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -41,25 +41,19 @@ class Nature:
     lasts: bool = True
     #: For so long it must have lasted before it is told, s.
     after_s: float = 0.0
-    #: What is told when it is over and nothing better is known.
-    over: str = ""
 
 
 NATURES: Mapping[Kind, Nature] = {
-    Kind.STOP_NOT_CLEAN: Nature(severity=Severity.CRITICAL, over="clean at last, or started again by force"),
+    Kind.STOP_NOT_CLEAN: Nature(severity=Severity.CRITICAL),
     Kind.INSTANCE_FAILED: Nature(severity=Severity.CRITICAL, lasts=False),
-    Kind.ITERATIONS_FAILING: Nature(
-        severity=Severity.WARNING, after_s=10, over="no iterations fail any more"
-    ),
-    Kind.RISK_LIMIT: Nature(severity=Severity.WARNING, over="its limits cut nothing any more"),
+    Kind.ITERATIONS_FAILING: Nature(severity=Severity.WARNING, after_s=10),
+    Kind.RISK_LIMIT: Nature(severity=Severity.WARNING),
     Kind.LOSS_LIMIT: Nature(severity=Severity.CRITICAL, lasts=False),
     Kind.RUN_ENDED: Nature(severity=Severity.INFO, lasts=False),
-    Kind.EXCHANGE_DOWN: Nature(severity=Severity.CRITICAL, after_s=15, over="the exchange answers again"),
-    Kind.FEED_DOWN: Nature(severity=Severity.WARNING, after_s=30, over="the feed listens again"),
-    Kind.NO_HEARTBEAT: Nature(severity=Severity.CRITICAL, after_s=30, over="shows life again"),
+    Kind.EXCHANGE_DOWN: Nature(severity=Severity.CRITICAL, after_s=15),
+    Kind.FEED_DOWN: Nature(severity=Severity.WARNING, after_s=30),
+    Kind.NO_HEARTBEAT: Nature(severity=Severity.CRITICAL, after_s=30),
     Kind.GUARD_ACTED: Nature(severity=Severity.CRITICAL, lasts=False),
-    Kind.STATE_SERVER_DOWN: Nature(
-        severity=Severity.CRITICAL, after_s=15, over="the state server answers again"
-    ),
+    Kind.STATE_SERVER_DOWN: Nature(severity=Severity.CRITICAL, after_s=15),
     Kind.DAILY_SUMMARY: Nature(severity=Severity.INFO, lasts=False),
 }

@@ -35,7 +35,10 @@ class Level(_Model):
     subject: str
     instance: str = ""
     epoch: int = 0
+    #: In the language of when it began.
     text: str
+    #: How a title names the subject; empty: by its own name.
+    shown: str = ""
     since_ms: int
     #: Names of the rules that have told of it.
     told: list[str] = Field(default_factory=list)

@@ -6,8 +6,11 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from alerts.kinds import Kind
+from alerts.phrases import Words, words
+from alerts.sentences import MOST_TEXT, clean_at_last, cut_words, damaged, ended, not_clean, why_silent
 from state.events import UNREADABLE, Event
 from state.stop_story import StopCause
 
@@ -15,8 +18,6 @@ from state.stop_story import StopCause
 BY_CAUSE: Mapping[str, Kind] = {StopCause.LOSS: Kind.LOSS_LIMIT, StopCause.ERRORS: Kind.INSTANCE_FAILED}
 #: Events after which what was cut before is over.
 ENDS_OF_CUTS = frozenset({"started", "stop_requested", "finished"})
-#: Characters of a text that come from elsewhere.
-MOST_TEXT = 600
 
 
 class Turn(StrEnum):
@@ -40,8 +41,8 @@ class Notice:
     turn: Turn
     #: What it is about: an instance, an account, a queue.
     subject: str
-    #: A sentence.
-    text: str
+    #: A sentence, by its key; or what another version said.
+    text: Words | str
     #: State server's time, ms.
     at_ms: int
     #: Empty: it is not about one.
@@ -52,56 +53,77 @@ class Notice:
 
 def notices_of(events: Iterable[Event]) -> list[Notice]:
     """Return what a batch of events says, in their order."""
-    return [notice for event in events for notice in _of(event)]
+    found: list[Notice] = []
+    before: Mapping[str, str] = {}
+    for event in events:
+        found += _of(event, before)
+        # An alert stands right behind the event that it is about: one script writes both.
+        before = event.fields
+    return found
 
 
-def _of(event: Event) -> list[Notice]:
+def _of(event: Event, before: Mapping[str, str]) -> list[Notice]:
     said = event.fields
     found: list[Notice] = []
     if event.event in ENDS_OF_CUTS:
         found.append(_notice(event, Kind.RISK_LIMIT, Turn.VOID, ""))
     if event.event == "alert":
-        found += _of_alert(event)
+        found += _of_alert(event, before)
     elif event.event == "limits":
         found.append(_of_limits(event))
     elif event.event == "guard_acted":
         cancelled = [name for name in said.get("cancelled", "").split(",") if name]
-        text = f"the guard cancelled {len(cancelled)} orders: {said.get('why', 'no sign of life')}"
+        text = words("guard", count=len(cancelled), why=why_silent(said))
         found.append(_notice(event, Kind.GUARD_ACTED, Turn.ONCE, text))
     elif event.event == "stop_requested" and said.get("by") == "strategy":
-        kind = BY_CAUSE.get(said.get("cause", ""), Kind.RUN_ENDED)
-        text = f"the run stops itself: {said.get('reason', '')}"
-        found.append(_notice(event, kind, Turn.ONCE, text))
+        cause = said.get("cause", "")
+        kind = BY_CAUSE.get(cause, Kind.RUN_ENDED)
+        # The reason is the strategy's own words, as the record and the receipt have them.
+        found.append(_notice(event, kind, Turn.ONCE, ended(cause, said.get("reason", ""))))
     return found
 
 
-def _of_alert(event: Event) -> list[Notice]:
-    says = event.fields.get("says", "").removeprefix(f"{event.instance_id}: ")
-    turns = {
-        "stop_failed": (Kind.STOP_NOT_CLEAN, Turn.BEGINS),
-        "stop_clean_at_last": (Kind.STOP_NOT_CLEAN, Turn.ENDS),
-        "state_damaged": (Kind.INSTANCE_FAILED, Turn.ONCE),
-    }
-    found = turns.get(event.fields.get("alert", ""))
-    return [_notice(event, *found, says)] if found else []
+def _of_alert(event: Event, before: Mapping[str, str]) -> list[Notice]:
+    outcome = before.get("outcome", "")
+    match event.fields.get("alert", ""):
+        case "stop_failed":
+            text = not_clean(event, outcome) or _said(event)
+            return [_notice(event, Kind.STOP_NOT_CLEAN, Turn.BEGINS, text)]
+        case "stop_clean_at_last":
+            text = clean_at_last(event, outcome) or _said(event)
+            return [_notice(event, Kind.STOP_NOT_CLEAN, Turn.ENDS, text)]
+        case "state_damaged":
+            return [_notice(event, Kind.INSTANCE_FAILED, Turn.ONCE, damaged(before) or _said(event))]
+        case _:
+            return []
+
+
+def _said(event: Event) -> str:
+    """Return what an alert says, in the words of whoever wrote it."""
+    return event.fields.get("says", "").removeprefix(f"{event.instance_id}: ")[:MOST_TEXT]
 
 
 def _of_limits(event: Event) -> Notice:
+    cuts = _list(event.fields.get("cuts", ""))
+    text = cut_words(cuts, _list(event.fields.get("facts", "")))
+    return _notice(event, Kind.RISK_LIMIT, Turn.BEGINS if cuts else Turn.ENDS, text)
+
+
+def _list(text: str) -> list[Any]:
     try:
-        cuts = [str(cut) for cut in json.loads(event.fields.get("cuts", "[]"))]
+        found = json.loads(text or "[]")
     except UNREADABLE:
-        cuts = []
-    turn = Turn.BEGINS if cuts else Turn.ENDS
-    return _notice(event, Kind.RISK_LIMIT, turn, "; ".join(cuts))
+        return []
+    return found if isinstance(found, list) else []
 
 
-def _notice(event: Event, kind: Kind, turn: Turn, text: str) -> Notice:
+def _notice(event: Event, kind: Kind, turn: Turn, text: Words | str) -> Notice:
     return Notice(
         kind=kind,
         turn=turn,
         subject=event.instance_id,
         instance=event.instance_id,
         epoch=event.epoch,
-        text=text[:MOST_TEXT],
+        text=text,
         at_ms=event.at_ms,
     )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import apprise
 
 from alerts.memory import Message
+from alerts.phrases import Phrases
 
 #: Of an HTTP answer, in apprise's words.
 _STATUS = re.compile(r"\berror=(\d{3})\b|\bstatus[ =:]+(\d{3})\b")
@@ -33,10 +34,11 @@ class Sent:
 class Sender:
     """Sends to one target."""
 
-    def __init__(self, url: str, *, timeout_s: float) -> None:
+    def __init__(self, url: str, *, timeout_s: float, phrases: Phrases) -> None:
         """Raise `ValueError` for a URL that apprise cannot use; of it, only the scheme is said."""
         keep_quiet()
         self._timeout_s = timeout_s
+        self._phrases = phrases
         self._service = apprise.Apprise(asset=apprise.AppriseAsset(app_id="Cleanbook", app_desc="alerts"))
         try:
             usable = self._service.add(url)
@@ -55,7 +57,7 @@ class Sender:
         try:
             result = self._service.notify(
                 title=message.title,
-                body=f"{message.body}\nalert {message.id}",
+                body=f"{message.body}\n{self._phrases.say('id', id=message.id)}",
                 notify_type=_TYPES[message.looks],
                 body_format="text",
                 timeout=self._timeout_s,

@@ -15,9 +15,10 @@ import structlog
 from alerts.config import AlertsConfig
 from alerts.delivery import Delivery
 from alerts.judging import SUCCESS, Judge, local
-from alerts.kinds import NATURES, Kind
+from alerts.kinds import Kind
 from alerts.memory import Memory, Message, read_memory
 from alerts.notices import notices_of
+from alerts.phrases import Phrases
 from alerts.watching import Watch
 from state.alerts import LEASE_MS, Alerts
 from state.events import Event, Events
@@ -64,6 +65,7 @@ class AlertsService:
         """
         self._name = name
         self._config = config
+        self._phrases = Phrases(config.language)
         self._summarise = summarise
         self._alerts = Alerts(client, Scripts(client))
         self._events = Events(client)
@@ -81,7 +83,12 @@ class AlertsService:
         for target_name, target in config.targets.items():
             try:
                 self._deliveries[target_name] = Delivery(
-                    target_name, target, self._alerts, may_send=self._may_send, now_ms=_wall_ms
+                    target_name,
+                    target,
+                    self._alerts,
+                    may_send=self._may_send,
+                    now_ms=_wall_ms,
+                    phrases=self._phrases,
                 )
             except ValueError as error:
                 raise ValueError(f"targets.{target_name}.url {error}") from None
@@ -179,7 +186,7 @@ class AlertsService:
                 continue
             if name not in self._summaries:
                 # In a thread of its own: a ledger that is long or away must not cost the lease.
-                self._summaries[name] = _in_background(self._summarise, now_ms)
+                self._summaries[name] = _in_background(self._summarise, now_ms, self._phrases)
             elif self._summaries[name].done():
                 judge.take_summary(name, self._summaries.pop(name).result())
                 memory.summaries[name] = today
@@ -197,7 +204,8 @@ class AlertsService:
             after_s = rule.after_ms(Kind.STATE_SERVER_DOWN) / 1000 * outage.patience
             if name not in outage.told and now_s - outage.since_s >= after_s:
                 outage.told.add(name)
-                text = f"no answer for {now_s - outage.since_s:.0f} s ({outage.error})"
+                lasts_s = f"{now_s - outage.since_s:.0f}"
+                text = self._phrases.say("outage", time=lasts_s, error=outage.error)
                 self._tell_directly(name, text, looks=rule.severity_of(Kind.STATE_SERVER_DOWN))
 
     def _note_return(self) -> None:
@@ -207,14 +215,16 @@ class AlertsService:
         log.info("state server answers again")
         for name in sorted(outage.told):
             if self._config.rules[name].recovery:
-                self._tell_directly(name, NATURES[Kind.STATE_SERVER_DOWN].over, looks=SUCCESS)
+                over = self._phrases.say(f"over.{Kind.STATE_SERVER_DOWN}")
+                self._tell_directly(name, over, looks=SUCCESS)
 
     def _tell_directly(self, rule_name: str, text: str, *, looks: str) -> None:
+        what = self._phrases.say(f"kind.{Kind.STATE_SERVER_DOWN}")
         message = Message(
             id=f"{self._name} {_wall_ms()}",
             rule=rule_name,
-            title="state server down" + (", over" if looks == SUCCESS else ""),
-            body=f"{text}\nas seen by {self._name}",
+            title=self._phrases.say("title.over", what=what) if looks == SUCCESS else what,
+            body=f"{text}\n{self._phrases.say('seen_by', name=self._name)}",
             looks=looks,
             at_ms=_wall_ms(),
         )
@@ -240,7 +250,7 @@ def _wall_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def _in_background(summarise: Callable[[int], str], now_ms: int) -> Future[str]:
+def _in_background(summarise: Callable[[int], str], now_ms: int, phrases: Phrases) -> Future[str]:
     future: Future[str] = Future()
 
     def work() -> None:
@@ -248,7 +258,8 @@ def _in_background(summarise: Callable[[int], str], now_ms: int) -> Future[str]:
             future.set_result(summarise(now_ms))
         except Exception as error:  # noqa: BLE001 - the thread's boundary: the summary says so
             log.warning("daily summary failed", error=f"{type(error).__name__}: {error}")
-            future.set_result(f"Daily summary\nThe ledger cannot be read: {type(error).__name__}")
+            unreadable = phrases.say("summary.unreadable", error=type(error).__name__)
+            future.set_result(f"{phrases.say(f'kind.{Kind.DAILY_SUMMARY}').capitalize()}\n{unreadable}")
 
     threading.Thread(target=work, name="alerts-summary", daemon=True).start()
     return future

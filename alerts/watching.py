@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import redis
 
 from alerts.kinds import Kind
+from alerts.phrases import Words, words
 from state.feeds import FeedProcess, Feeds
 from state.heartbeats import Heartbeat, Heartbeats, Pulse, Reading
 from state.queues import QUEUE_OF, serves
@@ -25,6 +26,7 @@ WORKERS_SILENT_MS = 10_000
 SETTLED_S = 3.0
 #: How a feed names an account that it listens to.
 STREAMING = "streaming"
+CONNECTING = frozenset({"connecting", "reconnecting"})
 #: Subjects that are no instances.
 ALL_FEEDS = "all feeds"
 
@@ -35,7 +37,9 @@ class Standing:
 
     kind: Kind
     subject: str
-    text: str
+    text: Words | str
+    #: How a title names the subject; None: by its own name.
+    shown: Words | None = None
     instance: str = ""
     epoch: int = 0
     #: State server's time since when, ms; 0: since it is seen.
@@ -95,14 +99,14 @@ class Watch:
                 subject=name,
                 instance=name,
                 epoch=beat.pulse.epoch,
-                text=f"no sign of life for {idle_s:.0f} s, though it is {beat.phase}",
+                text=words("silent", time=f"{idle_s:.0f}", phase=words(f"phase.{beat.phase}")),
                 since_ms=reading.now_ms - int(idle_s * 1000),
                 is_unsure=idle_s < SETTLED_S,
             )
         self._idle = idle
 
 
-def _about(beat: Heartbeat, kind: Kind, text: str) -> Standing:
+def _about(beat: Heartbeat, kind: Kind, text: Words) -> Standing:
     name = beat.instance_id
     return Standing(kind=kind, subject=name, instance=name, epoch=beat.pulse.epoch, text=text)
 
@@ -110,17 +114,13 @@ def _about(beat: Heartbeat, kind: Kind, text: str) -> Standing:
 def _unclean(beats: Iterable[Heartbeat]) -> Iterator[Standing]:
     for beat in beats:
         if beat.phase is Phase.FAILED:
-            yield _about(
-                beat,
-                Kind.STOP_NOT_CLEAN,
-                f"stopped but not clean: own orders may be open; manage.py receipt {beat.instance_id}",
-            )
+            yield _about(beat, Kind.STOP_NOT_CLEAN, words("unclean", name=beat.instance_id))
 
 
 def _failing(beats: Iterable[Heartbeat]) -> Iterator[Standing]:
     for beat in beats:
         if beat.phase is Phase.RUNNING and beat.errors >= ERRORS_THAT_COUNT:
-            text = f"{beat.errors} iterations failed in a row: {beat.last_error}"
+            text = words("failing", count=beat.errors, error=beat.last_error)
             yield _about(beat, Kind.ITERATIONS_FAILING, text)
 
 
@@ -134,7 +134,7 @@ def _exchanges_down(beats: Collection[Heartbeat]) -> Iterator[Standing]:
         ]
         if cut_off:
             names = ", ".join(sorted(beat.instance_id for beat in cut_off)[:5])
-            text = f"{len(cut_off)} instances get no answer ({names}): {cut_off[0].last_error}"
+            text = words("cut_off", count=len(cut_off), names=names, error=cut_off[0].last_error)
             yield Standing(kind=Kind.EXCHANGE_DOWN, subject=account, text=text)
 
 
@@ -146,19 +146,29 @@ def _queues_down(reading: Reading, beats: Collection[Heartbeat]) -> Iterator[Sta
         if reading.now_ms - seen_at_ms > WORKERS_SILENT_MS:
             unserved.setdefault(QUEUE_OF[beat.phase], []).append(seen_at_ms)
     for queue, seen in sorted(unserved.items()):
-        text = f"no worker serves queue {queue}, and {len(seen)} instances need one"
-        yield Standing(kind=Kind.NO_HEARTBEAT, subject=f"queue {queue}", text=text, since_ms=max(seen))
+        yield Standing(
+            kind=Kind.NO_HEARTBEAT,
+            subject=f"queue {queue}",
+            shown=words("subject.queue", queue=queue),
+            text=words("unserved", queue=queue, count=len(seen)),
+            since_ms=max(seen),
+        )
 
 
 def _feeds_down(feeds: Collection[FeedProcess], beats: Collection[Heartbeat]) -> Iterator[Standing]:
     running = {beat.account for beat in beats if beat.phase is Phase.RUNNING and beat.account}
     if not feeds:
         if running:
-            text = "no feed process lives: fills are seen when the next iteration comes round"
-            yield Standing(kind=Kind.FEED_DOWN, subject=ALL_FEEDS, text=text)
+            shown = words("subject.all_feeds")
+            yield Standing(kind=Kind.FEED_DOWN, subject=ALL_FEEDS, shown=shown, text=words("no_feed"))
         return
     for account in sorted(running):
         standings = [feed.accounts[account] for feed in feeds if account in feed.accounts]
         if STREAMING not in standings:
-            how = ", ".join(standings) or "nobody listens"
-            yield Standing(kind=Kind.FEED_DOWN, subject=account, text=f"the stream is lost: {how}")
+            how = _how(standings[0]) if standings else words("stream.nobody")
+            yield Standing(kind=Kind.FEED_DOWN, subject=account, text=words("stream_lost", how=how))
+
+
+def _how(standing: str) -> Words | str:
+    """Return how a feed stands with an account; what is none of ours is its own words."""
+    return words(f"stream.{standing}") if standing in CONNECTING else standing

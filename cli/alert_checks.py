@@ -25,7 +25,7 @@ def alert_checks(session: Session) -> Iterator[Finding]:
     from alerts.config import AlertsConfigError, load_alerts
 
     try:
-        config = load_alerts(settings.alerts_file, settings.environ)
+        config = load_alerts(settings.alerts_file, settings.environ, language=settings.language)
     except AlertsConfigError as error:
         text = "; ".join(error.problems)
         yield Finding(check=tr("alerts"), level=Level.FAIL, text=text, advice=str(settings.alerts_file))

@@ -37,6 +37,7 @@ def alerts(debug: bool) -> ExitCode:
       manage.py alerts
       manage.py notify-test
     """
+    from alerts.phrases import Phrases
     from alerts.service import AlertsService
     from cli.daily_summary import daily_summary
     from logs import configure
@@ -49,7 +50,10 @@ def alerts(debug: bool) -> ExitCode:
     name = f"{platform.node()}:{os.getpid()}"
     try:
         service = AlertsService(
-            name, config, client, summarise=lambda now_ms: daily_summary(settings, client, now_ms)
+            name,
+            config,
+            client,
+            summarise=lambda now_ms: daily_summary(settings, client, now_ms, Phrases(config.language)),
         )
     except ValueError as error:
         raise CliError(f"{settings.alerts_file}: {error}", ExitCode.BAD_USAGE) from None
@@ -72,17 +76,18 @@ def notify_test(rule: str | None, as_json: bool, debug: bool) -> ExitCode:
       manage.py notify-test wake_me
     """
     from alerts.memory import Message
+    from alerts.phrases import Phrases
     from alerts.sending import Sender
 
     settings = load()
     config = _config(settings)
-    output = output_for(as_json)
+    output, phrases = output_for(as_json), Phrases(config.language)
     now_ms = time.time_ns() // 1_000_000
     message = Message(
         id=f"test {now_ms}",
         rule=rule or "test",
-        title="Cleanbook: test",
-        body=f"This is a test from {platform.node()}: nothing is wrong. Alerts arrive here.",
+        title=phrases.say("test.title"),
+        body=phrases.say("test.body", host=platform.node()),
         looks="info",
         at_ms=now_ms,
     )
@@ -90,7 +95,7 @@ def notify_test(rule: str | None, as_json: bool, debug: bool) -> ExitCode:
     for name in _targets(config, rule):
         target = config.targets[name]
         try:
-            sent = Sender(target.url, timeout_s=target.timeout_s).send(message)
+            sent = Sender(target.url, timeout_s=target.timeout_s, phrases=phrases).send(message)
             results[name] = sent.problem
         except ValueError as error:
             results[name] = str(error)
@@ -109,7 +114,7 @@ def notify_test(rule: str | None, as_json: bool, debug: bool) -> ExitCode:
 def _config(settings: Settings) -> AlertsConfig:
     from alerts.config import load_alerts
 
-    return load_alerts(settings.alerts_file, settings.environ)
+    return load_alerts(settings.alerts_file, settings.environ, language=settings.language)
 
 
 def _targets(config: AlertsConfig, rule: str | None) -> tuple[str, ...]:

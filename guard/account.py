@@ -11,6 +11,7 @@ import structlog
 
 from exchanges.errors import ExchangeError, RateLimited
 from exchanges.registry import Venue
+from guard.silence import Silence
 from guard.watched import CannotWatch, Watched
 from market.orders import CancelOutcome, OpenOrder
 from state.guards import READY
@@ -38,7 +39,7 @@ class Target:
     """An instance that is silent."""
 
     watched: Watched
-    why: str
+    silence: Silence
     #: For how long the state server has been out of reach, seconds; None: it can be read.
     lost_for_s: float | None
 
@@ -50,7 +51,7 @@ class Act:
     #: ``guard_acted`` or ``guard_verified``.
     event: str
     watched: Watched
-    why: str
+    silence: Silence
     cancelled: tuple[str, ...] = ()
     #: Gone before the cancel came.
     gone: tuple[str, ...] = ()
@@ -210,7 +211,9 @@ class AccountGuard:
             return PAUSE_S
         for name in sorted(silent.keys() - state.told):
             state.told.add(name)
-            self._tell(Act(event="guard_verified", watched=silent[name].watched, why=silent[name].why))
+            self._tell(
+                Act(event="guard_verified", watched=silent[name].watched, silence=silent[name].silence)
+            )
         return WATCH_S
 
     def _cancel(self, venue: Venue, target: Target, orders: Sequence[OpenOrder]) -> float:
@@ -230,7 +233,7 @@ class AccountGuard:
             Act(
                 event="guard_acted",
                 watched=target.watched,
-                why=target.why,
+                silence=target.silence,
                 cancelled=tuple(i for i, answer in answers.items() if answer is CancelOutcome.CANCELLED),
                 gone=tuple(i for i, answer in answers.items() if answer is CancelOutcome.ALREADY_GONE),
                 unsure=tuple(i for i, answer in answers.items() if answer not in surely),

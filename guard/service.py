@@ -193,7 +193,7 @@ class GuardService:
         by_account: dict[str, dict[str, Target]] = {one.account: {} for one in self._watched.values()}
         for name, silence in silent.items():
             one = self._watched[name]
-            target = Target(watched=one, why=silence.why, lost_for_s=lost_for_s)
+            target = Target(watched=one, silence=silence, lost_for_s=lost_for_s)
             by_account[one.account][name] = target
         for account in self._accounts.keys() - by_account.keys():
             self._accounts.pop(account).end()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 
 from state.heartbeats import Heartbeat, Pulse, Reading
 from state.queues import QUEUE_OF, serves
@@ -14,13 +15,38 @@ from state.record import Phase
 LONGEST_GAP_S = 10.0
 
 
+class Reason(StrEnum):
+    """What a silence is, for programs."""
+
+    STATE_SERVER = "state_server"
+    RECORD = "record"
+    WORKERS = "workers"
+    LIFE = "life"
+
+
+#: The same for people.
+SENTENCES: Mapping[Reason, str] = {
+    Reason.STATE_SERVER: "state server out of reach for {time} s",
+    Reason.RECORD: "record missing or damaged, no sign of life for {time} s",
+    Reason.WORKERS: "no worker for queue {queue} for {time} s",
+    Reason.LIFE: "no sign of life for {time} s",
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Silence:
     """An instance that is silent for too long."""
 
     #: For how long nobody has shown life, seconds.
     lasts_s: float
-    why: str
+    reason: Reason
+    #: Whose workers are missing; empty where it is not about them.
+    queue: str = ""
+
+    @property
+    def why(self) -> str:
+        """Return the reason in words."""
+        return SENTENCES[self.reason].format(time=f"{self.lasts_s:.0f}", queue=self.queue)
 
 
 @dataclass(kw_only=True)
@@ -118,18 +144,16 @@ class Vigil:
     def _silence(self, seen: _Seen, now_s: float) -> Silence:
         if self._lost_s is not None and now_s - self._lost_s >= self._after_s:
             lasts_s = now_s - self._lost_s
-            return Silence(lasts_s=lasts_s, why=f"state server out of reach for {lasts_s:.0f} s")
+            return Silence(lasts_s=lasts_s, reason=Reason.STATE_SERVER)
         # Nothing to do for a minute is no silence as long as there are workers to do it then.
         signs = (s for queue, (_, s) in self._workers.items() if serves(queue, seen.phase, seen.account))
         worker_s = max(signs, default=-math.inf)
         lasts_s = now_s - max(seen.sign_s, min(seen.idle_s, worker_s))
         if seen.is_missing:
-            why = f"record missing or damaged, no sign of life for {lasts_s:.0f} s"
-        elif worker_s < seen.idle_s:
-            why = f"no worker for queue {QUEUE_OF[seen.phase]} for {lasts_s:.0f} s"
-        else:
-            why = f"no sign of life for {lasts_s:.0f} s"
-        return Silence(lasts_s=lasts_s, why=why)
+            return Silence(lasts_s=lasts_s, reason=Reason.RECORD)
+        if worker_s < seen.idle_s:
+            return Silence(lasts_s=lasts_s, reason=Reason.WORKERS, queue=QUEUE_OF[seen.phase])
+        return Silence(lasts_s=lasts_s, reason=Reason.LIFE)
 
 
 def _unknown(now_s: float) -> _Seen:

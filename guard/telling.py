@@ -51,14 +51,17 @@ class Telling:
             act.event,
             instance=one.instance_id,
             epoch=one.epoch,
-            why=act.why,
+            why=act.silence.why,
             cancelled=act.cancelled,
             gone=act.gone,
             unsure=act.unsure,
         )
         lists = {"cancelled": act.cancelled, "gone": act.gone, "unsure": act.unsure}
         said = {name: ",".join(ids) for name, ids in lists.items() if ids}
-        self._add(act.event, one, {"why": act.why, **said})
+        silence = act.silence
+        # For people and, as what it is and with its figures, for whoever puts it into other words.
+        why = {"why": silence.why, "reason": str(silence.reason), "silent_s": f"{silence.lasts_s:.0f}"}
+        self._add(act.event, one, {**why, **({"queue": silence.queue} if silence.queue else {}), **said})
 
     def flush(self, now_ms: int) -> None:
         """Write what waits, with the state server's time of now. Raises `redis.RedisError`."""

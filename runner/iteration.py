@@ -21,7 +21,7 @@ from runner.ending import CutShort, IsEnding, never
 from runner.execution import Executor
 from runner.gathering import Gathered, gather
 from runner.known_orders import own_order
-from runner.limiting import cut_names, limited_plan
+from runner.limiting import cut_facts, cut_names, limited_plan
 from runner.loaded import LoadedInstance, StateDamaged, load_running, parse_books
 from runner.lookups import Standing
 from runner.market_read import NoMarketData, Source
@@ -265,6 +265,7 @@ class _Holder:
                 epoch=lease.epoch,
                 at_ms=lease.claimed_at_ms,
                 cuts=[cut.sentence() for cut in limited.cuts],
+                facts=[cut_facts(cut) for cut in limited.cuts],
             )
         strangers = tuple(own_order(order) for order in gathered.strangers)
         return replace(limited.plan, cancels=(*strangers, *limited.plan.cancels)), limited.taker

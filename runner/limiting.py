@@ -62,6 +62,20 @@ def cut_names(cuts: Sequence[Cut]) -> tuple[str, ...]:
     return tuple(sorted({f"{cut.limit} {cut.side} {cut.level}" for cut in cuts}))
 
 
+def cut_facts(cut: Cut) -> dict[str, str]:
+    """Return what the sentence of a cut is made of; what it is not about is not in it."""
+    found = {
+        "limit": cut.limit,
+        "side": cut.side and str(cut.side),
+        "level": None if cut.level is None else str(cut.level),
+        "price": None if cut.price is None else f"{cut.price:f}",
+        "wanted": f"{cut.wanted:f}",
+        "allowed": f"{cut.allowed:f}" if cut.allowed else None,
+        "detail": cut.detail,
+    }
+    return {name: text for name, text in found.items() if text}
+
+
 def _without_gaps(plan: OrderPlan, places: Sequence[Quote]) -> OrderPlan:
     """Return the plan with `places` only; an order whose successor has to wait rests until then.
 

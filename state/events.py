@@ -74,8 +74,19 @@ class Events:
             maxlen=MOST_EVENTS,
         )
 
-    def limits_changed(self, instance_id: str, *, epoch: int, at_ms: int, cuts: Sequence[str]) -> None:
-        """Record what the limits of an instance cut now, a sentence each; none when they no longer do."""
+    def limits_changed(
+        self,
+        instance_id: str,
+        *,
+        epoch: int,
+        at_ms: int,
+        cuts: Sequence[str],
+        facts: Sequence[Mapping[str, str]] = (),
+    ) -> None:
+        """Record what the limits of an instance cut now, a sentence each; none when they no longer do.
+
+        `facts` has for each sentence what it is made of, for whoever puts it into other words.
+        """
         self._client.xadd(
             keys.EVENTS,
             {
@@ -84,6 +95,7 @@ class Events:
                 "epoch": epoch,
                 "at_ms": at_ms,
                 "cuts": json.dumps(list(cuts)),
+                "facts": json.dumps([dict(each) for each in facts]),
             },
             maxlen=MOST_EVENTS,
         )

@@ -148,3 +148,12 @@ def test_quiet_hours_may_span_midnight(
     hours = load_alerts(written(tmp_path, text), {"TOKEN": "t"}).quiet_hours
     assert hours is not None
     assert hours.hold(moment) is held
+
+
+def test_the_language_is_the_files_else_the_one_that_is_set_else_english(tmp_path: Path) -> None:
+    path = written(tmp_path, GOOD)
+    assert load_alerts(path, {"TOKEN": "t"}).language == "en"
+    assert load_alerts(path, {"TOKEN": "t"}, language="zh-tw").language == "zh-TW"
+    path = written(tmp_path, 'language = "zh_TW"\n' + GOOD)
+    assert load_alerts(path, {"TOKEN": "t"}, language="en").language == "zh-TW"
+    assert problems(tmp_path, 'language = "fr"\n' + GOOD) == ('language: "fr": must be one of en, zh-TW',)

@@ -10,6 +10,7 @@ import redis
 from alerts.config import Target
 from alerts.delivery import LONGEST_BACKOFF_S, LOOK_S, Delivery
 from alerts.memory import Message
+from alerts.phrases import Phrases
 from state import keys
 from state.alerts import Alerts
 from state.scripts import Scripts
@@ -43,6 +44,7 @@ class Bench:
             self.alerts,
             may_send=lambda: self.may_send,
             now_ms=lambda: self.now_ms,
+            phrases=Phrases("en"),
         )
 
     def queue(self, *messages: Message) -> None:

@@ -24,9 +24,12 @@ NIGHTS = {"from": "23:00", "until": "07:00"}
 class Rounds:
     """Rounds of a judge over one memory, which goes through JSON in between as between processes."""
 
-    def __init__(self, quiet_hours: dict[str, str] | None = None, **rule: Any) -> None:
+    def __init__(
+        self, quiet_hours: dict[str, str] | None = None, *, language: str = "en", **rule: Any
+    ) -> None:
         self.config = AlertsConfig.model_validate(
             {
+                "language": language,
                 "quiet_hours": quiet_hours,
                 "targets": {"a": {"url": "json://a"}, "b": {"url": "json://b"}},
                 "rules": {"all": {"on": list(Kind), "targets": ["a"], **rule}},
@@ -193,3 +196,32 @@ def test_every_message_has_an_id_of_its_own() -> None:
     rounds = Rounds()
     ids = [message.id for number in range(5) for message in rounds.go(failed(f"i{number}"))]
     assert len(set(ids)) == 5
+
+
+def test_everything_is_told_in_the_language_of_the_file_and_counted_alike() -> None:
+    """Titles, ends, many at once, what was suppressed, quiet hours: rates and levels are those of English."""
+    told: dict[str, list[Message]] = {}
+    for language in ("en", "zh-TW"):
+        rounds = Rounds(NIGHTS, language=language, at_most=1, per_s=60, quiet="hold")
+        found = rounds.go(failed(), standings=(standing(kind=Kind.FEED_DOWN),))
+        found += rounds.go(replace(failed(turn=Turn.ENDS), text=""))
+        found += rounds.go(*(failed(f"a_{n}") for n in range(25)))
+        found += rounds.go(failed(turn=Turn.ONCE, kind=Kind.RUN_ENDED))
+        found += rounds.go(failed(turn=Turn.ONCE, kind=Kind.RUN_ENDED), later_s=1)
+        found += rounds.go(failed(turn=Turn.ONCE, kind=Kind.RUN_ENDED), later_s=1)
+        found += rounds.go(standings=(), later_s=120)
+        rounds.now_ms = NIGHT_MS
+        found += rounds.go(*(failed(f"b_{n}", turn=Turn.ONCE, kind=Kind.LOSS_LIMIT) for n in range(2)))
+        rounds.now_ms = MORNING_MS
+        told[language] = found + rounds.go(standings=())
+    english, chinese = told["en"], told["zh-TW"]
+    assert [each.model_dump(exclude={"title", "body"}) for each in english] == [
+        each.model_dump(exclude={"title", "body"}) for each in chinese
+    ]
+    assert len(english) >= 5
+    assert all(
+        not each.title.isascii() and each.title != other.title
+        for each, other in zip(chinese, english, strict=True)
+    )
+    bodies = "\n".join(each.body for each in chinese)
+    assert not [word for word in ("run 3", "more", "Told late", "suppressed", "over") if word in bodies]

@@ -6,6 +6,7 @@ import pytest
 
 from alerts.kinds import Kind
 from alerts.notices import Turn, notices_of
+from alerts.phrases import Phrases
 from state.events import Event
 from state.stop_story import StopCause
 
@@ -16,9 +17,9 @@ def event(kind: str, **fields: str) -> Event:
     )
 
 
-def told(*events: Event) -> list[tuple[Kind, Turn, str]]:
-    found = notices_of(events)
-    return [(each.kind, each.turn, each.text) for each in found if each.turn is not Turn.VOID]
+def told(*events: Event, language: str = "en") -> list[tuple[Kind, Turn, str]]:
+    found, phrases = notices_of(events), Phrases(language)
+    return [(each.kind, each.turn, phrases.tell(each.text)) for each in found if each.turn is not Turn.VOID]
 
 
 def test_a_stop_that_failed_begins_and_one_clean_at_last_ends() -> None:

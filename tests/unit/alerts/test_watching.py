@@ -8,6 +8,7 @@ import pytest
 import redis
 
 from alerts.kinds import Kind
+from alerts.phrases import Phrases
 from alerts.watching import SETTLED_S, Standing, Watch
 from state import keys
 from state.feeds import Feeds
@@ -113,7 +114,7 @@ def test_iterations_that_fail_and_an_exchange_that_is_away(bench: Bench) -> None
     bench.put(errors=1, last_error="Unavailable: no connection")
     (down,) = bench.standings()
     assert (down.kind, down.subject) == (Kind.EXCHANGE_DOWN, ACCOUNT)
-    assert "a_01" in down.text
+    assert "a_01" in Phrases("en").tell(down.text)
     bench.put(errors=0)
     assert bench.kinds() == []
 

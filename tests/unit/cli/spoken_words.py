@@ -189,9 +189,7 @@ _FOR_PROGRAMS = re.compile(
 #: Calls whose words are looked up elsewhere: help by its page, logs by nobody.
 _OTHERS = frozenset({"option", "argument", "LazyCommand", "debug", "info", "warning", "error", "_option"})
 #: A server's settings, a page of help, what a process says before it is one, that there is no such language.
-_NOT_TOLD = frozenset(
-    {"valkey.py", "exit_codes.py", "child.py", "language.py", "alerts.py", "daily_summary.py"}
-)
+_NOT_TOLD = frozenset({"valkey.py", "exit_codes.py", "child.py", "language.py"})
 
 
 def literals() -> Iterator[Marked]:

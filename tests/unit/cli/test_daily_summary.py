@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import pytest
 
+from alerts.phrases import Phrases
 from cli.daily_summary import daily_summary
 from ledger.errors import LedgerError
 from market.orders import Side
@@ -30,7 +31,7 @@ def test_it_tells_what_the_day_before_made(books: LedgerBench) -> None:
                 order_id=str(number),
             )
         )
-    told = daily_summary(load(), books.bench.client, T0 + DAY_MS)
+    told = daily_summary(load(), books.bench.client, T0 + DAY_MS, Phrases("en"))
     day, now, line, total = told.splitlines()
     assert day.startswith("Summary of ")
     assert now == "now: 1 running"
@@ -39,11 +40,11 @@ def test_it_tells_what_the_day_before_made(books: LedgerBench) -> None:
 
 
 def test_a_day_without_trades_says_so(books: LedgerBench) -> None:
-    told = daily_summary(load(), books.bench.client, T0)
+    told = daily_summary(load(), books.bench.client, T0, Phrases("en"))
     assert told.splitlines()[1:] == ["now: no instances", "nobody traded"]
 
 
 def test_a_ledger_that_is_away_is_an_error(books: LedgerBench) -> None:
     settings = replace(load(), ledger_url=NO_POSTGRES)
     with pytest.raises(LedgerError):
-        daily_summary(settings, books.bench.client, T0)
+        daily_summary(settings, books.bench.client, T0, Phrases("en"))

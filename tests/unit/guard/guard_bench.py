@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from exchanges.registry import Venue
 from guard.account import AccountGuard, Act, Rules, Target
+from guard.silence import Reason, Silence
 from guard.watched import CannotWatch, Watched
 from market.orders import OpenOrder, OrderStatus, Side
 from state.heartbeats import Heartbeat, Pulse, Reading
@@ -123,7 +124,9 @@ class AccountBench:
         """Say who is silent: the one instance, unless told otherwise."""
         names = watched or (WATCHED,)
         targets = {
-            each.instance_id: Target(watched=each, why="no sign of life", lost_for_s=lost_for_s)
+            each.instance_id: Target(
+                watched=each, silence=Silence(lasts_s=30, reason=Reason.LIFE), lost_for_s=lost_for_s
+            )
             for each in names
         }
         self.guard.watch(targets, known)

@@ -74,11 +74,11 @@ def test_events_are_read_from_a_place_on_and_those_of_one_instance_in_their_orde
     assert events.read("0-0") == ()
     events.cleanup_step("mm_01", epoch=3, at_ms=5, step="verified", detail="two lists")
     place = events.last_id()
-    events.limits_changed("mm_02", epoch=4, at_ms=6, cuts=["a", "b"])
+    events.limits_changed("mm_02", epoch=4, at_ms=6, cuts=["a", "b"], facts=[{"limit": "x"}])
     events.cleanup_step("mm_01", epoch=3, at_ms=7, step="position")
     (second, third) = events.read(place)
     assert (second.event, second.instance_id, second.epoch, second.at_ms) == ("limits", "mm_02", 4, 6)
-    assert second.details == {"cuts": '["a", "b"]'}
+    assert second.details == {"cuts": '["a", "b"]', "facts": '[{"limit": "x"}]'}
     assert third.details == {"step": "position", "detail": ""}
     assert [each.at_ms for each in events.of_instance("mm_01")] == [5, 7]
     assert len(events.read("0-0", count=2)) == 2
