@@ -30,7 +30,7 @@ def ended(cause: str, reason: str) -> Words:
 
 def why_silent(said: Mapping[str, str]) -> Words | str:
     """Return why a guard has acted."""
-    reason = said.get("reason", "")
+    reason = said.get("silence", "")
     if reason not in REASONS:
         return said.get("why", "no sign of life")[:MOST_TEXT]
     return words(f"guard.{reason}", time=said.get("silent_s", "?"), queue=said.get("queue", "?"))

@@ -182,7 +182,7 @@ def _is_installed(context: Context, folder: Path, step: PlannedStep, done: _Done
         install(context, folder, step)
     except OSError as error:
         text = tr("its file cannot be put into place: {error}", error=error)
-        output.say(f"{tr('error')}: {step.instance_id}: {text}", "bad")
+        output.say(tr("error: {text}", text=f"{step.instance_id}: {text}"), "bad")
         done.worst(ExitCode.FAILED)
         return False
     return True

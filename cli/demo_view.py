@@ -137,7 +137,7 @@ def line(state: DemoState) -> str:
         count=count,
         fills=_fills(state),
     )
-    return f"{text}  {tr('problem')}: {state.problem}" if state.problem else text
+    return f"{text}  {tr('problem: {text}', text=state.problem)}" if state.problem else text
 
 
 def _price(price: Decimal | None) -> str:

@@ -26,6 +26,7 @@ from ledger import queries
 from ledger.queries import EventRecord
 from runner.kept_receipts import receipt_in
 from runner.stop_progress import STEPS
+from state.events import FOR_PROGRAMS
 
 COLUMNS = ("AT", "RUN", "EVENT", "WHAT")
 FIELDS = ("at", "instance_id", "epoch", "event", "stream_id", "fields")
@@ -117,7 +118,8 @@ def _what(event: EventRecord) -> str:
     if event.event == "cleanup_step":
         step = said.get("step", "")
         return one_line(" ".join(filter(None, (tr(STEPS.get(step, step)), said.get("detail", "")))), 200)
-    return one_line(", ".join(f"{name} {text}" for name, text in sorted(said.items()) if text), 200)
+    told = sorted((name, text) for name, text in said.items() if text and name not in FOR_PROGRAMS)
+    return one_line(", ".join(f"{name} {text}" for name, text in told), 200)
 
 
 def _fields(event: EventRecord) -> dict[str, Any]:

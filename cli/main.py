@@ -160,8 +160,8 @@ def _tell(arguments: Sequence[str], error: BaseException, message: str, code: Ex
     if "--debug" in arguments:
         traceback.print_exception(error)
     if isinstance(error, click.UsageError) and error.ctx is not None:
-        message = f"{message}\n{tr('Try')}: {error.ctx.command_path} --help"
-    output.say(f"{tr('error')}: {message}", "bad")
+        message = f"{message}\n{tr('Try: {command}', command=f'{error.ctx.command_path} --help')}"
+    output.say(tr("error: {text}", text=message), "bad")
     if output.as_json:
         output.data({"exit_code": int(code), "error": message})
     return code

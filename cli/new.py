@@ -142,7 +142,7 @@ def _ask_parameters(
         layout = asked
         if found.problems:
             for problem in found.problems:
-                output.say(f"{tr('problem')}: {told(problem)}", "bad")
+                output.say(tr("problem: {text}", text=told(problem)), "bad")
         elif click.confirm(tr("Good so?"), default=True, err=True):
             return layout, found
 
@@ -176,7 +176,7 @@ def _tell(
         )
         return
     for problem in found.problems:
-        output.say(f"{tr('problem')}: {told(problem)}", "bad")
+        output.say(tr("problem: {text}", text=told(problem)), "bad")
     for warning in found.warnings:
         output.warn(told(warning))
     if is_written:

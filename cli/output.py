@@ -62,7 +62,7 @@ class Output:
 
     def warn(self, text: str) -> None:
         """Print a warning, to standard error."""
-        self.say(f"{tr('warning')}: {text}", "warn")
+        self.say(tr("warning: {text}", text=text), "warn")
 
     def painted(self, text: str, style: str, stream: TextIO) -> str:
         """Return `text` as `stream` should get it."""

@@ -86,4 +86,4 @@ def _show(output: Output, report: dict[str, Any]) -> None:
     for problem in report["problems"]:
         output.line(f"        {problem['path']}: {problem['message']}")
     for warning in report["warnings"]:
-        output.line(f"        {tr('warning')}: {warning}", "warn")
+        output.line(f"        {tr('warning: {text}', text=warning)}", "warn")

@@ -60,7 +60,7 @@ class Telling:
         said = {name: ",".join(ids) for name, ids in lists.items() if ids}
         silence = act.silence
         # For people and, as what it is and with its figures, for whoever puts it into other words.
-        why = {"why": silence.why, "reason": str(silence.reason), "silent_s": f"{silence.lasts_s:.0f}"}
+        why = {"why": silence.why, "silence": str(silence.reason), "silent_s": f"{silence.lasts_s:.0f}"}
         self._add(act.event, one, {**why, **({"queue": silence.queue} if silence.queue else {}), **said})
 
     def flush(self, now_ms: int) -> None:

@@ -19,6 +19,8 @@ MOST_DIGITS = 18
 MOST_EVENTS = 100_000
 #: What every event in the stream says.
 COMMON_FIELDS = frozenset({"event", "instance", "epoch", "at_ms"})
+#: What says for programs what another field says for people.
+FOR_PROGRAMS = frozenset({"facts", "silence", "silent_s", "queue"})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -198,7 +198,7 @@ def test_what_a_guard_did_is_told_by_its_reason(reason: Reason) -> None:
                 "guard_acted",
                 cancelled="1,2",
                 why=silence.why,
-                reason=str(reason),
+                silence=str(reason),
                 silent_s="30",
                 queue="iterate",
             )

@@ -92,7 +92,7 @@ def test_errors_are_translated_too(bench: Bench) -> None:
     bench.configure("a_01")
     ran = bench.run("status", "b_01", "--lang", "zh-TW")
     assert ran.code == 2
-    assert ran.err.startswith("錯誤: 沒有實例 'b_01'")
+    assert ran.err.startswith("錯誤\uff1a沒有實例 'b_01'")
     told = bench.run("status", "b_01", "--lang", "zh-TW", "--json")
     assert json.loads(told.out)["error"].startswith("there is no instance 'b_01'")
 

@@ -106,7 +106,7 @@ function eventText(each) {
 }
 
 function detailOf(each) {
-  return Object.entries(each.fields).filter(([name, value]) => value && !["outcome", "step"].includes(name)).map(([name, value]) => `${name} ${value}`).join(" · ");
+  return Object.entries(each.fields).filter(([name, value]) => value && !["outcome", "step", "facts", "silence", "silent_s", "queue"].includes(name)).map(([name, value]) => `${name} ${value}`).join(" · ");
 }
 
 /** Show the receipts of all stops, newest first. */
