@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from passwords import PasswordFileError, require_private
+from wording import said
 
 TOKENS_FILE = "web-tokens.json"
 #: So that a leaked one is recognised by people and by scanners.
@@ -54,10 +55,17 @@ class TokenFile:
     def make(self, name: str) -> str:
         """Return a new token for `name`, which is shown once and kept as a hash only."""
         if not _NAME.fullmatch(name):
-            raise TokenError(f"{name!r} is no name for a token: letters, digits, _ . and -, at most 64")
+            raise TokenError(
+                said("{name} is no name for a token: letters, digits, _ . and -, at most 64", name=repr(name))
+            )
         kept = self._tokens()
         if any(token.name == name for token in kept.values()):
-            raise TokenError(f"there is a token {name!r} already; revoke it first, or choose another name")
+            raise TokenError(
+                said(
+                    "there is a token {name} already; revoke it first, or choose another name",
+                    name=repr(name),
+                )
+            )
         token = PREFIX + secrets.token_urlsafe(32)
         digest = hashlib.sha256(token.encode()).hexdigest()
         made = Token(name=name, sha256=digest, created_ms=time.time_ns() // 1_000_000)
@@ -70,7 +78,9 @@ class TokenFile:
         left = [token for token in kept if token.name != name]
         if len(left) == len(kept):
             there = ", ".join(sorted(token.name for token in kept)) or "none"
-            raise TokenError(f"there is no token {name!r}; there is: {there}")
+            raise TokenError(
+                said("there is no token {name}; there is: {there}", name=repr(name), there=there)
+            )
         self._write(left)
 
     def _tokens(self) -> dict[str, Token]:
@@ -98,7 +108,7 @@ def _read(path: Path) -> dict[str, Token]:
     try:
         require_private(path)
     except PasswordFileError:
-        raise TokenError(f"{path} can be read by others; chmod 600 {path}") from None
+        raise TokenError(said("{path} can be read by others; chmod 600 {path}", path=path)) from None
     try:
         rows = json.loads(path.read_text(encoding="utf-8"))["tokens"]
         tokens = [
@@ -106,5 +116,5 @@ def _read(path: Path) -> dict[str, Token]:
             for row in rows
         ]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise TokenError(f"{path} is damaged; remove it, and make the tokens anew") from error
+        raise TokenError(said("{path} is damaged; remove it, and make the tokens anew", path=path)) from error
     return {token.sha256: token for token in tokens}

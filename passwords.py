@@ -6,6 +6,8 @@ import os
 import secrets
 from pathlib import Path
 
+from wording import said
+
 #: Of randomness in a password.
 SECRET_BYTES = 18
 
@@ -34,12 +36,14 @@ def require_private(path: Path) -> None:
     """Raise `PasswordFileError` unless `path` is ours and closed to everybody else."""
     status = path.stat()
     if status.st_uid != os.getuid() or status.st_mode & 0o077:
-        raise PasswordFileError(f"{path} can be read by others; remove it, and a new one is made")
+        raise PasswordFileError(
+            said("{path} can be read by others; remove it, and a new one is made", path=path)
+        )
 
 
 def _read_password(path: Path) -> str:
     require_private(path)
     password = path.read_text(encoding="utf-8").strip()
     if not password:
-        raise PasswordFileError(f"{path} is empty; remove it, and a new password is made")
+        raise PasswordFileError(said("{path} is empty; remove it, and a new password is made", path=path))
     return password

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
+from wording import said
+
 SCHEME = "sentinel"
 DEFAULT_PORT = 26379
 #: A Sentinel that takes longer to answer is passed over.
@@ -71,20 +73,24 @@ def parse(url: str) -> SentinelUrl:
     options: dict[str, str] = {}
     for text in url.split(";"):
         if not is_sentinel(text):
-            raise ValueError(f"each part between semicolons must begin with {SCHEME}://")
+            raise ValueError(said("each part between semicolons must begin with {scheme}://", scheme=SCHEME))
         parts = urlsplit(text)
         if not parts.hostname:
-            raise ValueError("a Sentinel has no host name")
+            raise ValueError(said("a Sentinel has no host name"))
         sentinels.append((parts.hostname, parts.port or DEFAULT_PORT))
         if parts.username or parts.password:
             people.add((unquote(parts.username or ""), unquote(parts.password or "")))
         databases |= {parts.path.strip("/")} - {""}
         options |= dict(parse_qsl(parts.query))
     if len(people) > 1 or len(databases) > 1:
-        raise ValueError("user, password and database belong to the one server that leads: say them once")
+        raise ValueError(
+            said("user, password and database belong to the one server that leads: say them once")
+        )
     database = databases.pop() if databases else "0"
     if not database.isdecimal():
-        raise ValueError(f"the database after the slash must be a number, not {database!r}")
+        raise ValueError(
+            said("the database after the slash must be a number, not {database}", database=repr(database))
+        )
     _check(options)
     tls = {name: value for name, value in options.items() if name.startswith("ssl_")}
     username, password = people.pop() if people else ("", "")
@@ -104,13 +110,19 @@ def parse(url: str) -> SentinelUrl:
 def _check(options: Mapping[str, str]) -> None:
     unknown = [name for name in options if name not in OPTIONS and not name.startswith("ssl_")]
     if unknown:
-        raise ValueError(f"unknown option {unknown[0]!r}; known are {', '.join(OPTIONS)} and ssl_…")
+        raise ValueError(
+            said(
+                "unknown option {name}; known are {names} and ssl_…",
+                name=repr(unknown[0]),
+                names=", ".join(OPTIONS),
+            )
+        )
     if not options.get("master_name"):
-        raise ValueError("it needs ?master_name=, the name of the group that the Sentinels watch")
+        raise ValueError(said("it needs ?master_name=, the name of the group that the Sentinels watch"))
     if options.get("ssl", "true") not in ("true", "false"):
-        raise ValueError("ssl must be true or false")
+        raise ValueError(said("ssl must be true or false"))
     if options.get("ssl") == "false" and any(name.startswith("ssl_") for name in options):
-        raise ValueError("ssl=false contradicts the ssl_… options")
+        raise ValueError(said("ssl=false contradicts the ssl_… options"))
 
 
 def without_secrets(url: str) -> str:

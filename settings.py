@@ -17,6 +17,7 @@ from types import MappingProxyType
 from urllib.parse import parse_qsl, urlsplit
 
 from sentinel_url import is_sentinel, parse, without_secrets
+from wording import said
 
 DEFAULT_BROKER_URL = "redis://127.0.0.1:6379/0"
 DEFAULT_SIMULATOR_URL = "http://127.0.0.1:8900"
@@ -261,8 +262,14 @@ class _Reader:
         for name in sorted(self._environ):
             if name.startswith("CLEANBOOK_") and name not in VARIABLES + OTHER_VARIABLES:
                 near = difflib.get_close_matches(name, VARIABLES, n=1)
-                hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(VARIABLES)}"
-                raise SettingsError(f"{name} is not a variable of Cleanbook; {hint}")
+                hint = (
+                    said("did you mean {near}?", near=near[0])
+                    if near
+                    else said("known are {names}", names=", ".join(VARIABLES))
+                )
+                raise SettingsError(
+                    said("{name} is not a variable of Cleanbook; {hint}", name=name, hint=hint)
+                )
 
     def text(self, name: str) -> str | None:
         return self._environ.get(name, "").strip() or None
@@ -276,7 +283,14 @@ class _Reader:
     ) -> str:
         value = fold(self.text(name) or default)
         if value not in allowed:
-            raise SettingsError(f"{name} is {value!r}; allowed are {', '.join(filter(None, allowed))}")
+            raise SettingsError(
+                said(
+                    "{name} is {value}; allowed are {allowed}",
+                    name=name,
+                    value=repr(value),
+                    allowed=", ".join(filter(None, allowed)),
+                )
+            )
         return value
 
     def url(self, name: str, default: str, schemes: tuple[str, ...]) -> str:
@@ -290,16 +304,29 @@ class _Reader:
         except ValueError:  # a port that is no number, brackets that do not close
             valid = False
         if not valid:
-            raise SettingsError(f"{name} is {redacted(value)!r}; it must be a URL that begins with {allowed}")
+            raise SettingsError(
+                said(
+                    "{name} is {value}; it must be a URL that begins with {allowed}",
+                    name=name,
+                    value=repr(redacted(value)),
+                    allowed=allowed,
+                )
+            )
         if is_sentinel(value):
             try:
                 parse(value)
             except ValueError as error:
-                raise SettingsError(f"{name} is {redacted(value)!r}: {error}") from error
+                raise SettingsError(
+                    said("{name} is {value}: {error}", name=name, value=repr(redacted(value)), error=error)
+                ) from error
         if tls_options(value).get("ssl_cert_reqs", "required") != "required":
             raise SettingsError(
-                f"{name} is {redacted(value)!r}: with ssl_cert_reqs other than `required` anybody on the way "
-                "could take the server's place and get its password; use ssl_ca_certs for your own authority"
+                said(
+                    "{name} is {value}: with ssl_cert_reqs other than `required` anybody on the way could "
+                    "take the server's place and get its password; use ssl_ca_certs for your own authority",
+                    name=name,
+                    value=repr(redacted(value)),
+                )
             )
         return value
 
@@ -307,7 +334,11 @@ class _Reader:
         value = self.text(name) or ""
         if value and len(value) < SHORTEST_PASSWORD:
             raise SettingsError(
-                f"{name} is too short: it needs at least {SHORTEST_PASSWORD} characters; unset, one is made"
+                said(
+                    "{name} is too short: it needs at least {count} characters; unset, one is made",
+                    name=name,
+                    count=SHORTEST_PASSWORD,
+                )
             )
         return value
 
@@ -318,14 +349,24 @@ class _Reader:
         url = self.url(name, value, ("http", "https")).rstrip("/")
         parts = urlsplit(url)
         if not parts.hostname or parts.path or parts.query or parts.username is not None:
-            raise SettingsError(f"{name} is {redacted(value)!r}; it must be like https://bots.example.org")
+            raise SettingsError(
+                said(
+                    "{name} is {value}; it must be like https://bots.example.org",
+                    name=name,
+                    value=repr(redacted(value)),
+                )
+            )
         return url
 
     def host(self, name: str, default: str) -> str:
         value = self.text(name) or default
         if value != "localhost" and not _is_address(value):
             raise SettingsError(
-                f"{name} is {value!r}; it must be an IP address of this machine, or localhost"
+                said(
+                    "{name} is {value}; it must be an IP address of this machine, or localhost",
+                    name=name,
+                    value=repr(value),
+                )
             )
         return value
 
@@ -333,7 +374,13 @@ class _Reader:
         value = self.text(name) or ""
         found = tuple(part.strip() for part in value.split(",") if part.strip())
         if not all(_is_address(each) for each in found):
-            raise SettingsError(f"{name} is {value!r}; it must be IP addresses, comma separated")
+            raise SettingsError(
+                said(
+                    "{name} is {value}; it must be IP addresses, comma separated",
+                    name=name,
+                    value=repr(value),
+                )
+            )
         return found
 
     def whole(self, name: str, default: int, low: int, high: int) -> int:
@@ -345,7 +392,15 @@ class _Reader:
         except ValueError:
             number = low - 1
         if not low <= number <= high:
-            raise SettingsError(f"{name} is {value!r}; it must be a whole number from {low} to {high}")
+            raise SettingsError(
+                said(
+                    "{name} is {value}; it must be a whole number from {low} to {high}",
+                    name=name,
+                    value=repr(value),
+                    low=low,
+                    high=high,
+                )
+            )
         return number
 
     def number(self, name: str, default: float, low: float, high: float) -> float:
@@ -357,7 +412,15 @@ class _Reader:
         except ValueError:
             number = low - 1
         if not low <= number <= high:  # also refuses nan
-            raise SettingsError(f"{name} is {value!r}; it must be a number from {low:g} to {high:g}")
+            raise SettingsError(
+                said(
+                    "{name} is {value}; it must be a number from {low} to {high}",
+                    name=name,
+                    value=repr(value),
+                    low=f"{low:g}",
+                    high=f"{high:g}",
+                )
+            )
         return number
 
 
@@ -422,16 +485,25 @@ def _check_together(settings: Settings) -> None:
     def require_longer(name: str, value_s: float, other: str, other_s: float, reason: str) -> None:
         if value_s <= other_s:
             raise SettingsError(
-                f"{name} is {value_s:g} s; it must be longer than {other} ({other_s:g} s): {reason}"
+                said(
+                    "{name} is {value_s} s; it must be longer than {other} ({other_s} s): {reason}",
+                    name=name,
+                    value_s=f"{value_s:g}",
+                    other=other,
+                    other_s=f"{other_s:g}",
+                    reason=reason,
+                )
             )
 
     if settings.state_durability == "always" and is_sentinel(settings.state_url):
         raise SettingsError(
-            "CLEANBOOK_STATE_DURABILITY is 'always', and STATE_URL leads to Sentinels: a replica that takes "
-            "over may lack what was confirmed, whatever is on disks; unset it"
+            said(
+                "CLEANBOOK_STATE_DURABILITY is 'always', and STATE_URL leads to Sentinels: a replica that "
+                "takes over may lack what was confirmed, whatever is on disks; unset it"
+            )
         )
     iterate_s, cleanup_s = settings.iterate_soft_limit_s, settings.cleanup_soft_limit_s
-    time_to_end = "the soft limit must leave time to end in good order"
+    time_to_end = said("the soft limit must leave time to end in good order")
     require_longer(
         "CLEANBOOK_ITERATE_HARD_LIMIT_S",
         settings.iterate_hard_limit_s,
@@ -451,20 +523,20 @@ def _check_together(settings: Settings) -> None:
         settings.lease_ms / 1000,
         "CLEANBOOK_ITERATE_SOFT_LIMIT_S",
         iterate_s,
-        "an iteration that may still run must own its instance",
+        said("an iteration that may still run must own its instance"),
     )
     # A countdown takes up to a third of the visibility timeout, the task may take the rest.
     require_longer(
         "CLEANBOOK_VISIBILITY_TIMEOUT_S",
         settings.visibility_timeout_s,
-        "1.5 times the longest hard limit",
+        said("1.5 times the longest hard limit"),
         1.5 * max(settings.iterate_hard_limit_s, settings.cleanup_hard_limit_s),
-        "or the broker delivers a task again while it runs",
+        said("or the broker delivers a task again while it runs"),
     )
     require_longer(
         "CLEANBOOK_GUARD_AFTER_S",
         settings.guard_after_s,
-        "the longest lease with sweep and grace behind it",
+        said("the longest lease with sweep and grace behind it"),
         _longest_quiet_s(settings),
-        "or the guard cancels for an instance that only repairs itself",
+        said("or the guard cancels for an instance that only repairs itself"),
     )

@@ -6,7 +6,8 @@ like any other: logs, errors and programs get it as it is. Whoever speaks to peo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import reduce
 
 
 class Said(str):
@@ -23,3 +24,18 @@ def said(words: str, **values: object) -> Said:
     sentence = Said(words.format(**values) if values else words)
     sentence.words, sentence.values = words, values
     return sentence
+
+
+def described(description: str) -> Said:
+    """Return a description within a sentence: without its full stop, and looked up with it."""
+    sentence = Said(description.rstrip("."))
+    sentence.words, sentence.values = description, {}
+    return sentence
+
+
+def joined(sentences: Iterable[str]) -> str:
+    """Return sentences behind one another, each still with what it was made of."""
+    found = tuple(sentences)
+    if len(found) < 2:
+        return found[0] if found else ""
+    return reduce(lambda first, second: said("{first}; {second}", first=first, second=second), found)

@@ -11,7 +11,7 @@ import click
 
 from cli.errors import CliError, explain
 from cli.exit_codes import EPILOG, ExitCode
-from cli.language import tr
+from cli.language import told, tr
 from cli.options import debug_option, json_option, output_for, timeout_option
 from cli.output import Cell, Output
 from cli.proof import show_stop, stop_json
@@ -114,7 +114,7 @@ def _show(output: Output, steps: tuple[PlannedStep, ...]) -> None:
                 [
                     Cell(text=step.instance_id, style="name"),
                     Cell(text=tr(str(step.action)), style=STYLES.get(step.action, "dim")),
-                    step.why,
+                    _why(step),
                 ]
                 for step in steps
             ],
@@ -123,6 +123,11 @@ def _show(output: Output, steps: tuple[PlannedStep, ...]) -> None:
     if changes:
         output.line()
         show_changes(output, changes)
+
+
+def _why(step: PlannedStep) -> str:
+    # The name stands in front of it.
+    return told(step.why).removeprefix(f"{step.instance_id}: ")
 
 
 def _ask(count: int) -> None:
@@ -202,7 +207,7 @@ def _update(context: Context, folder: Path, step: PlannedStep, done: _Done, outp
         )
         _is_installed(context, folder, step, done, output)
     except ChangeRefused as error:
-        message, code = str(error).removeprefix(f"{name}: "), ExitCode.FAILED
+        message, code = told(error).removeprefix(f"{name}: "), ExitCode.FAILED
     except StateError as error:
         failure = explain(error)
         message, code = failure.message, failure.code
@@ -220,7 +225,7 @@ def _as_json(steps: tuple[PlannedStep, ...], done: _Done, *, applied: bool) -> d
             {
                 "instance_id": step.instance_id,
                 "action": step.action.replace(" ", "_"),
-                "why": step.why,
+                "why": _why(step),
                 "changed": [each.as_json() for each in step.change.changed] if step.change else [],
                 "warnings": list(step.change.warnings) if step.change else [],
             }

@@ -9,6 +9,7 @@ from enum import StrEnum
 
 import redis
 
+from cli.errors import problem_line
 from cli.language import told, tr
 from cli.names import configured
 from cli.session import Session
@@ -193,7 +194,7 @@ def configs(session: Session) -> Iterator[Finding | InstanceConfig]:
         try:
             config = load_instance(name, settings.config_dir, settings.environ).config
         except ConfigError as error:
-            text = "; ".join(f"{problem.path}: {told(problem.message)}" for problem in error.problems)
+            text = "; ".join(problem_line(problem) for problem in error.problems)
             yield Finding(
                 check=tr("config {name}", name=name),
                 level=Level.FAIL,

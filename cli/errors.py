@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from cli.exit_codes import ExitCode
-from cli.language import tr
+from cli.language import told, tr
+
+if TYPE_CHECKING:
+    from runner.config_errors import ConfigError, Problem
 
 
 class CliError(Exception):
@@ -48,17 +52,31 @@ def _of_the_command(error: Exception) -> Failure | None:
     from settings import SettingsError
 
     if isinstance(error, CliError):
-        return Failure(message=str(error), code=error.code)
+        return Failure(message=told(error), code=error.code)
     if isinstance(error, PasswordFileError):
-        return Failure(message=str(error), code=ExitCode.FAILED)
-    if isinstance(error, ConfigError | SettingsError):
-        return Failure(message=str(error), code=ExitCode.BAD_USAGE)
+        return Failure(message=told(error), code=ExitCode.FAILED)
+    if isinstance(error, ConfigError):
+        return Failure(message=_listed(error), code=ExitCode.BAD_USAGE)
+    if isinstance(error, SettingsError):
+        return Failure(message=told(error), code=ExitCode.BAD_USAGE)
     if "alerts.config" in sys.modules:
         from alerts.config import AlertsConfigError
 
         if isinstance(error, AlertsConfigError):
-            return Failure(message=str(error), code=ExitCode.BAD_USAGE)
+            return Failure(message=told(error), code=ExitCode.BAD_USAGE)
     return None
+
+
+def _listed(error: ConfigError) -> str:
+    """Return what is wrong with a file, a line each."""
+    count = len(error.problems)
+    counted = tr("1 problem") if count == 1 else tr("{count} problems", count=count)
+    return "\n".join([f"{error.source}: {counted}", *(f"  {problem_line(each)}" for each in error.problems)])
+
+
+def problem_line(problem: Problem) -> str:
+    """Return one thing to correct, with its place."""
+    return f"{told(problem.path)}: {told(problem.message)}"
 
 
 def _of_the_state(error: Exception) -> Failure | None:
@@ -86,14 +104,14 @@ def _of_the_state(error: Exception) -> Failure | None:
     if isinstance(error, StateUnavailable):
         return _from_cause(error)
     if isinstance(error, StateError):
-        return Failure(message=str(error), code=ExitCode.FAILED)
+        return Failure(message=told(error), code=ExitCode.FAILED)
     return None
 
 
 def _from_cause(error: Exception) -> Failure:
     cause = error.__cause__
     found = _of_the_state(cause) if isinstance(cause, Exception) else None
-    return found or Failure(message=str(error), code=ExitCode.UNREACHABLE)
+    return found or Failure(message=told(error), code=ExitCode.UNREACHABLE)
 
 
 def _of_the_ledger(error: Exception) -> Failure | None:
@@ -105,14 +123,15 @@ def _of_the_ledger(error: Exception) -> Failure | None:
     if isinstance(error, LedgerUnavailable):
         return Failure(
             message=tr(
-                "{error}. Bookings wait in the state server until it is back, nothing is lost", error=error
+                "{error}. Bookings wait in the state server until it is back, nothing is lost",
+                error=told(error),
             ),
             code=ExitCode.UNREACHABLE,
         )
     if isinstance(error, AnotherLedger):
-        return Failure(message=str(error), code=ExitCode.BAD_USAGE)
+        return Failure(message=told(error), code=ExitCode.BAD_USAGE)
     if isinstance(error, LedgerError):
-        return Failure(message=str(error), code=ExitCode.FAILED)
+        return Failure(message=told(error), code=ExitCode.FAILED)
     return None
 
 
@@ -121,16 +140,18 @@ def _of_the_exchange(error: Exception) -> Failure | None:
 
     if isinstance(error, Refused):
         return Failure(
-            message=tr("the exchange refuses: {error}; check symbol, keys and base_url", error=error),
+            message=tr("the exchange refuses: {error}; check symbol, keys and base_url", error=told(error)),
             code=ExitCode.BAD_USAGE,
         )
     if isinstance(error, Unavailable | RateLimited):
         return Failure(
-            message=tr("the exchange cannot be used now: {error}; manage.py doctor shows more", error=error),
+            message=tr(
+                "the exchange cannot be used now: {error}; manage.py doctor shows more", error=told(error)
+            ),
             code=ExitCode.UNREACHABLE,
         )
     if isinstance(error, ExchangeError):
-        return Failure(message=str(error), code=ExitCode.FAILED)
+        return Failure(message=told(error), code=ExitCode.FAILED)
     return None
 
 
@@ -139,9 +160,9 @@ def _of_the_runner(error: Exception) -> Failure | None:
     from runner.lifecycle import StartRefused, StateLost
 
     if isinstance(error, StateLost):
-        return Failure(message=str(error), code=ExitCode.NOT_CLEAN)
+        return Failure(message=told(error), code=ExitCode.NOT_CLEAN)
     if isinstance(error, StartRefused):
-        return Failure(message=str(error), code=ExitCode.BAD_USAGE)
+        return Failure(message=told(error), code=ExitCode.BAD_USAGE)
     return None
 
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from cli.language import told, tr
+from cli.errors import explain
+from cli.language import tr
 from cli.names import configured
 from cli.output import iso
 from cli.session import Session
@@ -149,7 +150,7 @@ def _entry(session: Session, name: str, record: Record | None, now_ms: int) -> E
             record=record,
             now_ms=now_ms,
             config="invalid",
-            problem=told(error),
+            problem=explain(error).message,
             **_told_by_record(session, name),
         )
     is_active = record is not None and record.phase is not Phase.STOPPED

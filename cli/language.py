@@ -66,7 +66,9 @@ def told(text: object) -> str:
         text = text.args[0] if len(text.args) == 1 else str(text)
     if not isinstance(text, Said):
         return str(text)
-    return tr(text.words, **{name: _value(value) for name, value in text.values.items()})
+    found = tr(text.words, **{name: _value(value) for name, value in text.values.items()})
+    # A description within a sentence has no full stop.
+    return found.removesuffix("\u3002") if text.words.endswith(".") and not text.endswith(".") else found
 
 
 def _value(value: object) -> object:

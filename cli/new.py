@@ -13,7 +13,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from cli.amounts import money
-from cli.errors import CliError
+from cli.errors import CliError, explain
 from cli.exit_codes import EPILOG, ExitCode
 from cli.language import padded, told, tr
 from cli.options import debug_option, json_option, output_for
@@ -137,7 +137,7 @@ def _ask_parameters(
         try:
             found = _sized(context, asked, name)
         except (ConfigError, StartRefused) as error:
-            output.say(told(error), "bad")
+            output.say(explain(error).message, "bad")
             continue
         layout = asked
         if found.problems:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from cli.exit_codes import EPILOG, ExitCode
-from cli.language import padded, tr
+from cli.language import padded, told, tr
 from cli.names import complete_instance
 from cli.options import debug_option, json_option, output_for
 from cli.output import Output, iso
@@ -60,7 +60,7 @@ def receipt(name: str, epoch: int | None, every: bool, as_json: bool, debug: boo
     elif found.receipt is not None:
         _show(output, found, found.receipt)
     else:
-        output.line(f"{name}: {found.message}", "bad")
+        output.line(f"{name}: {told(found.message)}", "bad")
     return code
 
 
@@ -75,7 +75,7 @@ def _show(output: Output, found: Found, receipt: Receipt) -> None:
     run = tr("{name}, run {epoch}", name=receipt.instance_id, epoch=receipt.epoch)
     output.line(f"{run}: {words}", style)
     if found.message:
-        output.line(f"  {found.message}", "warn")
+        output.line(f"  {told(found.message)}", "warn")
     for name, text, line_style in receipt_lines(receipt):
         output.line(f"  {padded(name, 22)}{text}", line_style)
     shown = 0

@@ -71,7 +71,9 @@ def _report(settings: Settings, target: str) -> dict[str, Any]:
         report["warnings"] = [told(each) for each in load_instance(name, folder, settings.environ).warnings]
     except ConfigError as error:
         report["ok"] = False
-        report["problems"] = [{"path": each.path, "message": told(each.message)} for each in error.problems]
+        report["problems"] = [
+            {"path": told(each.path), "message": told(each.message)} for each in error.problems
+        ]
     return report
 
 

@@ -14,6 +14,7 @@ from exchanges.budget import RateBudget
 from exchanges.clock import ExchangeClock
 from exchanges.stream import Stream
 from market.orders import OpenOrder
+from wording import said
 
 
 class Venue(Exchange, Protocol):
@@ -99,4 +100,10 @@ def open_stream(name: str, settings: VenueSettings, credentials: Credentials, cl
 
 def _check_name(name: str, known: Collection[str]) -> None:
     if name not in known:
-        raise UnknownExchange(f"no exchange is called {name!r}; known: {', '.join(sorted(known))}")
+        raise UnknownExchange(
+            said(
+                "no exchange is called {name}; known: {known}",
+                name=repr(name),
+                known=", ".join(sorted(known)),
+            )
+        )

@@ -16,6 +16,7 @@ from ledger.errors import LedgerError
 from ledger.retention import PruneResult, prune
 from state.bookings import BookingQueue, Waiting
 from state.events import Event, Events
+from wording import said
 
 log = structlog.get_logger(__name__)
 
@@ -48,9 +49,14 @@ def require_its_ledger(queue: BookingQueue, ledger: Ledger, *, replace: bool = F
     registered = queue.claim_ledger(ledger.ledger_id, replace=replace)
     if registered != ledger.ledger_id:
         raise AnotherLedger(
-            f"bookings of this state server go to ledger {registered}, and {ledger.shown_url} is ledger "
-            f"{ledger.ledger_id}; set CLEANBOOK_LEDGER_URL to the former, or where that one is gone for "
-            "good, take this one: manage.py feed --new-ledger"
+            said(
+                "bookings of this state server go to ledger {registered}, and {shown_url} is ledger "
+                "{ledger_id}; set CLEANBOOK_LEDGER_URL to the former, or where that one is gone for good, "
+                "take this one: manage.py feed --new-ledger",
+                registered=registered,
+                shown_url=ledger.shown_url,
+                ledger_id=ledger.ledger_id,
+            )
         )
 
 

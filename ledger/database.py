@@ -15,6 +15,7 @@ from ledger import booking, migrating
 from ledger.booking import BookResult
 from ledger.bookings import Booking
 from ledger.errors import LedgerError, LedgerUnavailable, translated
+from wording import said
 
 __all__ = ["Ledger", "LedgerError", "LedgerUnavailable", "open_ledger", "redacted"]
 
@@ -154,14 +155,26 @@ def _parsed(url: str) -> URL:
     try:
         parsed = make_url(url)
     except (exc.ArgumentError, ValueError):
-        raise LedgerError(f"the ledger's URL cannot be read; it must be {_SCHEMES}") from None
+        raise LedgerError(
+            said("the ledger's URL cannot be read; it must be {forms}", forms=_SCHEMES)
+        ) from None
     if parsed.drivername in {"postgresql", "postgres", "postgresql+psycopg"}:
         return parsed.set(drivername="postgresql+psycopg")
     if parsed.drivername in {"sqlite", "sqlite+pysqlite"}:
         if not parsed.database or parsed.database == ":memory:" or parsed.database.startswith("file:"):
-            raise LedgerError(f"the ledger's URL {redacted(parsed)} names no file; write sqlite:///<path>")
+            raise LedgerError(
+                said(
+                    "the ledger's URL {parsed} names no file; write sqlite:///<path>", parsed=redacted(parsed)
+                )
+            )
         return parsed.set(drivername="sqlite+pysqlite")
-    raise LedgerError(f"the ledger cannot be kept in {parsed.drivername}://; its URL must be {_SCHEMES}")
+    raise LedgerError(
+        said(
+            "the ledger cannot be kept in {drivername}://; its URL must be {forms}",
+            drivername=parsed.drivername,
+            forms=_SCHEMES,
+        )
+    )
 
 
 def _postgresql(url: URL) -> Engine:
@@ -178,7 +191,13 @@ def _sqlite(url: URL, busy_timeout_ms: int) -> Engine:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise LedgerError(f"the ledger's folder {path.parent} cannot be made: {error.strerror}") from error
+        raise LedgerError(
+            said(
+                "the ledger's folder {parent} cannot be made: {strerror}",
+                parent=path.parent,
+                strerror=error.strerror,
+            )
+        ) from error
     engine = create_engine(url.set(database=str(path)), connect_args={"timeout": busy_timeout_ms / 1000})
 
     @event.listens_for(engine, "connect")

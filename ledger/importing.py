@@ -29,6 +29,7 @@ from ledger.database import Ledger
 from ledger.errors import ImportFailed
 from ledger.old_files import FILLS, OldFile, OldFill
 from market.orders import Role
+from wording import said
 
 _ROWS_AT_ONCE = 1000
 _NO_OFFSET = timedelta(0)
@@ -157,7 +158,11 @@ def _timed(fills: Iterable[OldFill], path: Path) -> Iterator[tuple[str, OldFill]
             yield from ((key, replace(one, at_ms=one.at_ms or last_ms)) for key, one in waiting)
             waiting = []
     if waiting:
-        raise ImportFailed(f"{path}, table {FILLS}: no row has a timestamp; nothing was imported")
+        raise ImportFailed(
+            said(
+                "{path}, table {table}: no row has a timestamp; nothing was imported", path=path, table=FILLS
+            )
+        )
 
 
 def _spread(fills: Iterable[tuple[str, OldFill]]) -> Iterator[tuple[str, OldFill]]:
@@ -197,7 +202,13 @@ def _booking(keyed: tuple[str, OldFill], owner: _Owner, path: Path) -> FillBooki
     )
     problem = rows.problem_of(booked)
     if problem:
-        raise ImportFailed(f"{place}: {problem}; correct or delete that row; nothing was imported")
+        raise ImportFailed(
+            said(
+                "{place}: {problem}; correct or delete that row; nothing was imported",
+                place=place,
+                problem=problem,
+            )
+        )
     return booked
 
 
@@ -205,8 +216,12 @@ def _assets(symbol: str, place: str) -> Assets:
     parts = re.fullmatch(r"([^_]+)_([^_]+?)(_PERP)?", symbol)
     if parts is None:
         raise ImportFailed(
-            f"{place}: symbol is {symbol!r}, which is no BASE_QUOTE or BASE_QUOTE_PERP; say what it trades; "
-            "nothing was imported"
+            said(
+                "{place}: symbol is {symbol}, which is no BASE_QUOTE or BASE_QUOTE_PERP; say what it "
+                "trades; nothing was imported",
+                place=place,
+                symbol=repr(symbol),
+            )
         )
     return Assets(parts[1], parts[2], parts[3] is not None)
 

@@ -8,6 +8,7 @@ from exchanges.backpack.config import BASE_URL, Credentials
 from runner.config import InstanceConfig
 from runner.config_credentials import resolve_credentials, venue_url
 from settings import Settings
+from wording import said
 
 
 class AnotherAccount(Exception):
@@ -55,6 +56,11 @@ def require_account(config: InstanceConfig, settings: Settings, account: str) ->
     found = access(config, settings).account
     if found != account:
         raise AnotherAccount(
-            f"{config.instance_id} runs on account {account}, but the keys in this environment open {found}; "
-            "set the keys that it was started with, stop it, and change them then"
+            said(
+                "{instance_id} runs on account {account}, but the keys in this environment open {found}; "
+                "set the keys that it was started with, stop it, and change them then",
+                instance_id=config.instance_id,
+                account=account,
+                found=found,
+            )
         )

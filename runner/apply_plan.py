@@ -13,6 +13,7 @@ from runner.config_edit import write_text
 from runner.config_errors import ConfigError, Problem
 from runner.context import Context
 from state.record import Phase, Record
+from wording import joined, said
 
 
 class Action(StrEnum):
@@ -78,7 +79,7 @@ def _load_all(context: Context, folder: Path) -> dict[str, InstanceConfig]:
     configs: dict[str, InstanceConfig] = {}
     problems: list[Problem] = []
     if not folder.is_dir():
-        raise ConfigError(str(folder), [Problem(path="folder", message="does not exist")])
+        raise ConfigError(str(folder), [Problem(path=said("folder"), message=said("does not exist"))])
     for name in instance_ids(folder):
         try:
             configs[name] = load_instance(name, folder, context.settings.environ).config
@@ -98,24 +99,38 @@ def _step(context: Context, config: InstanceConfig, record: Record | None) -> Pl
         return PlannedStep(instance_id=name, action=action, why=why, change=change, config=config)
 
     if record is None or record.phase is Phase.STOPPED:
-        return step(Action.START, "never started" if record is None else "is stopped")
+        return step(Action.START, said("never started") if record is None else said("is stopped"))
     if record.phase is Phase.STOPPING:
-        return step(Action.BLOCKED, f"run {record.epoch} is being stopped; apply again when that has ended")
+        return step(
+            Action.BLOCKED,
+            said("run {epoch} is being stopped; apply again when that has ended", epoch=record.epoch),
+        )
     if record.phase is Phase.FAILED:
-        return step(Action.BLOCKED, f"the stop of run {record.epoch} has failed; manage.py receipt {name}")
-    run = f"run {record.epoch}{', paused' if record.is_paused else ''}"
+        return step(
+            Action.BLOCKED,
+            said(
+                "the stop of run {epoch} has failed; manage.py receipt {name}", epoch=record.epoch, name=name
+            ),
+        )
+    run = said("run {epoch}", epoch=record.epoch)
+    if record.is_paused:
+        run = said("run {epoch}, paused", epoch=record.epoch)
     if record.config_version == version_of(config):
         return step(Action.UNCHANGED, run)
     try:
         change = change_config(context, config, by="", dry_run=True)
     except ChangeRefused as error:
-        return step(Action.BLOCKED, str(error).removeprefix(f"{name}: "))
+        return step(Action.BLOCKED, error.args[0])
     if change.needs_restart:
         fields = ", ".join(each.field for each in change.changed if each.needs_restart)
-        return step(Action.RESTART, f"{run}; takes a restart: {fields}", change)
+        return step(Action.RESTART, said("{run}; takes a restart: {fields}", run=run, fields=fields), change)
     if not change.changed:
         return step(Action.UNCHANGED, run)
-    return step(Action.UPDATE, f"{run}; takes effect at its next iteration", change)
+    return step(Action.UPDATE, said("{run}; takes effect at its next iteration", run=run), change)
+
+
+def _standing(record: Record) -> str:
+    return said("run {epoch} is {phase}", epoch=record.epoch, phase=said(str(record.phase)))
 
 
 def _others(records: list[Record], *, prune: bool) -> Iterator[PlannedStep]:
@@ -126,5 +141,5 @@ def _others(records: list[Record], *, prune: bool) -> Iterator[PlannedStep]:
         yield PlannedStep(
             instance_id=record.instance_id,
             action=Action.STOP if is_stop else Action.LEFT,
-            why=f"run {record.epoch} is {record.phase}" + ("" if prune else "; --prune stops it"),
+            why=_standing(record) if prune else joined((_standing(record), said("--prune stops it"))),
         )

@@ -24,6 +24,7 @@ from runner.config_models import INSTANCE_ID_PATTERN, MetadataConfig, StopConfig
 from runner.config_parse import Reading
 from runner.config_text import parse_json
 from strategies.limits import Limits
+from wording import said
 
 __all__ = [
     "ConfigError",
@@ -110,7 +111,9 @@ def load_instance(instance_id: str, config_dir: Path, environ: Mapping[str, str]
     Raises `ConfigError`.
     """
     if not re.fullmatch(INSTANCE_ID_PATTERN.strip("^$"), instance_id):
-        message = "is no instance id: up to 64 letters, digits, _ and -, the first one a letter or a digit"
+        message = said(
+            "is no instance id: up to 64 letters, digits, _ and -, the first one a letter or a digit"
+        )
         raise ConfigError("instance id", [Problem(path=shown(instance_id), message=message)])
     path = config_dir / f"{instance_id}.json"
     try:
@@ -118,11 +121,12 @@ def load_instance(instance_id: str, config_dir: Path, environ: Mapping[str, str]
     except FileNotFoundError:
         raise ConfigError(str(path), [_missing(instance_id, config_dir)]) from None
     except UnicodeDecodeError as error:
-        message = f"is no UTF-8 text (byte {error.start}); save it as UTF-8"
-        raise ConfigError(str(path), [Problem(path="file", message=message)]) from None
+        message = said("is no UTF-8 text (byte {start}); save it as UTF-8", start=error.start)
+        raise ConfigError(str(path), [Problem(path=said("file"), message=message)]) from None
     except OSError as error:
         raise ConfigError(
-            str(path), [Problem(path="file", message=f"cannot be read: {error.strerror}")]
+            str(path),
+            [Problem(path=said("file"), message=said("cannot be read: {error}", error=error.strerror))],
         ) from error
     config, warnings = _read(text, str(path), environ=environ, instance_id=instance_id)
     return LoadedConfig(config=config, warnings=warnings, path=path)
@@ -151,14 +155,25 @@ def version_of_text(canonical: str) -> str:
 
 def _missing(instance_id: str, config_dir: Path) -> Problem:
     if not config_dir.is_dir():
-        return Problem(path="file", message=f"there is no folder {config_dir}; CLEANBOOK_CONFIG_DIR names it")
+        return Problem(
+            path=said("file"),
+            message=said("there is no folder {folder}; CLEANBOOK_CONFIG_DIR names it", folder=config_dir),
+        )
     known = instance_ids(config_dir)
     if not known:
-        return Problem(path="file", message="does not exist; no instance has a file there")
+        return Problem(path=said("file"), message=said("does not exist; no instance has a file there"))
     near = difflib.get_close_matches(instance_id, known, n=1)
-    hint = f'; did you mean "{near[0]}"?' if near else ""
+    hint = said('; did you mean "{name}"?', name=near[0]) if near else ""
     more = ", …" if len(known) > _LISTED else ""
-    return Problem(path="file", message=f"does not exist{hint}; there is: {', '.join(known[:_LISTED])}{more}")
+    return Problem(
+        path=said("file"),
+        message=said(
+            "does not exist{hint}; there is: {names}{more}",
+            hint=hint,
+            names=", ".join(known[:_LISTED]),
+            more=more,
+        ),
+    )
 
 
 def _read(

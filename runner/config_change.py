@@ -24,6 +24,7 @@ from runner.loaded import from_config
 from runner.preflight import look_at_change
 from state.record import Phase
 from strategies.effects import is_live
+from wording import joined, said
 
 
 class ChangeRefused(Exception):
@@ -45,8 +46,12 @@ class TakesRestart(ChangeRefused):
             if each.needs_restart
         )
         super().__init__(
-            f"{change.instance_id}: a running instance cannot change {fields}; "
-            f"manage.py restart {change.instance_id} applies it"
+            said(
+                "{instance_id}: a running instance cannot change {fields}; manage.py restart {instance_id} "
+                "applies it",
+                instance_id=change.instance_id,
+                fields=fields,
+            )
         )
 
 
@@ -119,13 +124,21 @@ def change_config(
     except StartRefused as error:
         raise ChangeRefused(str(error)) from error
     try:
-        said = look_at_change(context, from_config(old), new)
+        found = look_at_change(context, from_config(old), new)
     except (ExchangeError, ConfigError) as error:
-        change = replace(change, warnings=(f"not looked at with the exchange's own figures: {error}",))
+        change = replace(
+            change, warnings=(said("not looked at with the exchange's own figures: {error}", error=error),)
+        )
     else:
-        if said.problems and not dry_run:
-            raise ChangeRefused(f"{config.instance_id}: {'; '.join(said.problems)}")
-        change = replace(change, warnings=said.problems + said.warnings)
+        if found.problems and not dry_run:
+            raise ChangeRefused(
+                said(
+                    "{instance_id}: {problems}",
+                    instance_id=config.instance_id,
+                    problems=joined(found.problems),
+                )
+            )
+        change = replace(change, warnings=found.problems + found.warnings)
     return change if dry_run else _apply(context, config, change, by)
 
 
@@ -136,13 +149,24 @@ def _compare(
     instance_id = config.instance_id
     record = context.instances.read(instance_id)
     if record is None or record.phase is not Phase.RUNNING:
-        state = "was never started" if record is None else f"is {record.phase}"
-        raise ChangeRefused(f"{instance_id}: only a running instance can be changed, and this one {state}")
+        state = said("was never started") if record is None else said("is {phase}", phase=record.phase)
+        raise ChangeRefused(
+            said(
+                "{instance_id}: only a running instance can be changed, and this one {state}",
+                instance_id=instance_id,
+                state=state,
+            )
+        )
     if base_version and base_version != record.config_version:
         raise ConfigConflict(_conflict(instance_id, base_version, record.config_version))
     now = context.changes.config_of_run(instance_id)
     if (now.epoch, now.version) != (record.epoch, version_of_text(now.config_json)):
-        raise ConfigConflict(f"{instance_id}: its configuration is being changed just now; try again")
+        raise ConfigConflict(
+            said(
+                "{instance_id}: its configuration is being changed just now; try again",
+                instance_id=instance_id,
+            )
+        )
     old = InstanceConfig.from_json(now.config_json)
     change = ConfigChange(
         instance_id=instance_id,
@@ -204,18 +228,26 @@ def _apply(context: Context, config: InstanceConfig, change: ConfigChange, by: s
         changed_json=json.dumps([each.as_json() for each in change.changed]),
     )
     if result.result == "conflict":
-        raise ConfigConflict(_conflict(change.instance_id, change.base_version, "another one"))
+        raise ConfigConflict(_conflict(change.instance_id, change.base_version, said("another one")))
     if result.result != "changed":
         raise ChangeRefused(
-            f"{change.instance_id}: run {change.epoch} is {result.result} by now; nothing was changed"
+            said(
+                "{instance_id}: run {epoch} is {result} by now; nothing was changed",
+                instance_id=change.instance_id,
+                epoch=change.epoch,
+                result=result.result,
+            )
         )
     return replace(change, at_ms=result.at_ms)
 
 
 def _conflict(instance_id: str, base: str, found: str) -> str:
-    return (
-        f"{instance_id}: the change was made from configuration {base}, but the run has {found} by now; "
-        "look at that and make the change again"
+    return said(
+        "{instance_id}: the change was made from configuration {base}, but the run has {found} by now; look "
+        "at that and make the change again",
+        instance_id=instance_id,
+        base=base,
+        found=found,
     )
 
 

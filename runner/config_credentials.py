@@ -8,6 +8,7 @@ from exchanges.backpack.config import BASE_URL, DEMO_CREDENTIALS, Credentials
 from runner.config import ConfigError, InstanceConfig, Problem
 from runner.config_exchanges import BackpackExchange
 from runner.config_variables import SecretRef
+from wording import said
 
 DEMO_API_KEY = DEMO_CREDENTIALS.api_key
 DEMO_SECRET_KEY = DEMO_CREDENTIALS.secret_key
@@ -28,7 +29,7 @@ def resolve_credentials(config: InstanceConfig, environ: Mapping[str, str]) -> C
     """
     exchange = config.exchange_config
     if not isinstance(exchange, BackpackExchange):
-        message = f"this version cannot trade on {config.metadata.exchange} yet"
+        message = said("this version cannot trade on {exchange} yet", exchange=config.metadata.exchange)
         raise ConfigError(config.instance_id, [Problem(path="$.metadata.exchange", message=message)])
     if not config.live:
         # Nothing signed with real keys leaves this machine while only simulated money is at stake.
@@ -54,5 +55,5 @@ def _value(reference: SecretRef | None, environ: Mapping[str, str]) -> str:
 
 def _unset(reference: SecretRef | None) -> str:
     if reference is None:
-        return "is missing; write ${NAME} of an environment variable"
-    return f"the environment variable {reference.variable} is not set"
+        return said("is missing; write ${NAME} of an environment variable")
+    return said("the environment variable {variable} is not set", variable=reference.variable)

@@ -20,6 +20,7 @@ from runner.config_change import ChangeRefused, ConfigChange, ConfigConflict, ch
 from runner.config_errors import ConfigError
 from runner.context import Context
 from state.record import Phase
+from wording import said
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,8 +86,10 @@ def edit_config(
         try:
             held.enter_context(_alone(path))
         except OSError as error:
-            told = f"{path} cannot be locked: {error.strerror}; nothing was changed"
-            raise ChangeRefused(f"{instance_id}: {told}") from error
+            told = said(
+                "{path} cannot be locked: {strerror}; nothing was changed", path=path, strerror=error.strerror
+            )
+            raise ChangeRefused(said("{instance_id}: {told}", instance_id=instance_id, told=told)) from error
         return _edit(context, config, base_version=base_version, by=by, dry_run=False)
 
 
@@ -97,8 +100,13 @@ def _edit(
     before = read_config(context, instance_id)
     if base_version != before.version:
         raise ConfigConflict(
-            f"{instance_id}: its configuration is {before.version} by now, and the edit was made from "
-            f"{base_version}; look at that and make the edit again"
+            said(
+                "{instance_id}: its configuration is {version} by now, and the edit was made from "
+                "{base_version}; look at that and make the edit again",
+                instance_id=instance_id,
+                version=before.version,
+                base_version=base_version,
+            )
         )
     if before.running_version:
         change = change_config(context, config, by=by, dry_run=True)
@@ -118,11 +126,15 @@ def _edit(
         try:
             write_file(before.path, _for_file(before.path, before.layout, config, settings.environ))
         except OSError as error:
-            told = f"{before.path} cannot be written: {error.strerror}"
+            told = said("{file} cannot be written: {error}", file=before.path, error=error.strerror)
             if change.at_ms is None:
-                raise ChangeRefused(f"{instance_id}: {told}; nothing was changed") from error
-            told += "; the run has the change, but the next one would not"
-            change = replace(change, warnings=(*change.warnings, told))
+                raise ChangeRefused(
+                    said(
+                        "{instance_id}: {problem}; nothing was changed", instance_id=instance_id, problem=told
+                    )
+                ) from error
+            warning = said("{told}; the run has the change, but the next one would not", told=told)
+            change = replace(change, warnings=(*change.warnings, warning))
     return change
 
 

@@ -13,6 +13,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
+from wording import said
+
 #: Characters of a value that a message shows.
 _SHOWN_LENGTH = 80
 
@@ -49,8 +51,8 @@ def did_you_mean(given: str, known: Iterable[str]) -> str:
     by_lower = {name.lower(): name for name in names}
     near = difflib.get_close_matches(given.lower(), by_lower, n=1)
     if near:
-        return f'; did you mean "{by_lower[near[0]]}"?'
-    return f"; known: {', '.join(names)}" if names else ""
+        return said('; did you mean "{name}"?', name=by_lower[near[0]])
+    return said("; known: {names}", names=", ".join(names)) if names else ""
 
 
 def shown(value: object) -> str:

@@ -9,6 +9,7 @@ from pydantic import Field, field_validator
 
 from runner.config_models import Section, Text
 from runner.config_variables import Secret
+from wording import said
 
 _LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -31,9 +32,9 @@ class ExchangeConfig(Section):
         except ValueError:
             host = None
         if not host or url.username is not None or url.query or url.fragment:
-            raise ValueError("must look like https://host[:port], without user or password")
+            raise ValueError(said("must look like https://host[:port], without user or password"))
         if url.scheme != "https" and not (url.scheme == "http" and host in _LOOPBACK_HOSTS):
-            raise ValueError("must begin with https:// (http:// only for this machine)")
+            raise ValueError(said("must begin with https:// (http:// only for this machine)"))
         return value.rstrip("/")
 
 

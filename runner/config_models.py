@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 from market.instrument import MarketType
 from strategies.base import Params
 from strategies.effects import LIVE, tell_effects
+from wording import said
 
 #: An instance's name is a file name, a part of Redis keys and a word on the command line.
 INSTANCE_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
@@ -60,8 +61,12 @@ class MetadataConfig(Section):
         if self.exchange == "backpack" and self.symbol.endswith("_PERP") != is_perp:
             kind = MarketType.SPOT if is_perp else MarketType.PERP
             raise ValueError(
-                f'symbol is that of a {kind.value} market, market_type is "{self.market_type.value}"; '
-                "correct one of them (perpetuals end in _PERP)"
+                said(
+                    'symbol is that of a {kind} market, market_type is "{given}"; correct one of them '
+                    "(perpetuals end in _PERP)",
+                    kind=kind.value,
+                    given=self.market_type.value,
+                )
             )
         return self
 
@@ -117,7 +122,7 @@ class StopConfig(Section):
     def _nothing_is_left_that_reopens(self) -> Self:
         if self.position is PositionOnStop.CLOSE and self.orders is OrdersOnStop.KEEP:
             raise ValueError(
-                'position "close" needs orders "cancel": an order left on the book would open it again'
+                said('position "close" needs orders "cancel": an order left on the book would open it again')
             )
         return self
 

@@ -24,6 +24,7 @@ from runner.config_variables import SecretRef, expand, secret_names
 from strategies.base import Params
 from strategies.limits import Limits
 from strategies.registry import BrokenStrategy, UnknownStrategy, all_strategies, find
+from wording import said
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -91,25 +92,27 @@ class Reading:
     def _top(self) -> TopLevel | None:
         values = {key: value for key, value in self.content.items() if key not in (*_SECTIONS, "$schema")}
         if "bot_args" in values:
-            self._add("$", "is of the old flat form (bot_args); docs/configuration.md shows the layout")
+            self._add("$", said("is of the old flat form (bot_args); docs/configuration.md shows the layout"))
         section = Section(path="$", given=values, also_known=_SECTIONS)
         top, problems = validate_section(TopLevel, values, section)
         self.problems += problems
         if self.environ is not None and "live" not in self.content:
             self.warnings.append(
-                "live is not set, so this instance trades on the simulated exchange; "
-                '"live": true trades with real money'
+                said(
+                    'live is not set, so this instance trades on the simulated exchange; "live": true '
+                    "trades with real money"
+                )
             )
         return top
 
     def _object(self, name: str) -> Mapping[str, Any]:
         if name not in self.content:
             if name in _REQUIRED:
-                self._add(f"$.{name}", "is missing; must be an object { … }")
+                self._add(f"$.{name}", said("is missing; must be an object { … }"))
             return {}
         value = self.content[name]
         if not isinstance(value, dict):
-            self._add(f"$.{name}", "must be an object { … }")
+            self._add(f"$.{name}", said("must be an object { … }"))
             return {}
         return value
 
@@ -153,7 +156,11 @@ class Reading:
     def _check_instance_id(self, values: Mapping[str, Any], given: Mapping[str, Any]) -> None:
         is_unset = any(problem.path == "$.metadata.instance_id" for problem in self.problems)
         if self.instance_id is not None and values["instance_id"] != self.instance_id and not is_unset:
-            message = f'is {shown(given.get("instance_id"))}; must be "{self.instance_id}", like the file'
+            message = said(
+                'is {given}; must be "{instance_id}", like the file',
+                given=shown(given.get("instance_id")),
+                instance_id=self.instance_id,
+            )
             self._add("$.metadata.instance_id", message)
 
     def _daemon(self, secrets: frozenset[str]) -> None:
@@ -163,7 +170,10 @@ class Reading:
         named = ", ".join(key for key in given if key in DaemonConfig.model_fields)
         if named:
             self.warnings.append(
-                f"daemon_config has no effect, because instances are tasks here, not processes: {named}"
+                said(
+                    "daemon_config has no effect, because instances are tasks here, not processes: {named}",
+                    named=named,
+                )
             )
 
     def _exchange(
@@ -175,13 +185,18 @@ class Reading:
         if name not in EXCHANGES:
             if not any(problem.path == "$.metadata.exchange" for problem in self.problems):
                 known = did_you_mean(name, EXCHANGES)
-                self._add("$.metadata.exchange", f"no exchange is called {self._said('exchange')}{known}")
+                self._add(
+                    "$.metadata.exchange",
+                    said("no exchange is called {name}{known}", name=self._said("exchange"), known=known),
+                )
             return None
         if name not in RUNNABLE_EXCHANGES:
-            self.warnings.append(f"this version cannot trade on {name} yet: the file is only checked")
+            self.warnings.append(
+                said("this version cannot trade on {name} yet: the file is only checked", name=name)
+            )
         model = EXCHANGES[name]
         others = {
-            key: f"it belongs to {other}"
+            key: said("it belongs to {other}", other=other)
             for other, its in EXCHANGES.items()
             for key in accepted_keys(its)
             if key not in accepted_keys(model)
@@ -199,7 +214,9 @@ class Reading:
         if model is None:
             return None
         self.warnings += [
-            f"strategy_config.{key} has no effect: {why}" for key, why in model.inert.items() if key in given
+            said("strategy_config.{key} has no effect: {why}", key=key, why=why)
+            for key, why in model.inert.items()
+            if key in given
         ]
         own = {key: value for key, value in given.items() if key not in (*pace_keys, *model.inert)}
         unknown = [key for key in own if key not in accepted_keys(model)]
@@ -211,7 +228,10 @@ class Reading:
     def _refuse_variables(self, given: Mapping[str, Any]) -> None:
         for key, value in given.items():
             if isinstance(value, str) and "${" in value:
-                self._add(f"$.strategy_config.{key}", f"is {shown(value)}; variables are not expanded here")
+                self._add(
+                    f"$.strategy_config.{key}",
+                    said("is {value}; variables are not expanded here", value=shown(value)),
+                )
 
     def _params_model(self, metadata: Mapping[str, Any]) -> type[Params] | None:
         """Return the model of the parameters of the strategy that the metadata name."""
@@ -222,7 +242,7 @@ class Reading:
         try:
             return find(name, market_type).params
         except BrokenStrategy as broken:
-            self._add("$.metadata.strategy", f"is {shown(name)}: {broken}")
+            self._add("$.metadata.strategy", said("is {name}: {broken}", name=shown(name), broken=broken))
             return None
         except UnknownStrategy as unknown:
             pairs = unknown.known
@@ -231,11 +251,20 @@ class Reading:
             near = did_you_mean(name, (other for other, kind in pairs if kind is market_type))
             self._add(
                 "$.metadata.strategy",
-                f"{shown(name)} runs on {' and '.join(markets)} markets, not on {market_type.value}{near}",
+                said(
+                    "{name} runs on {markets} markets, not on {market}{near}",
+                    name=shown(name),
+                    markets=" and ".join(markets),
+                    market=market_type.value,
+                    near=near,
+                ),
             )
         else:
             known = did_you_mean(name, (other for other, _ in pairs))
-            self._add("$.metadata.strategy", f"no strategy is called {self._said('strategy')}{known}")
+            self._add(
+                "$.metadata.strategy",
+                said("no strategy is called {name}{known}", name=self._said("strategy"), known=known),
+            )
         return None
 
     def _check_together(self, found: Sections) -> None:
@@ -243,12 +272,14 @@ class Reading:
         top, stop, exchange = found.top, found.stop, found.exchange
         if stop is not None and stop.position == "close":
             if found.metadata is not None and found.metadata.market_type is MarketType.SPOT:
-                self._add("$.stop.position", 'is "close"; a spot instance has no position to close')
+                self._add("$.stop.position", said('is "close"; a spot instance has no position to close'))
             elif top is not None and not top.exclusive_symbol:
                 self._add(
                     "$.stop.position",
-                    'is "close", which closes the whole account\'s position in the symbol; '
-                    'set "exclusive_symbol": true when nothing else trades it',
+                    said(
+                        'is "close", which closes the whole account\'s position in the symbol; set '
+                        '"exclusive_symbol": true when nothing else trades it'
+                    ),
                 )
         if (
             self.environ is not None
@@ -262,9 +293,17 @@ class Reading:
     def _check_set(self, key: str, reference: SecretRef | None, environ: Mapping[str, str]) -> None:
         path = f"$.exchange_config.{key}"
         if reference is None:
-            self._add(path, "is missing; a live instance needs it: write ${NAME} of an environment variable")
+            self._add(
+                path, said("is missing; a live instance needs it: write ${NAME} of an environment variable")
+            )
         elif not environ.get(reference.variable, "").strip():
-            self._add(path, f"environment variable {reference.variable} is not set; a live instance needs it")
+            self._add(
+                path,
+                said(
+                    "environment variable {variable} is not set; a live instance needs it",
+                    variable=reference.variable,
+                ),
+            )
 
 
 @cache
@@ -275,4 +314,7 @@ def _owners() -> Mapping[str, str]:
         for kind in strategy.market_types:
             for key in accepted_keys(strategy.params):
                 owners.setdefault(key, []).append(f"{strategy.config_name} on {kind.value}")
-    return {key: f"it belongs to {', '.join(dict.fromkeys(names))}" for key, names in owners.items()}
+    return {
+        key: said("it belongs to {names}", names=", ".join(dict.fromkeys(names)))
+        for key, names in owners.items()
+    }

@@ -8,6 +8,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn
 
 from runner.config_errors import ConfigError, Problem
+from wording import said
 
 #: A file longer than this is not an instance's file, characters.
 _MAX_LENGTH = 1_000_000
@@ -18,7 +19,7 @@ _MAX_DEPTH = 20
 #: Powers of ten that a number may reach, up and down; far more than any price or quantity needs.
 _MAX_EXPONENT = 30
 
-ABSURD = f"is beyond 10^{_MAX_EXPONENT} or finer than 10^-{_MAX_EXPONENT}"
+ABSURD = said("is beyond 10^{most} or finer than 10^-{most}", most=_MAX_EXPONENT)
 
 
 class _Object(dict[str, Any]):
@@ -33,7 +34,10 @@ def parse_json(text: str, source: str) -> dict[str, Any]:
     Raises `ConfigError` for what is no JSON, no object, has a key twice, or an absurd number.
     """
     if len(text) > _MAX_LENGTH:
-        raise ConfigError(source, [Problem(path="$", message=f"longer than {_MAX_LENGTH} characters")])
+        raise ConfigError(
+            source,
+            [Problem(path="$", message=said("longer than {most} characters", most=_MAX_LENGTH))],
+        )
     try:
         content = json.loads(
             text,
@@ -45,17 +49,21 @@ def parse_json(text: str, source: str) -> dict[str, Any]:
         # Half of a surrogate pair can be neither printed nor stored.
         json.dumps(content, ensure_ascii=False, default=str).encode()
     except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        raise ConfigError(source, [Problem(path=where, message=f"no valid JSON: {error.msg}")]) from None
+        where = said("line {line}, column {column}", line=error.lineno, column=error.colno)
+        raise ConfigError(
+            source, [Problem(path=where, message=said("no valid JSON: {error}", error=error.msg))]
+        ) from None
     except RecursionError:
-        raise ConfigError(source, [Problem(path="$", message="nested too deeply")]) from None
+        raise ConfigError(source, [Problem(path="$", message=said("nested too deeply"))]) from None
     except UnicodeEncodeError:
-        message = "has half a character (a lone \\ud800 to \\udfff)"
+        message = said("has half a character (a lone \\ud800 to \\udfff)")
         raise ConfigError(source, [Problem(path="$", message=message)]) from None
     except ValueError as error:  # NaN and Infinity; integers with thousands of digits
-        raise ConfigError(source, [Problem(path="$", message=f"no valid JSON: {error}")]) from None
+        raise ConfigError(
+            source, [Problem(path="$", message=said("no valid JSON: {error}", error=error))]
+        ) from None
     if not isinstance(content, dict):
-        problems.append(Problem(path="$", message="must be an object { … }"))
+        problems.append(Problem(path="$", message=said("must be an object { … }")))
     if problems:
         raise ConfigError(source, problems)
     result: dict[str, Any] = content
@@ -78,15 +86,15 @@ def _decimal(text: str) -> Decimal:
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a number in JSON")
+    raise ValueError(said("{name} is not a number in JSON", name=name))
 
 
 def _problems(value: object, path: str, depth: int = 0) -> Iterator[Problem]:
     if depth > _MAX_DEPTH:
-        yield Problem(path=path, message="nested too deeply")
+        yield Problem(path=path, message=said("nested too deeply"))
     elif isinstance(value, _Object):
         for name in value.repeated:
-            yield Problem(path=f"{path}.{name}", message="stands there more than once; keep one")
+            yield Problem(path=f"{path}.{name}", message=said("stands there more than once; keep one"))
         for name, item in value.items():
             yield from _problems(item, f"{path}.{name}", depth + 1)
     elif isinstance(value, list):

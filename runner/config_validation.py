@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import reduce
 from typing import Any, TypeVar, get_args
 
 from pydantic import AliasChoices, BaseModel, ValidationError
@@ -14,15 +15,16 @@ from pydantic_core import ErrorDetails
 
 from runner.config_errors import Problem, did_you_mean, shown
 from runner.config_text import ABSURD, is_absurd
+from wording import described, joined, said
 
 #: How JSON Schema's words for types read in a sentence.
 _TYPE_WORDS = {
-    "string": "text in quotes",
-    "integer": "a whole number",
-    "number": "a number",
-    "boolean": "true or false",
-    "array": "a list",
-    "object": "an object { … }",
+    "string": said("text in quotes"),
+    "integer": said("a whole number"),
+    "number": said("a number"),
+    "boolean": said("true or false"),
+    "array": said("a list"),
+    "object": said("an object {form}", form="{ … }"),
     "null": "null",
 }
 
@@ -64,7 +66,11 @@ class Section:
 
     def said(self, key: str) -> str:
         """Return how a message refers to the value of `key`."""
-        return "this value cannot be used" if key in self.hidden else f"is {shown(self.given.get(key))}"
+        return (
+            said("this value cannot be used")
+            if key in self.hidden
+            else said("is {value}", value=shown(self.given.get(key)))
+        )
 
 
 def validate_section(
@@ -82,7 +88,7 @@ def validate_section(
                 # A key that pydantic tries as several types is told once.
                 found.setdefault(str(details["loc"][0]), _message(model, details, section))
             else:
-                whole.append(Problem(path=section.path, message=_without_prefix(details["msg"])))
+                whole.append(Problem(path=section.path, message=_reason(details)))
     problems: list[Problem] = [
         Problem(path=f"{section.path}.{key}", message=message)
         for key, message in found.items()
@@ -101,9 +107,9 @@ def _kind_problems(model: type[BaseModel], values: Mapping[str, Any], section: S
         value = values[key]
         is_switch = info.annotation is bool
         if is_switch and not isinstance(value, bool) and value not in ("true", "false"):
-            found[key] = f"{section.said(key)}; must be true or false"
+            found[key] = said("{what}; must be true or false", what=section.said(key))
         elif isinstance(value, bool) and not is_switch:
-            found[key] = f"{section.said(key)}; {allowed(model, key)}"
+            found[key] = joined((section.said(key), allowed(model, key)))
         elif isinstance(value, str) and _is_decimal(info) and _is_absurd_text(value.strip()):
             found[key] = ABSURD
     return found
@@ -121,14 +127,14 @@ def _message(model: type[BaseModel], details: ErrorDetails, section: Section) ->
     key = str(details["loc"][0])
     if details["type"] == "extra_forbidden":
         if key in accepted_keys(model):
-            return "stands there under an older name too; keep one"
+            return said("stands there under an older name too; keep one")
         if key in section.elsewhere:
-            return f"is not a key here: {section.elsewhere[key]}; remove it"
-        return f"unknown key{did_you_mean(key, [*accepted_keys(model), *section.also_known])}"
+            return said("is not a key here: {why}; remove it", why=section.elsewhere[key])
+        return said("unknown key{hint}", hint=did_you_mean(key, [*accepted_keys(model), *section.also_known]))
     if details["type"] == "missing":
-        return f"is missing; {allowed(model, key)}"
-    reason = _without_prefix(details["msg"]) if details["type"] == "value_error" else ""
-    return f"{section.said(key)}; {reason or allowed(model, key)}"
+        return said("is missing; {allowed}", allowed=allowed(model, key))
+    reason = _reason(details) if details["type"] == "value_error" else ""
+    return joined((section.said(key), reason or allowed(model, key)))
 
 
 def allowed(model: type[BaseModel], key: str) -> str:
@@ -140,9 +146,11 @@ def allowed(model: type[BaseModel], key: str) -> str:
     names = [key, *(other for other, its in accepted_keys(model).items() if its is info)]
     found: dict[str, Any] = next((properties[name] for name in names if name in properties), {})
     words = _words(found, schema.get("$defs", {}))
-    text = f"must be {words}" if words else "has a value that is not allowed"
+    text = said("must be {what}", what=words) if words else said("has a value that is not allowed")
     description = str(found.get("description", "")).strip()
-    return f"{text} ({description.rstrip('.')})" if description else text
+    return (
+        said("{text} ({description})", text=text, description=described(description)) if description else text
+    )
 
 
 def _words(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
@@ -153,26 +161,40 @@ def _words(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
         if any(branch.get("type") == "number" for branch in branches):
             # Decimals are numbers or the same number in quotes; saying it twice helps nobody.
             branches = [branch for branch in branches if branch.get("type") != "string"]
-        return " or ".join(dict.fromkeys(_words(branch, definitions) for branch in branches))
+        return _alternatives(dict.fromkeys(_words(branch, definitions) for branch in branches))
     if "const" in schema:
         return shown(schema["const"])
     if "enum" in schema:
-        return " or ".join(shown(value) for value in schema["enum"])
-    bounds = [
-        f"{word} {schema[name]:g}"
-        for name, word in (
-            ("exclusiveMinimum", "above"),
-            ("minimum", "at least"),
-            ("exclusiveMaximum", "below"),
-            ("maximum", "at most"),
-        )
-        if name in schema
-    ]
+        return _alternatives(shown(value) for value in schema["enum"])
+    bounds = _bounds(schema)
     kind = _TYPE_WORDS.get(str(schema.get("type")), "")
     if "pattern" in schema and not bounds:
-        bounds.append(f"of the form {schema['pattern']}")
-    return " ".join([kind, " and ".join(bounds)]).strip()
+        bounds.append(said("of the form {form}", form=schema["pattern"]))
+    if not bounds:
+        return kind
+    within = reduce(lambda one, other: said("{one} and {other}", one=one, other=other), bounds)
+    return said("{kind} {within}", kind=kind, within=within) if kind else within
 
 
-def _without_prefix(message: str) -> str:
-    return message.removeprefix("Value error, ")
+def _bounds(schema: Mapping[str, Any]) -> list[str]:
+    bounds: list[str] = []
+    if "exclusiveMinimum" in schema:
+        bounds.append(said("above {bound}", bound=f"{schema['exclusiveMinimum']:g}"))
+    if "minimum" in schema:
+        bounds.append(said("at least {bound}", bound=f"{schema['minimum']:g}"))
+    if "exclusiveMaximum" in schema:
+        bounds.append(said("below {bound}", bound=f"{schema['exclusiveMaximum']:g}"))
+    if "maximum" in schema:
+        bounds.append(said("at most {bound}", bound=f"{schema['maximum']:g}"))
+    return bounds
+
+
+def _alternatives(words: Iterable[str]) -> str:
+    return reduce(lambda one, other: said("{one} or {other}", one=one, other=other), words)
+
+
+def _reason(details: ErrorDetails) -> str:
+    """Return what a validator of ours said."""
+    raised = details.get("ctx", {}).get("error")
+    said_by_us = raised.args[0] if isinstance(raised, ValueError) and len(raised.args) == 1 else None
+    return said_by_us if isinstance(said_by_us, str) else details["msg"].removeprefix("Value error, ")

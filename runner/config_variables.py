@@ -14,6 +14,7 @@ from typing import Annotated, Any
 from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
 
 from runner.config_errors import Problem
+from wording import said
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-((?:(?!\$\{)[^}])*))?\}")
 _REFERENCE_PATTERN = r"^\$\{[A-Za-z_][A-Za-z0-9_]*\}$"
@@ -38,9 +39,11 @@ def _parse_secret(value: object) -> SecretRef:
         return value
     match = _VARIABLE.fullmatch(value) if isinstance(value, str) else None
     if match is None:
-        raise ValueError("secrets do not belong in a file: set an environment variable and write ${ITS_NAME}")
+        raise ValueError(
+            said("secrets do not belong in a file: set an environment variable and write ${ITS_NAME}")
+        )
     if match.group(2) is not None:
-        raise ValueError(f"a secret has no default: write ${{{match.group(1)}}}")
+        raise ValueError(said("a secret has no default: write ${{{group}}}", group=match.group(1)))
     return SecretRef(variable=match.group(1))
 
 
@@ -87,17 +90,23 @@ def expand(
     def replacement(match: re.Match[str]) -> str:
         name, default = match.group(1), match.group(2)
         if name in secrets or _SECRET_NAME.search(name):
-            message = f"uses ${{{name}}}, which holds a secret; only keys and secrets may refer to it"
+            message = said(
+                "uses ${{{name}}}, which holds a secret; only keys and secrets may refer to it", name=name
+            )
         elif environ.get(name):
             return environ[name]
         elif default is not None:
             return default
         else:
-            message = f"the environment variable {name} is not set; set it, or write ${{{name}:-default}}"
+            message = said(
+                "the environment variable {name} is not set; set it, or write ${{{name}:-default}}", name=name
+            )
         problems.append(Problem(path=path, message=message))
         return ""
 
     expanded = _VARIABLE.sub(replacement, value)
     if "${" in _VARIABLE.sub("", value):
-        problems.append(Problem(path=path, message="has a ${ that is no ${NAME} and no ${NAME:-default}"))
+        problems.append(
+            Problem(path=path, message=said("has a ${ that is no ${NAME} and no ${NAME:-default}"))
+        )
     return expanded

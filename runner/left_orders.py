@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from runner.kept_receipts import receipt_in
 from state.record import UNKNOWN_LEFT, Phase, Record
+from wording import said
 
 #: What stands for the ids where nobody knows them, and where there are none.
 UNKNOWN, NONE = "unknown", "none"
@@ -19,12 +20,18 @@ def what_failed(record: Record) -> str:
     receipt = receipt_in(record.outcome)
     result = f" ({receipt.result})" if receipt else ""
     if record.phase is Phase.STOPPING and not record.outcome:
-        return f"run {record.epoch} is being stopped, and no cleanup attempt has reported yet"
+        return said(
+            "run {epoch} is being stopped, and no cleanup attempt has reported yet", epoch=record.epoch
+        )
     state = (
-        "is being stopped and is not clean yet" if record.phase is Phase.STOPPING else "never became clean"
+        said("is being stopped and is not clean yet")
+        if record.phase is Phase.STOPPING
+        else said("never became clean")
     )
     if record.left == UNKNOWN_LEFT:
-        left = "own orders left: unknown, the exchange could not be asked"
+        left = said("own orders left: unknown, the exchange could not be asked")
     else:
-        left = f"own orders left: {ids_shown(record.left).replace(',', ', ')}"
-    return f"run {record.epoch} {state}{result}; {left}"
+        left = said("own orders left: {names}", names=ids_shown(record.left).replace(",", ", "))
+    return said(
+        "run {epoch} {state}{result}; {left}", epoch=record.epoch, state=state, result=result, left=left
+    )

@@ -21,6 +21,7 @@ from state.record import Phase, Record, RecordUnreadable
 from state.server import require_safe
 from state.stop_policy import StopPolicy
 from state.stop_story import AcceptedLeft
+from wording import joined, said
 
 
 class StartRefused(Exception):
@@ -73,8 +74,12 @@ def start_instance(
     warnings = list(found.warnings)
     if report.keeps is Keeps.UNSURE:
         warnings.append(
-            "a crash of the state server could take back this start, or a stop that was called clean: "
-            f"{report.why_unsure}; {report.advice_if_unsure}"
+            said(
+                "a crash of the state server could take back this start, or a stop that was called clean: "
+                "{why_unsure}; {advice_if_unsure}",
+                why_unsure=report.why_unsure,
+                advice_if_unsure=report.advice_if_unsure,
+            )
         )
     record = _read_or_fail(context, instance_id)
     if record is not None and record.phase is not Phase.STOPPED and accept is None:
@@ -157,9 +162,13 @@ def _state_lost(context: Context, loaded: LoadedInstance, loss: Loss, last: Last
         phase, epoch = (record.phase, record.epoch) if record else (Phase.STOPPED, 0)
         return Started(result=StartResult(result=str(phase), epoch=epoch), warnings=())
     raise StateLost(
-        f"{instance_id}: {loss.why}: it was lost, or they are somebody else's. It is taken for failed (run "
-        f"{failed.epoch}) and cleaned up; follow that with manage.py cleanup {instance_id}, then start it "
-        "again"
+        said(
+            "{instance_id}: {why}: it was lost, or they are somebody else's. It is taken for failed (run "
+            "{epoch}) and cleaned up; follow that with manage.py cleanup {instance_id}, then start it again",
+            instance_id=instance_id,
+            why=loss.why,
+            epoch=failed.epoch,
+        )
     )
 
 
@@ -178,7 +187,13 @@ def _preflight(
         return listed, ()
     found = loaded.strategy.preflight(first_snapshot(context, loaded.config, looks), loaded.params)
     if found.problems:
-        raise StartRefused(f"{loaded.config.instance_id}: {'; '.join(found.problems)}")
+        raise StartRefused(
+            said(
+                "{instance_id}: {problems}",
+                instance_id=loaded.config.instance_id,
+                problems=joined(found.problems),
+            )
+        )
     return listed, found.warnings
 
 
@@ -208,16 +223,27 @@ def check_policy(loaded: LoadedInstance, policy: StopPolicy) -> None:
     instance_id = loaded.config.metadata.instance_id
     if loaded.config.metadata.market_type != "perp":
         raise StartRefused(
-            f"{instance_id}: only a perpetual position can be closed by a stop; this is a spot instance"
+            said(
+                "{instance_id}: only a perpetual position can be closed by a stop; this is a spot instance",
+                instance_id=instance_id,
+            )
         )
     if not loaded.config.exclusive_symbol:
         raise StartRefused(
-            f"{instance_id}: closing would close the account's whole position in "
-            f"{loaded.config.metadata.symbol}; "
-            'set "exclusive_symbol": true when nothing else trades it'
+            said(
+                "{instance_id}: closing would close the account's whole position in {symbol}; set "
+                '"exclusive_symbol": true when nothing else trades it',
+                instance_id=instance_id,
+                symbol=loaded.config.metadata.symbol,
+            )
         )
     if not policy.cancel_orders:
-        raise StartRefused(f"{instance_id}: a position cannot be closed while orders are kept; choose one")
+        raise StartRefused(
+            said(
+                "{instance_id}: a position cannot be closed while orders are kept; choose one",
+                instance_id=instance_id,
+            )
+        )
 
 
 def _require_same_place(context: Context, last: Record, loaded: LoadedInstance, account: str) -> None:
@@ -229,11 +255,21 @@ def _require_same_place(context: Context, last: Record, loaded: LoadedInstance, 
     place = (last.account, old.get("metadata", {}).get("symbol"))
     if place == (account, loaded.config.metadata.symbol):
         return
-    left = f"kept orders {', '.join(kept)}" if kept else "may have left orders"
+    left = said("kept orders {kept}", kept=", ".join(kept)) if kept else said("may have left orders")
     raise StartRefused(
-        f"{last.instance_id}: run {last.epoch} {left} in {place[1]} of account {place[0]}, and a run in "
-        f"{loaded.config.metadata.symbol} of account {account} would lose sight of them; "
-        "start it where it was and stop it clean first, or give the new configuration another instance id"
+        said(
+            "{instance_id}: run {epoch} {left} in {symbol_before} of account {account_before}, and a run in "
+            "{symbol} of "
+            "account {account} would lose sight of them; start it where it was and stop it clean first, or "
+            "give the new configuration another instance id",
+            instance_id=last.instance_id,
+            epoch=last.epoch,
+            left=left,
+            symbol_before=place[1],
+            account_before=place[0],
+            symbol=loaded.config.metadata.symbol,
+            account=account,
+        )
     )
 
 
@@ -241,9 +277,14 @@ def _require_short_enough(loaded: LoadedInstance, longest_window_ms: int) -> Non
     """Raise `StartRefused` for a window beyond what is waited where the state of a run is lost."""
     if loaded.window_ms > longest_window_ms:
         raise StartRefused(
-            f"{loaded.config.instance_id}: exchange_config.default_window is {loaded.window_ms} ms, above "
-            f"the {longest_window_ms} ms of CLEANBOOK_LONGEST_WINDOW_MS; lower the one, or raise the other "
-            "for all processes"
+            said(
+                "{instance_id}: exchange_config.default_window is {window_ms} ms, above the "
+                "{longest_window_ms} ms of CLEANBOOK_LONGEST_WINDOW_MS; lower the one, or raise the other "
+                "for all processes",
+                instance_id=loaded.config.instance_id,
+                window_ms=loaded.window_ms,
+                longest_window_ms=longest_window_ms,
+            )
         )
 
 
@@ -251,7 +292,11 @@ def runnable(config: InstanceConfig) -> LoadedInstance:
     """Return the loaded form of a configuration that may run. Raises `StartRefused`."""
     if not config.runnable:
         raise StartRefused(
-            f"{config.instance_id}: this version cannot trade on {config.metadata.exchange} yet"
+            said(
+                "{instance_id}: this version cannot trade on {exchange} yet",
+                instance_id=config.instance_id,
+                exchange=config.metadata.exchange,
+            )
         )
     loaded = from_config(config)
     check_policy(loaded, loaded.stop_policy)

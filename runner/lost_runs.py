@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import closing
 
 from settings import Settings
+from wording import said
 
 
 def lost_runs(settings: Settings, names: Sequence[str]) -> dict[str, int | None]:
@@ -33,7 +34,9 @@ def lost_runs(settings: Settings, names: Sequence[str]) -> dict[str, int | None]
 
 def advice(name: str, epoch: int) -> str:
     """Return what a lost run means and what to do."""
-    return (
-        f"{name}: the ledger knows run {epoch}, which did not end clean, and the state server knows nothing "
-        f"of it, so its orders may rest; manage.py cleanup {name} finds them"
+    return said(
+        "{name}: the ledger knows run {epoch}, which did not end clean, and the state server knows nothing "
+        "of it, so its orders may rest; manage.py cleanup {name} finds them",
+        name=name,
+        epoch=epoch,
     )

@@ -16,6 +16,7 @@ from runner.receipt import Result
 from settings import Settings
 from state.client_ids import owns
 from state.record import Record
+from wording import said
 
 if TYPE_CHECKING:
     from ledger.database import Ledger
@@ -70,17 +71,32 @@ def look_before_start(
         try:
             run = last_runs.of(instance_id)
         except Exception as error:  # noqa: BLE001 - SQLAlchemy and its drivers; what rests is looked at all the same
-            run, warning = None, f"the ledger cannot tell whether {instance_id} has run before: {error}"
+            run, warning = (
+                None,
+                said(
+                    "the ledger cannot tell whether {instance_id} has run before: {error}",
+                    instance_id=instance_id,
+                    error=error,
+                ),
+            )
         if run is not None:
             epoch = run.epoch
             if run.outcome != Result.CLEAN:
-                unclean = f"the ledger knows run {run.epoch}, which did not end clean"
+                unclean = said("the ledger knows run {epoch}, which did not end clean", epoch=run.epoch)
     known = told_order_ids(record.outcome, "orders_kept") if record else ()
     own = (order for order in listed if owns(last.slot, order.client_order_id))
     # Asked by id: a list that lags shows for a while what the last stop has cancelled.
     unknown = [order.order_id for order in own if order.order_id not in known and _rests(venue, order)]
-    why = f"orders rest in its slot ({', '.join(unknown[:_NAMED])})" if unknown else unclean
-    loss = Loss(why=f"{why}, and the state server knows nothing of it", epoch=epoch + 1) if why else None
+    why = (
+        said("orders rest in its slot ({unknown})", unknown=", ".join(unknown[:_NAMED]))
+        if unknown
+        else unclean
+    )
+    loss = (
+        Loss(why=said("{why}, and the state server knows nothing of it", why=why), epoch=epoch + 1)
+        if why
+        else None
+    )
     return Before(loss=loss, epoch=epoch, warning=warning)
 
 

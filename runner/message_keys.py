@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
 from settings import MESSAGE_CERTIFICATE_FILE, MESSAGE_KEY_FILE, TRUSTED_DIR
+from wording import said
 
 #: Celery takes RSA only. Who is trusted is decided by which certificates lie in the folder, so a short life
 #: would protect from nothing, and end with workers that do not start.
@@ -45,7 +46,12 @@ def new_message_key(directory: Path, *, name: str = "", now_s: float) -> tuple[P
     name = name or platform.node() or "cleanbook"
     key_file = directory / MESSAGE_KEY_FILE
     if key_file.exists():
-        raise MessageKeyError(f"{key_file} is there already; move it away first, or name another directory")
+        raise MessageKeyError(
+            said(
+                "{key_file} is there already; move it away first, or name another directory",
+                key_file=key_file,
+            )
+        )
     key = rsa.generate_private_key(public_exponent=65537, key_size=KEY_BITS)
     text = _certificate(key, name, now_s).public_bytes(serialization.Encoding.PEM)
     trusted = directory / TRUSTED_DIR
@@ -98,9 +104,11 @@ def _read(path: Path) -> Certificate:
     try:
         certificate = x509.load_pem_x509_certificate(path.read_bytes())
     except OSError as error:
-        raise MessageKeyError(f"{path} cannot be read: {error.strerror}") from error
+        raise MessageKeyError(
+            said("{path} cannot be read: {strerror}", path=path, strerror=error.strerror)
+        ) from error
     except ValueError as error:
-        raise MessageKeyError(f"{path} is no certificate: {error}") from error
+        raise MessageKeyError(said("{path} is no certificate: {error}", path=path, error=error)) from error
     return Certificate(
         path=path,
         ends_at_s=certificate.not_valid_after_utc.timestamp(),

@@ -14,6 +14,7 @@ from state.connection import StateError
 from state.instances import Instances
 from state.record import Record
 from state.run_changes import ChangeResult, RunChanges
+from wording import said
 
 #: How often a record is read while its orders are withdrawn.
 LOOK_EVERY_S = 0.05
@@ -104,7 +105,11 @@ def pause_instances(
         elif isinstance(result, PauseRefused):
             found[name] = result
         else:
-            found[name] = PauseRefused(f"{name}: only a running instance can be paused; {_why(result)}")
+            found[name] = PauseRefused(
+                said(
+                    "{name}: only a running instance can be paused; {result}", name=name, result=_why(result)
+                )
+            )
     return found
 
 
@@ -115,7 +120,13 @@ def resume_instance(changes: RunChanges, instance_id: str, *, by: str) -> Change
     """
     result = changes.resume(instance_id, by=by)
     if result.result not in {"resumed", "running"}:
-        raise PauseRefused(f"{instance_id}: only a paused instance can be resumed; {_why(result)}")
+        raise PauseRefused(
+            said(
+                "{instance_id}: only a paused instance can be resumed; {result}",
+                instance_id=instance_id,
+                result=_why(result),
+            )
+        )
     return result
 
 
@@ -152,7 +163,7 @@ def held_by_run(instances: Instances, record: Record) -> Decimal | None:
 
 def _why(result: ChangeResult) -> str:
     return {
-        "stopped": "this one is stopped",
-        "stopping": f"run {result.epoch} is being stopped",
-        "failed": f"the stop of run {result.epoch} has failed",
-    }.get(result.result, f"it answers {result.result}")
+        "stopped": said("this one is stopped"),
+        "stopping": said("run {epoch} is being stopped", epoch=result.epoch),
+        "failed": said("the stop of run {epoch} has failed", epoch=result.epoch),
+    }.get(result.result, said("it answers {result}", result=result.result))

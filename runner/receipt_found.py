@@ -8,6 +8,7 @@ from runner.kept_receipts import receipt_in
 from runner.receipt import Receipt
 from state.record import Phase, Record
 from state.times import iso
+from wording import said
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,16 +37,29 @@ def found_in_record(record: Record | None, epoch: int | None) -> Found | None:
         return Found(receipt=receipt, epoch=record.epoch, phase=phase, source="record")
     if record.phase is Phase.RUNNING and epoch is not None:
         return Found(
-            epoch=record.epoch, phase=phase, message=f"run {epoch} is running: it was not stopped yet"
+            epoch=record.epoch,
+            phase=phase,
+            message=said("run {epoch} is running: it was not stopped yet", epoch=epoch),
         )
     if record.phase not in {Phase.STOPPING, Phase.FAILED}:
         return None
-    why = f": {record.stop_reason}" if record.stop_reason else ""
-    unreadable = "this version cannot read what it reported" if record.outcome else "no attempt has reported"
+    why = said(": {stop_reason}", stop_reason=record.stop_reason) if record.stop_reason else ""
+    unreadable = (
+        said("this version cannot read what it reported")
+        if record.outcome
+        else said("no attempt has reported")
+    )
     return Found(
         epoch=record.epoch,
         phase=phase,
         is_under_way=True,
-        message=f"run {record.epoch} is NOT clean yet: the stop was asked for at "
-        f"{iso(record.stop_requested_at_ms)} by {record.stop_by}{why}; {unreadable} yet",
+        message=said(
+            "run {epoch} is NOT clean yet: the stop was asked for at {stop_requested_at_ms} by "
+            "{stop_by}{why}; {unreadable} yet",
+            epoch=record.epoch,
+            stop_requested_at_ms=iso(record.stop_requested_at_ms),
+            stop_by=record.stop_by,
+            why=why,
+            unreadable=unreadable,
+        ),
     )

@@ -18,6 +18,7 @@ from runner.loaded import LoadedInstance
 from runner.preflight import first_snapshot
 from strategies.base import Decision, Preflight, State
 from strategies.quoting import BPS
+from wording import said
 
 _ZERO = Decimal(0)
 
@@ -124,7 +125,12 @@ def _needs(snapshot: Snapshot, quotes: Sequence[Quote], largest: Decimal) -> tup
 
 def _short(needs: Sequence[Need]) -> tuple[str, ...]:
     return tuple(
-        f"the first orders need {each.needed:.6g} {each.asset}, and {each.available:.6g} are available"
+        said(
+            "the first orders need {needed} {asset}, and {available} are available",
+            needed=f"{each.needed:.6g}",
+            asset=each.asset,
+            available=f"{each.available:.6g}",
+        )
         for each in needs
         if each.needed > each.available
     )
@@ -134,7 +140,11 @@ def _unpaid(round_bps: Decimal | None, break_even_bps: Decimal | None) -> tuple[
     if round_bps is None or break_even_bps is None or round_bps > break_even_bps:
         return ()
     return (
-        f"the innermost round is {round_bps:.2f} bps wide, and its fees come to {break_even_bps:f}: it loses",
+        said(
+            "the innermost round is {round_bps} bps wide, and its fees come to {break_even_bps}: it loses",
+            round_bps=f"{round_bps:.2f}",
+            break_even_bps=f"{break_even_bps:f}",
+        ),
     )
 
 

@@ -11,6 +11,7 @@ from runner.looks import Looks
 from state.instances import StartResult
 from state.record import UNKNOWN_LEFT, Phase
 from state.stop_story import AcceptedLeft
+from wording import joined, said
 
 #: Of a restart.
 CALLED_OFF = "somebody has asked for a stop, or for another restart, since; it is not started again"
@@ -68,7 +69,7 @@ def _report(context: Context, name: str, result: StartResult) -> StartOutcome:
     record = context.instances.read(name)
     if record is None or record.phase not in {Phase.FAILED, Phase.STOPPING}:
         # Else it has ended, or begun, since it was refused.
-        message = f"run {epoch} was being stopped; try again"
+        message = said("run {epoch} was being stopped; try again", epoch=epoch)
         return StartOutcome(instance_id=name, result=result.result, epoch=epoch, message=message)
     order_ids = None if record.left == UNKNOWN_LEFT else tuple(filter(None, record.left.split(",")))
     return StartOutcome(
@@ -77,18 +78,20 @@ def _report(context: Context, name: str, result: StartResult) -> StartOutcome:
         has_failed=record.phase is Phase.FAILED,
         epoch=epoch,
         order_ids_left=order_ids,
-        message=f"{what_failed(record)}; {_what_to_do(name, result.result, ids_shown(record.left))}",
+        message=joined((what_failed(record), _what_to_do(name, result.result, ids_shown(record.left)))),
     )
 
 
 def _what_to_do(name: str, result: str, shown: str) -> str:
     if result == "stopping":
-        return f"wait for it: manage.py stop {name}"
+        return said("wait for it: manage.py stop {name}", name=name)
     if result == "changed":
-        return "that is not what was accepted, so nothing was started"
+        return said("that is not what was accepted, so nothing was started")
     if result == "cleaning":
-        return f"a cleanup attempt is under way; follow it: manage.py stop {name}"
-    return (
-        f"cleanups go on, follow them: manage.py stop {name}; or start over what is left as it is: "
-        f"manage.py start {name} --force --accept-orders {shown}"
+        return said("a cleanup attempt is under way; follow it: manage.py stop {name}", name=name)
+    return said(
+        "cleanups go on, follow them: manage.py stop {name}; or start over what is left as it is: manage.py "
+        "start {name} --force --accept-orders {shown}",
+        name=name,
+        shown=shown,
     )

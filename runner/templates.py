@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.config_errors import ConfigError, Problem, did_you_mean
+from wording import said
 
 TEMPLATE_DIR = Path(__file__).resolve().parents[1] / "config" / "templates"
 
@@ -23,7 +24,10 @@ def from_template(
     """Return the layout of a file for `instance_id`. Raises `ConfigError` where there is no such template."""
     if template not in template_names(folder):
         known = did_you_mean(template, template_names(folder))
-        raise ConfigError("template", [Problem(path=template, message=f"there is no such template{known}")])
+        raise ConfigError(
+            "template",
+            [Problem(path=template, message=said("there is no such template{known}", known=known))],
+        )
     path = folder / f"{template}.json"
     layout: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     metadata = {**layout["metadata"], "instance_id": instance_id}

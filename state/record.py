@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from state.connection import StateError
+from wording import said
 
 #: What stands for the ids of own orders left when nobody knows them.
 UNKNOWN_LEFT = "?"
@@ -80,8 +81,12 @@ class Record:
 def damaged(instance_id: str, what: str) -> RecordUnreadable:
     """Return the error for a record of which `what` is wrong."""
     return RecordUnreadable(
-        f"{instance_id}: {what} in its record; workers take it for failed and clean up after it, "
-        f"without one: manage.py cleanup {instance_id}"
+        said(
+            "{instance_id}: {what} in its record; workers take it for failed and clean up after it, without "
+            "one: manage.py cleanup {instance_id}",
+            instance_id=instance_id,
+            what=what,
+        )
     )
 
 
@@ -114,7 +119,9 @@ def record_of(instance_id: str, values: Sequence[str | None]) -> Record | None:
     def number(name: str) -> int:
         text = fields.get(name, "0")
         if not _WHOLE.fullmatch(text):
-            raise damaged(instance_id, f"{name} is {text[:40]!r}, no whole number")
+            raise damaged(
+                instance_id, said("{name} is {text}, no whole number", name=name, text=repr(text[:40]))
+            )
         return int(text)
 
     def time_or_none(name: str) -> int | None:
@@ -122,7 +129,7 @@ def record_of(instance_id: str, values: Sequence[str | None]) -> Record | None:
 
     phase = fields.get("phase", "stopped")
     if phase not in list(Phase):
-        raise damaged(instance_id, f"phase is {phase[:40]!r}, none of this version's")
+        raise damaged(instance_id, said("phase is {phase}, none of this version's", phase=repr(phase[:40])))
     return Record(
         instance_id=instance_id,
         phase=Phase(phase),

@@ -11,6 +11,7 @@ from redis.exceptions import NoPermissionError
 
 from state.connection import StateUnavailable, UnsafeServer, followers, is_led_by_sentinels, servers_watched
 from state.durability import Keeps, is_first_file_unfinished
+from wording import joined, said
 
 #: Redis 6.2 (any Valkey): `ZRANGE` by score. Before 5 a script that reads the time could not write.
 LEAST_VERSION = (6, 2)
@@ -115,50 +116,69 @@ class ServerReport:
     def why_unsure(self) -> str:
         """Return why nobody can tell what it keeps, for `Keeps.UNSURE`."""
         if self.vouched:
-            return "it is said to forget (CLEANBOOK_STATE_DURABILITY=unsure)"
+            return said("it is said to forget (CLEANBOOK_STATE_DURABILITY=unsure)")
         if not self.append_only:
-            return "it writes snapshots only" if self.snapshots else "it writes no append-only file"
+            return (
+                said("it writes snapshots only") if self.snapshots else said("it writes no append-only file")
+            )
         if self.file_unfinished:
-            return "its append-only file, turned on while it ran, is not complete yet"
+            return said("its append-only file, turned on while it ran, is not complete yet")
         if self.fsync == "no":
-            return "its append-only file is never forced to the disk (appendfsync no)"
+            return said("its append-only file is never forced to the disk (appendfsync no)")
         if self.pauses_fsync:
-            return "it forces nothing to the disk while it rewrites its file (no-appendfsync-on-rewrite yes)"
-        return "replaced by another server and cut off from it, it would go on (min-replicas-to-write 0)"
+            return said(
+                "it forces nothing to the disk while it rewrites its file (no-appendfsync-on-rewrite yes)"
+            )
+        return said(
+            "replaced by another server and cut off from it, it would go on (min-replicas-to-write 0)"
+        )
 
     @property
     def advice_if_unsure(self) -> str:
         """Return what to do about it."""
         if self.may_lead_unnoticed and self.append_only:
-            return "CONFIG SET min-replicas-to-write 1 and CONFIG SET min-replicas-max-lag 3, on every server"
-        return "CONFIG SET appendonly yes and CONFIG SET appendfsync always"
+            return said(
+                "CONFIG SET min-replicas-to-write 1 and CONFIG SET min-replicas-max-lag 3, on every server"
+            )
+        return said("CONFIG SET appendonly yes and CONFIG SET appendfsync always")
 
     def faults(self) -> Iterator[Fault]:
         """Return what keeps every instance from being started on it."""
         if self.is_cluster:
             yield Fault(
-                text="it is a Redis Cluster; the scripts touch keys of all instances together",
-                advice="use one server without cluster mode (docs/decisions/0010-one-server.md)",
+                text=said("it is a Redis Cluster; the scripts touch keys of all instances together"),
+                advice=said("use one server without cluster mode (docs/decisions/0010-one-server.md)"),
             )
         if self.is_replica:
             yield Fault(
-                text="it is a replica, which takes no writes of its own",
-                advice="set STATE_URL (or BROKER_URL) to the primary",
+                text=said("it is a replica, which takes no writes of its own"),
+                advice=said("set STATE_URL (or BROKER_URL) to the primary"),
             )
         if self.is_led_by_sentinels and self.redis_version < LEAST_VERSION_WITH_SENTINELS:
             yield Fault(
-                text=f"version {self.version}: its scripts write whatever min-replicas-to-write says",
-                advice="with Sentinels use Valkey, or Redis 7 or later",
+                text=said(
+                    "version {version}: its scripts write whatever min-replicas-to-write says",
+                    version=self.version,
+                ),
+                advice=said("with Sentinels use Valkey, or Redis 7 or later"),
             )
         if self.redis_version < LEAST_VERSION:
-            yield Fault(text=f"version {self.version} is too old", advice="use Valkey, or Redis 6.2 or later")
+            yield Fault(
+                text=said("version {version} is too old", version=self.version),
+                advice=said("use Valkey, or Redis 6.2 or later"),
+            )
         if self.maxmemory_policy != NO_EVICTION:
-            text = f"maxmemory-policy {self.maxmemory_policy}: a full server would throw away stop requests"
+            text = said(
+                "maxmemory-policy {maxmemory_policy}: a full server would throw away stop requests",
+                maxmemory_policy=self.maxmemory_policy,
+            )
             yield Fault(text=text, advice="CONFIG SET maxmemory-policy noeviction")
         if self.script_problem:
             yield Fault(
-                text=f"the scripts cannot run: {self.script_problem}",
-                advice="let the user run scripts, TIME and INFO: ACL SETUSER ... +@scripting +time +info",
+                text=said("the scripts cannot run: {script_problem}", script_problem=self.script_problem),
+                advice=said(
+                    "let the user run scripts, TIME and INFO: ACL SETUSER ... +@scripting +time +info"
+                ),
             )
 
 
@@ -168,11 +188,13 @@ def server_report(client: redis.Redis, *, vouched: str = "") -> ServerReport:
         info = cast("Mapping[str, Any]", client.info())
         script_problem = _script_problem(client)
     except redis.AuthenticationError as error:
-        raise StateUnavailable(f"the state server refuses the password: {error}") from error
+        raise StateUnavailable(said("the state server refuses the password: {error}", error=error)) from error
     except NoPermissionError as error:
-        raise UnsafeServer(f"{error}; the user of the state server must be allowed to run INFO") from error
+        raise UnsafeServer(
+            said("{error}; the user of the state server must be allowed to run INFO", error=error)
+        ) from error
     except redis.RedisError as error:
-        raise StateUnavailable(f"the state server does not answer: {error}") from error
+        raise StateUnavailable(said("the state server does not answer: {error}", error=error)) from error
     redis_version = str(info.get("redis_version", "0"))
     snapshots = _setting(client, "save")
     min_replicas = _numbers_in(_told_by_all(client, "min-replicas-to-write"))
@@ -209,13 +231,17 @@ def require_safe(client: redis.Redis, *, live: bool = False, vouched: str = "") 
     report = server_report(client, vouched=vouched)
     faults = tuple(report.faults())
     if faults:
-        found = "; ".join(f"{fault.text} -> {fault.advice}" for fault in faults)
-        raise UnsafeServer(f"the state server must not be traded on: {found}")
+        found = joined(said("{text} -> {advice}", text=fault.text, advice=fault.advice) for fault in faults)
+        raise UnsafeServer(said("the state server must not be traded on: {found}", found=found))
     if live and report.keeps is Keeps.UNSURE and not report.vouched:
         raise UnsafeServer(
-            f"the state server could take back a stop that was called clean: {report.why_unsure}. "
-            f"{report.advice_if_unsure}; where it is known to forget "
-            "nothing, vouch for it: CLEANBOOK_STATE_DURABILITY=always; to trade all the same: =unsure"
+            said(
+                "the state server could take back a stop that was called clean: {why_unsure}. "
+                "{advice_if_unsure}; where it is known to forget nothing, vouch for it: "
+                "CLEANBOOK_STATE_DURABILITY=always; to trade all the same: =unsure",
+                why_unsure=report.why_unsure,
+                advice_if_unsure=report.advice_if_unsure,
+            )
         )
     return report
 

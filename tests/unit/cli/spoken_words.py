@@ -11,6 +11,7 @@ from string import Formatter
 
 import click
 import pytest
+from pydantic import BaseModel
 
 from cli import (
     apply,
@@ -42,12 +43,14 @@ from ledger import schema
 from ledger.export import Exported
 from market.instrument import MarketType
 from market.orders import OrderStatus, Role, Side
+from runner import config_exchanges, config_models
 from runner.apply_plan import Action
 from runner.pausing import Withdrawal
 from runner.receipt import Result
 from runner.starting import CALLED_OFF
 from runner.stop_progress import STEPS
 from state.record import Phase
+from strategies.limits import Limits
 from strategies.registry import STRATEGIES
 
 ROOT = Path(__file__).parents[3]
@@ -97,6 +100,13 @@ WORDS = {
     *(role.name.lower() for role in Role),
     *(str(kind) for kind in MarketType),
     *(str(what) for what in Exported),
+    *(
+        info.description
+        for model in (*vars(config_models).values(), *vars(config_exchanges).values(), Limits)
+        if isinstance(model, type) and issubclass(model, BaseModel)
+        for info in model.model_fields.values()
+        if info.description
+    ),
     *(strategy.summary for strategy in STRATEGIES),
     *(
         word
@@ -144,7 +154,11 @@ def _name(call: ast.Call) -> str:
 
 
 def places(message: str) -> frozenset[str]:
-    return frozenset(name for _, name, _, _ in Formatter().parse(message) if name is not None)
+    """Return the places for values; braces that are none, as in ``${NAME}``, stand in texts without any."""
+    try:
+        return frozenset(name for _, name, _, _ in Formatter().parse(message) if name is not None)
+    except ValueError:
+        return frozenset()
 
 
 MARKED = tuple(marked())
