@@ -22,7 +22,8 @@ from runner.limiting import cut_facts
 from runner.receipt import OpenOrderSeen, Receipt, Result
 from runner.receipt_reports import alert_text
 from state.events import Event
-from state.instances import Phase, StopPolicy
+from state.record import Phase
+from state.stop_policy import StopPolicy
 from state.stop_story import StopCause
 from strategies.limits import Cut
 
