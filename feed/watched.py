@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cached_property
 
 from exchanges.registry import Venue
 from exchanges.stream import Stream
@@ -47,7 +48,8 @@ class WatchedAccount:
     venue_name: str
     instances: tuple[WatchedInstance, ...]
 
-    @property
+    # Worked out once: it is asked for every time that something is heard.
+    @cached_property
     def symbols(self) -> frozenset[str]:
         """Return the markets whose data is of use."""
         return frozenset(each.symbol for each in self.instances if each.is_running)
