@@ -37,7 +37,7 @@ def main() -> int:
     for path in sorted(FOLDER.glob("*.json")):
         plot = PLOTS[path.stem]
         found = json.loads(path.read_text(encoding="utf-8"))
-        text = draw_bars(plot.title, f"bench/{path.stem}.py", plot.bars(found))
+        text = draw_bars(plot.title, f"bench/{path.stem}.py{loads(found)}", plot.bars(found))
         path.with_suffix(".svg").write_text(text, encoding="utf-8")
         print(path.with_suffix(".svg").relative_to(ROOT))
     if HISTORY.exists():
@@ -45,6 +45,17 @@ def main() -> int:
         target.write_text(draw_lines(*history(HISTORY.read_text(encoding="utf-8"))), encoding="utf-8")
         print(target.relative_to(ROOT))
     return 0
+
+
+def loads(found: Found) -> str:
+    """Return in words how loaded the machine was: what a bench measured beside others is worth less."""
+    kept = [
+        found[name]
+        for name in ("load", "load_before", "load_after", "load_1_min", "loads_1_min")
+        if name in found
+    ]
+    values = [value for each in kept for value in (each if isinstance(each, list) else [each])]
+    return f", load of the machine {min(values):.1f} to {max(values):.1f}" if values else ""
 
 
 def history(text: str) -> tuple[str, str, Lines]:

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pytest
 
 from bench.plot_charts import Bars, draw_bars, draw_lines
-from bench.plots import FOLDER, PLOTS, history
+from bench.plots import FOLDER, PLOTS, history, loads
 from bench.smoke import FIGURES
 
 
@@ -61,3 +61,12 @@ def test_what_is_kept_can_be_drawn(path: Path) -> None:
     plot = PLOTS[path.stem]
     svg = draw_bars(plot.title, "", plot.bars(json.loads(path.read_text(encoding="utf-8"))))
     assert plot.title in texts(svg)
+
+
+@pytest.mark.parametrize(
+    "found",
+    [{"load_before": 0.5, "load_after": 6.56}, {"loads_1_min": [2, 6.56, 0.5]}, {"load": [0.5, 6.56]}],
+)
+def test_a_picture_tells_how_loaded_the_machine_was(found: dict[str, object]) -> None:
+    assert loads(found) == ", load of the machine 0.5 to 6.6"
+    assert loads({"bench": "of before"}) == ""
