@@ -12,7 +12,7 @@ import click
 from cli.ending import end_by_signals
 from cli.errors import CliError
 from cli.exit_codes import EPILOG, ExitCode
-from cli.language import tr
+from cli.language import in_use, tr
 from cli.options import debug_option, json_option, output_for
 from settings import Settings, load
 
@@ -114,7 +114,7 @@ def notify_test(rule: str | None, as_json: bool, debug: bool) -> ExitCode:
 def _config(settings: Settings) -> AlertsConfig:
     from alerts.config import load_alerts
 
-    return load_alerts(settings.alerts_file, settings.environ, language=settings.language)
+    return load_alerts(settings.alerts_file, settings.environ, language=in_use(settings.language))
 
 
 def _targets(config: AlertsConfig, rule: str | None) -> tuple[str, ...]:

@@ -179,7 +179,7 @@ def _unreachable(what: str, error: Exception) -> Failure:
             "BROKER_URL or STATE_URL says where it is",
             where=where,
             what=what,
-            error=error,
+            error=str(error).rstrip("."),
         ),
         code=ExitCode.UNREACHABLE,
     )

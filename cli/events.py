@@ -22,6 +22,7 @@ from cli.ledger_options import (
 )
 from cli.options import debug_option, json_option, output_for
 from cli.output import Output, iso
+from cli.receipt_view import detail_words
 from ledger import queries
 from ledger.queries import EventRecord
 from runner.kept_receipts import receipt_in
@@ -117,7 +118,9 @@ def _what(event: EventRecord) -> str:
         return one_line(f"{tr(said.get('result', ''))}{found}", 200)
     if event.event == "cleanup_step":
         step = said.get("step", "")
-        return one_line(" ".join(filter(None, (tr(STEPS.get(step, step)), said.get("detail", "")))), 200)
+        return one_line(
+            " ".join(filter(None, (tr(STEPS.get(step, step)), detail_words(said.get("detail", ""))))), 200
+        )
     told = sorted((name, text) for name, text in said.items() if text and name not in FOR_PROGRAMS)
     return one_line(", ".join(f"{name} {text}" for name, text in told), 200)
 

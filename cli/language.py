@@ -30,14 +30,21 @@ _PIECES = re.compile(rf"[{_OPENING}]*(?:[!-~]+|[^!-~\s])[{_CLOSING}]*\s*")
 class _Spoken:
     """What `tr` uses now; a command line speaks one language from its beginning to its end."""
 
+    language: str = ENGLISH
     catalogue: Mapping[str, str] = {}
 
 
 def use(language: str) -> None:
     """Speak one of `LANGUAGES` from now on; the command line's parser, which asks `gettext`, does too."""
+    _Spoken.language = language
     _Spoken.catalogue = {} if language == ENGLISH else read_catalogue(language)
     # What it asks would else be looked for in compiled catalogues, in folders that a variable chooses.
     gettext.dgettext, gettext.dngettext = _dgettext, _dngettext
+
+
+def in_use(otherwise: str) -> str:
+    """Return the language that was asked for on this command line, `otherwise` where none was."""
+    return otherwise if _Spoken.language == ENGLISH else _Spoken.language
 
 
 def _dgettext(domain: str, message: str) -> str:

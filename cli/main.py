@@ -49,7 +49,9 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command, or say which one was meant."""
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            # Who types the beginning of a name means that one, not one that looks alike.
+            near = [name for name in COMMANDS if name.startswith(args[0])][:1]
+            near = near or difflib.get_close_matches(args[0], COMMANDS, n=1)
             hint = (
                 tr("did you mean {name}?", name=repr(near[0]))
                 if near

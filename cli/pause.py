@@ -156,7 +156,7 @@ def _or_refused(ask: Callable[[str], ChangeResult]) -> Callable[[str], ChangeRes
 
 def _chosen(session: Session, names: tuple[str, ...], every: bool, fits: Any) -> tuple[str, ...]:
     if bool(names) == every:
-        raise click.UsageError(tr("name the instances, or use --all"))
+        raise click.UsageError(tr("name the instances, or use --all: one of the two"))
     if not every:
         return require_known(session, names)
     records = session.instances.read_all(lambda name, error: None)
@@ -183,7 +183,7 @@ def _ending(session: Session, name: str, paused: Paused, timeout_s: float) -> _R
         holds = tr(
             "it holds {quantity}, which nothing hedges or protects while it is paused", quantity=f"{held:f}"
         )
-        message += f"; {holds}"
+        message = tr("{first}; {second}", first=message, second=holds)
     return _Report(
         instance_id=name,
         result=str(found),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from cli.language import padded, tr
 from cli.output import Output, printable
+from cli.receipt_view import detail_words
 from runner.stop_progress import PhaseSeen, StopProgress
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class LineDisplay:
         """Print instance, time since the request, phase and detail."""
         text = (
             f"{stop.instance_id:<{self._width}}  {phase.after_ms / 1000:+9.3f} s  "
-            f"{padded(tr(phase.phase), PHASE_WIDTH)}  {phase.detail}"
+            f"{padded(tr(phase.phase), PHASE_WIDTH)}  {detail_words(phase.detail)}"
         )
         self._output.say(text.rstrip())
 
@@ -113,7 +114,7 @@ class LiveDisplay:
                     Text(printable(stop.instance_id), "bold"),
                     Text(f"{phase.after_ms / 1000:+.3f} s", "dim", justify="right"),
                     Text(printable(tr(phase.phase)), style),
-                    Text(printable(phase.detail), "dim"),
+                    Text(printable(detail_words(phase.detail)), "dim"),
                 )
             if not stop.is_over and (detailed or not shown):
                 table.add_row(Text(printable(stop.instance_id), "bold"), "", Spinner("dots"), "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from cli.language import tr
+from cli.language import told, tr
 from cli.output import clock, iso, seconds
 from runner.stop_progress import STEPS
 
@@ -22,6 +22,8 @@ FLIGHT_ENDS = {
     "interrupted": "cut short by the cleanup, and committed",
     "lease_ran_out": "never came back: its lease ran out",
 }
+#: Details of steps, as every cleanup tells them.
+DETAILS = ("two lists in a row without own orders", "interrupted", "its worker shuts down")
 FATES = {
     "rested": "rested, and was cancelled",
     "not_open": "not open once it could not arrive any more",
@@ -100,11 +102,21 @@ def attempt_lines(receipt: Receipt, attempt: Attempt) -> Iterator[Line]:
     asked_at_ms = receipt.requested_at_ms or attempt.claimed_at_ms
     yield _after(attempt.claimed_at_ms, asked_at_ms), tr("claimed"), ""
     for step in attempt.steps:
-        detail = f"  {step.detail}" if step.detail else ""
+        detail = f"  {detail_words(step.detail)}" if step.detail else ""
         yield _after(step.at_ms, asked_at_ms), f"{tr(STEPS.get(step.step, step.step))}{detail}", ""
     ended = tr("ended {result}", result=tr(attempt.result))
     ended += f": {attempt.problem}" if attempt.problem else ""
     yield _after(attempt.ended_at_ms, asked_at_ms), ended, "good" if attempt.result == "clean" else "bad"
+
+
+def detail_words(detail: str) -> str:
+    """Return the detail of a step, in the language in use where it is one that every cleanup tells."""
+    match detail.split():
+        case [count, "orders"]:
+            return tr("{count} orders", count=count)
+        case [count, "orders", "kept"]:
+            return tr("{count} orders kept", count=count)
+    return tr(detail) if detail in DETAILS else told(detail)
 
 
 def policy_text(policy: StopPolicy) -> str:

@@ -57,7 +57,7 @@ def start(
         output.warn(
             tr(
                 "no worker serves queue {queues}: nothing runs until one does; "
-                "start one: celery -A tasks worker",
+                "start one: celery -A tasks worker, or manage.py up",
                 queues=tr(" and ").join(missing),
             )
         )

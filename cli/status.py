@@ -114,7 +114,7 @@ def _lines(entry: Entry) -> Iterator[tuple[str, str, str]]:
             "{strategy} on {symbol} ({market})",
             strategy=entry.strategy,
             symbol=entry.symbol,
-            market=entry.market_type,
+            market=tr(entry.market_type),
         )
         yield tr("strategy"), what, ""
         yield tr("exchange"), f"{entry.exchange}, {mode}", ""

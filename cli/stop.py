@@ -62,7 +62,7 @@ def stop(
     """
     output = output_for(as_json)
     if bool(names) == every:
-        raise click.UsageError(tr("name the instances to stop, or use --all"))
+        raise click.UsageError(tr("name the instances to stop, or use --all: one of the two"))
     if close_position and keep_orders:
         raise click.UsageError(
             tr("--close-position and --keep-orders contradict each other: a kept order may fill")

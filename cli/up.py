@@ -73,7 +73,7 @@ def run_up(settings: Settings, *, leave_running: bool = False, flower: bool = Tr
 
 def _announce(stack: Stack, console: Console, settings: Settings) -> None:
     def show(name: str, text: object) -> None:
-        console.print(f"{padded(name, ANNOUNCED_WIDTH)}{text}")
+        console.print(f"{padded(name, ANNOUNCED_WIDTH)}{text}", soft_wrap=True)
 
     show(tr("broker and state"), redacted(stack.broker_url))
     show(tr("simulated exchange"), stack.simulator_url)

@@ -161,18 +161,19 @@ def _missing(instance_id: str, config_dir: Path) -> Problem:
         )
     known = instance_ids(config_dir)
     if not known:
-        return Problem(path=said("file"), message=said("does not exist; no instance has a file there"))
+        return Problem(
+            path=said("file"),
+            message=said("does not exist; {folder} has no instance file", folder=config_dir),
+        )
     near = difflib.get_close_matches(instance_id, known, n=1)
-    hint = said('; did you mean "{name}"?', name=near[0]) if near else ""
-    more = ", …" if len(known) > _LISTED else ""
+    names = ", ".join(known[:_LISTED]) + (", …" if len(known) > _LISTED else "")
+    if near:
+        message = said('does not exist; did you mean "{name}"? There is: {names}', name=near[0], names=names)
+    else:
+        message = said("does not exist; there is: {names}", names=names)
     return Problem(
         path=said("file"),
-        message=said(
-            "does not exist{hint}; there is: {names}{more}",
-            hint=hint,
-            names=", ".join(known[:_LISTED]),
-            more=more,
-        ),
+        message=message,
     )
 
 

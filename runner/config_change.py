@@ -149,7 +149,9 @@ def _compare(
     instance_id = config.instance_id
     record = context.instances.read(instance_id)
     if record is None or record.phase is not Phase.RUNNING:
-        state = said("was never started") if record is None else said("is {phase}", phase=record.phase)
+        state = (
+            said("was never started") if record is None else said("is {phase}", phase=said(str(record.phase)))
+        )
         raise ChangeRefused(
             said(
                 "{instance_id}: only a running instance can be changed, and this one {state}",

@@ -294,7 +294,12 @@ class Reading:
         path = f"$.exchange_config.{key}"
         if reference is None:
             self._add(
-                path, said("is missing; a live instance needs it: write ${NAME} of an environment variable")
+                path,
+                said(
+                    "is missing; a live instance needs it: write {form}, where NAME is the environment "
+                    "variable that holds it",
+                    form='"${NAME}"',
+                ),
             )
         elif not environ.get(reference.variable, "").strip():
             self._add(

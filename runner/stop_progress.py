@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from runner.kept_receipts import problem_of, receipt_in
 from state.events import Event
+from wording import said
 
 
 class Ending(StrEnum):
@@ -51,24 +52,27 @@ STEPS = {
 
 def told(event: Event) -> tuple[str, str]:
     """Return in words which phase of a stop an event is, and its details; both empty for none."""
-    said = event.fields
+    fields = event.fields
+    by = fields.get("by", "?")
     if event.event == "stop_requested":
-        reason = said.get("reason", "")
-        return "stop requested", f"by {said.get('by', '?')}" + (f": {reason}" if reason else "")
+        reason = fields.get("reason", "")
+        return "stop requested", said("by {by}: {reason}", by=by, reason=reason) if reason else said(
+            "by {by}", by=by
+        )
     if event.event == "cleanup_claimed":
-        return "cleanup claimed", f"attempt {said.get('attempt', '?')}, {said.get('by', '?')}"
+        return "cleanup claimed", said("attempt {number}, {by}", number=fields.get("attempt", "?"), by=by)
     if event.event == "cleanup_step":
-        step = said.get("step", "?")
-        return STEPS.get(step, step), said.get("detail", "")
+        step = fields.get("step", "?")
+        return STEPS.get(step, step), fields.get("detail", "")
     return _end_told(event) if event.event == "finished" else ("", "")
 
 
 def _end_told(event: Event) -> tuple[str, str]:
     result = event.fields.get("result", "?")
     if result == "stopped":
-        return "stopped", "clean"
+        return "stopped", said("clean")
     problem = problem_of(event.fields.get("outcome", ""))
-    return "not clean yet", f"{problem or result}; it is tried again"
+    return "not clean yet", said("{problem}; it is tried again", problem=problem or result)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -70,6 +70,7 @@ WORDS = {
     *("stop requested", "cleanup claimed", "stopped", "not clean yet"),
     *receipt_view.FLIGHT_ENDS.values(),
     *receipt_view.FATES.values(),
+    *receipt_view.DETAILS,
     proof.NOBODY_KNOWS,
     CALLED_OFF,
     *list_instances.COLUMNS,

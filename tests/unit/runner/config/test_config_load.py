@@ -242,7 +242,7 @@ def test_a_bad_id_is_refused_before_the_disk_is_touched(instance_id: str) -> Non
 def test_a_missing_file_names_what_there_is(load: Load, content: Json, tmp_path: Path) -> None:
     load(content)
 
-    with pytest.raises(ConfigError, match=r'mm_1\.json.*\n.*did you mean "mm_01"\?; there is: mm_01$'):
+    with pytest.raises(ConfigError, match=r'mm_1\.json.*\n.*did you mean "mm_01"\? There is: mm_01$'):
         load_instance("mm_1", tmp_path, {})
     assert instance_ids(tmp_path) == ("mm_01",)
 
