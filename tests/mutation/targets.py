@@ -104,7 +104,10 @@ TARGETS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "state/stop_story.py": (("tests/unit/state/test_stop_story.py",), SCRIPTS),
     "state/leases.py": (("tests/unit/state/test_calls_of_leases.py",), SCRIPTS),
     "state/cleanup_leases.py": (("tests/unit/state/test_calls_of_cleanups.py",), SCRIPTS),
-    "state/permissions.py": (("tests/unit/state/test_permissions.py",), SCRIPTS),
+    "state/permissions.py": (
+        ("tests/unit/state/test_permissions.py", "tests/unit/state/test_calls_of_leases.py"),
+        SCRIPTS,
+    ),
     "state/due.py": (("tests/unit/state/test_due.py",), SCRIPTS),
     "state/durability.py": (
         ("tests/unit/state/test_durability.py",),
