@@ -7,14 +7,14 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
-from runner.config_models import Section, Text
+from runner.config_models import SectionModel, Text
 from runner.config_variables import Secret
 from wording import said
 
 _LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
-class ExchangeConfig(Section):
+class ExchangeConfig(SectionModel):
     """How to reach an exchange: what all of them share."""
 
     base_url: Text | None = Field(

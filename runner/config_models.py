@@ -26,13 +26,13 @@ _SYMBOL_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_:./-]{0,39}$"
 Text = Annotated[str, StringConstraints(max_length=2000)]
 
 
-class Section(BaseModel):
+class SectionModel(BaseModel):
     """What all of them have in common."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=tell_effects)
 
 
-class MetadataConfig(Section):
+class MetadataConfig(SectionModel):
     """What the instance is and where it trades."""
 
     instance_id: str = Field(
@@ -71,7 +71,7 @@ class MetadataConfig(Section):
         return self
 
 
-class DaemonConfig(Section):
+class DaemonConfig(SectionModel):
     """Settings of the old program's processes; checked for spelling and type, without effect here."""
 
     python_path: Text | None = None
@@ -108,7 +108,7 @@ class PositionOnStop(StrEnum):
     CLOSE = "close"
 
 
-class StopConfig(Section):
+class StopConfig(SectionModel):
     """What a stop does."""
 
     is_live: ClassVar[bool] = True
@@ -127,7 +127,7 @@ class StopConfig(Section):
         return self
 
 
-class Pace(Section):
+class Pace(SectionModel):
     """The keys of `strategy_config` that belong to the runner."""
 
     is_live: ClassVar[bool] = True
@@ -162,7 +162,7 @@ class Pace(Section):
     )
 
 
-class TopLevel(Section):
+class TopLevel(SectionModel):
     """The keys beside the sections."""
 
     live: bool = Field(
