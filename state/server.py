@@ -23,6 +23,8 @@ MOST_SERVERS_IN_STEP = 3
 DEFAULT_MAX_LAG_S = 10
 
 NO_EVICTION = "noeviction"
+#: What matters of whichever server leads.
+OF_EACH_SERVER = ("min-replicas-to-write", "min-replicas-max-lag", "maxmemory-policy")
 
 #: What the scripts need beyond reading and writing keys, tried once.
 _PROBE = """
@@ -197,9 +199,9 @@ def server_report(client: redis.Redis, *, vouched: str = "") -> ServerReport:
         raise StateUnavailable(said("the state server does not answer: {error}", error=error)) from error
     redis_version = str(info.get("redis_version", "0"))
     snapshots = _setting(client, "save")
-    min_replicas = _numbers_in(_told_by_all(client, "min-replicas-to-write"))
-    max_lags_s = _numbers_in(_told_by_all(client, "min-replicas-max-lag"))
-    policies = [str(info.get("maxmemory_policy", "unknown")), *_told_by_all(client, "maxmemory-policy")]
+    told = _told_by_all(client)
+    min_replicas, max_lags_s = (_numbers_in(told[name]) for name in OF_EACH_SERVER[:2])
+    policies = [str(info.get("maxmemory_policy", "unknown")), *told["maxmemory-policy"]]
     return ServerReport(
         version=str(info.get("valkey_version") or redis_version),
         redis_version=_numbers(redis_version),
@@ -246,19 +248,20 @@ def require_safe(client: redis.Redis, *, live: bool = False, vouched: str = "") 
     return report
 
 
-def _told_by_all(client: redis.Redis, name: str) -> list[str]:
-    """Return a setting of the server that leads, and of each that may lead next, as far as they tell.
+def _told_by_all(client: redis.Redis) -> dict[str, list[str]]:
+    """Return what the server that leads, and each that may lead next, tells of those settings, by name.
 
     Those have their own, and one that was never made shows only when they lead.
     """
-    told = [_setting(client, name)]
+    told = {name: [_setting(client, name)] for name in OF_EACH_SERVER}
     for follower in followers(client):
         with follower:
             try:
-                told.append(_setting(follower, name))
+                for name in OF_EACH_SERVER:
+                    told[name].append(_setting(follower, name))
             except redis.RedisError:
                 continue  # it may be down: that is what the others are for
-    return [value for value in told if value is not None]
+    return {name: [value for value in values if value is not None] for name, values in told.items()}
 
 
 def _script_problem(client: redis.Redis) -> str:
