@@ -25,9 +25,9 @@ from state.own_fills import OwnFills
 
 log = structlog.get_logger(__name__)
 
-#: The exchange tells something of every watched symbol once a second; nothing for this long is a dead stream.
+#: A symbol with trades has a ticker once a second: nothing for so long behind the first is a dead stream.
 FROZEN_S = 5.0
-#: Without a watched symbol the exchange is pinged this often, and an answer has to come within as long again.
+#: Without any ticker the exchange is pinged this often, and an answer has to come within as long again.
 PING_S = 5.0
 #: Longest wait for a message.
 IDLE_S = 0.1
@@ -79,6 +79,8 @@ class AccountFeed:
         self._newest_ms: int | None = None
         #: The symbols that are subscribed to.
         self._followed: frozenset[str] = frozenset()
+        #: Those of which this connection has brought a ticker or a mark price, which comes once a second.
+        self._beating: set[str] = set()
         #: Markets that the reconciler was asked to find out about.
         self._asked_for: frozenset[str] = frozenset()
         #: How the stream stands, a word or two.
@@ -173,7 +175,7 @@ class AccountFeed:
         """Read the stream until it ends. Raises `ExchangeError`, `redis.RedisError`."""
         stream = self._connections.stream
         stream.open()
-        self._newest_ms, self._followed = None, frozenset()
+        self._newest_ms, self._followed, self._beating = None, frozenset(), set()
         opened_s = self._heard_s = self._pinged_s = time.monotonic()
         self._is_changed.set()
         # Behind the subscription: what happened before it is in the histories, what happens now is told.
@@ -227,8 +229,10 @@ class AccountFeed:
             if isinstance(event, BookChange):
                 _count_lag(event.at_ms, "book")
                 self._markets.take(event)
-            if isinstance(event, Pulse) and event.mark_price is not None:
-                self._markets.take_mark(event.symbol, event.mark_price)
+            if isinstance(event, Pulse):
+                self._beating.add(event.symbol)
+                if event.mark_price is not None:
+                    self._markets.take_mark(event.symbol, event.mark_price)
             if isinstance(event, BookChange | Pulse):
                 self._heard_s, self._newest_ms = time.monotonic(), event.at_ms
                 self._wake(self._silence.heard(event.symbol, self._heard_s), "heard again")
@@ -257,10 +261,11 @@ class AccountFeed:
 
     def _check_life(self, now_s: float) -> None:
         """Raise `StreamFrozen` when a connection stands over which nothing comes."""
-        if self._watched.symbols:
+        if self._watched.symbols & self._beating:
             if now_s - self._heard_s > FROZEN_S:
                 raise StreamFrozen(f"no market data for {FROZEN_S:g} s")
             return
+        # Where nobody has traded for a day silence says nothing, and a reconnection would only make a gap.
         heard_s = max(self._connections.stream.last_heard_s, self._heard_s)
         if now_s - heard_s > 2 * PING_S:
             raise StreamFrozen(f"no answer to a ping for {PING_S:g} s")

@@ -38,6 +38,7 @@ class FakeStream:
     def __init__(self) -> None:
         self.opened = 0
         self.pings = 0
+        self.answers_pings = False
         self.watched: list[frozenset[str]] = []
         #: What `open` raises next.
         self.refusals: list[Exception] = []
@@ -75,6 +76,8 @@ class FakeStream:
     def ping(self) -> None:
         """Count."""
         self.pings += 1
+        if self.answers_pings:
+            self.last_heard_s = time.monotonic()
 
     def close(self) -> None:
         """End for good."""
