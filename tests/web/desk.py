@@ -30,16 +30,24 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 NO_BROWSER = (
     "no Chromium was found: `make test-web` installs it as root; otherwise `sudo apt install chromium`"
 )
-#: How strategies of a desk are set up, by name of the instance.
+#: How strategies of a desk are set up, by name of the instance. A ladder that follows the price makes a
+#: request for each order that it takes back; all of a desk together may make 1800 a minute.
 INSTANCES: Mapping[str, Mapping[str, Any]] = {
-    "bp_sol_01": {"spread": "0.1", "quantity": "0.5", "layer_step_bps": 2, "interval": "0.5"},
+    "bp_sol_01": {
+        "spread": "0.1",
+        "quantity": "0.5",
+        "layer_step_bps": 2,
+        "refresh_tolerance_bps": "1.5",
+        "interval": "1",
+    },
     "bp_eth_02": {
         "symbol": "ETH_USDC",
         "spread": "0.2",
         "quantity": "0.05",
         "max_orders": 5,
         "layer_step_bps": 4,
-        "interval": "1",
+        "refresh_tolerance_bps": "2",
+        "interval": "2",
     },
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,8 @@ from typing import Any, Literal
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from cli.stack.stack import ROOT
+from metrics import families
+from metrics.directory import read_sums
 from tests.acceptance.simulated_exchange import LIST_OPEN, fault
 from tests.acceptance.world import eventually
 from tests.web.desk import INSTANCES, PASSWORD, Desk, launch, open_desk
@@ -21,6 +24,10 @@ FOLDER = ROOT / "docs" / "img"
 #: A chart with nothing in it explains nothing.
 TRADE_S = 75.0
 WIDE = {"width": 1280, "height": 800}
+#: Limits, what a stop does, and what a check has found, at once.
+HIGH = 1200
+#: Rows come once a second: by then they say what a stop that has ended says.
+ROWS_MS = 1500
 PHONE = {"width": 390, "height": 844}
 Theme = Literal["light", "dark"]
 #: Beside those of the tests, for a list that looks like a desk's.
@@ -30,7 +37,7 @@ MORE: Mapping[str, Mapping[str, Any]] = {
         "spread": "0.15",
         "quantity": "0.2",
         "max_position": "5",
-        "interval": "3",
+        "interval": "5",
     },
     "bp_sol_wide_04": {"spread": "0.8", "quantity": "0.3", "interval": "5"},
     "bp_eth_wide_05": {"symbol": "ETH_USDC", "spread": "1", "quantity": "0.02", "interval": "5"},
@@ -53,10 +60,25 @@ def main() -> None:
             begin_trading(desk)
             time.sleep(TRADE_S)
             take_all(browser, desk)
+            refused = refused_by_budget(desk)
         finally:
             desk.world.exchange.clear_faults()
             browser.close()
             desk.world.close()
+    if refused:
+        sys.exit(
+            f"{refused:g} requests were beyond the account's budget, and a page may say so: calm the desk"
+        )
+
+
+def refused_by_budget(desk: Desk) -> float:
+    """Return how many requests were not made since the account's budget was used up."""
+    counted = read_sums(desk.world.stack.options.run_dir / "metrics")
+    return sum(
+        values[0]
+        for key, values in counted.items()
+        if key[0] == families.REQUESTS_FAILED.name and key[-1] == "own_budget"
+    )
 
 
 def begin_trading(desk: Desk) -> None:
@@ -101,6 +123,8 @@ def signed_in(
     page.goto(desk.web.url)
     page.locator("#password").fill(PASSWORD)
     if not phone:
+        # The mark is drawn last.
+        page.wait_for_timeout(500)
         take(page, f"page-sign-in-{theme}" if language == "en-US" else "page-sign-in-zh-TW")
     page.keyboard.press("Enter")
     page.locator(".instances tbody tr").first.wait_for()
@@ -159,17 +183,27 @@ def pages(page: Page, desk: Desk, theme: Theme) -> None:
             page.get_by_role("button", name="Validate").click()
             page.locator(".verdict").wait_for()
         take(page, f"page-{tab}-{theme}")
+        if tab == "parameters":
+            limits_and_stop(page, theme)
     instance(page, desk, victim, "events")
     page.get_by_role("button", name="Stop …").click()
     take(page, f"page-stop-question-{theme}")
     page.get_by_role("dialog").get_by_role("button", name="Stop", exact=True).click()
     page.locator(".stopping .receipt").wait_for()
-    page.wait_for_timeout(300)
+    page.wait_for_timeout(ROWS_MS)
     take(page, f"page-stop-{theme}")
     instance(page, desk, victim, "receipts")
     take(page, f"page-receipts-{theme}")
     if theme == "light":
         hold_up(page, desk, held_up)
+
+
+def limits_and_stop(page: Page, theme: Theme) -> None:
+    """Take what stands below the parameters in their form."""
+    page.set_viewport_size({"width": WIDE["width"], "height": HIGH})
+    page.get_by_role("group", name="Limits").evaluate("group => group.scrollIntoView()")
+    take(page, f"page-limits-{theme}")
+    page.set_viewport_size({"width": WIDE["width"], "height": WIDE["height"]})
 
 
 def pause(page: Page, desk: Desk, name: str) -> None:
@@ -186,6 +220,7 @@ def hold_up(page: Page, desk: Desk, name: str) -> None:
     page.get_by_role("button", name="Stop …").click()
     page.get_by_role("dialog").get_by_role("button", name="Stop", exact=True).click()
     page.locator(".stopping [data-kind='bad']").first.wait_for(timeout=60_000)
+    page.wait_for_timeout(ROWS_MS)
     take(page, "page-stop-held-up-light")
     desk.world.exchange.clear_faults()
 
@@ -200,6 +235,7 @@ def stop_all(page: Page) -> None:
     take(page, "page-stop-all-question-light")
     page.get_by_role("dialog").get_by_role("button", name="Stop all").click()
     page.locator(".stop-all[data-ending='clean']").wait_for(timeout=60_000)
+    page.wait_for_timeout(ROWS_MS)
     take(page, "page-stop-all-light")
 
 
