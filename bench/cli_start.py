@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from bench.figures import median, table  # noqa: E402 - the checkout is put on the path first
+from bench.progress import say  # noqa: E402
 from cli.stack.stack import Stack, StackOptions  # noqa: E402
 from runner.access import access  # noqa: E402
 from runner.config import load_instance, version_of  # noqa: E402
@@ -78,7 +79,7 @@ def main() -> int:
                 if number >= 0:
                     wall_ms[name].append(wall)
                     cpu_ms[name].append(cpu)
-            print(f"round {number + 1}/{rounds}", file=sys.stderr, flush=True)
+            say(f"round {number + 1}/{rounds}")
     print(table(wall_ms))
     nothing_ms = median(cpu_ms[NOTHING])
     print(

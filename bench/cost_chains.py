@@ -15,6 +15,7 @@ from typing import Any
 
 from bench.command_counts import Commands, watch
 from bench.process_usage import cpu_s, tree
+from bench.progress import say
 from cli.stack.processes import ManagedProcess
 from cli.stack.stack import ROOT, Stack
 from metrics.families import REQUESTS_S
@@ -164,7 +165,7 @@ class OurChains:
             if not start_instance(self._context, name, by="bench").result.started:
                 raise Failed(f"{name} was not started")
             if number % 50 == 49:
-                print(f"{number + 1} started", file=sys.stderr, flush=True)
+                say(f"{number + 1} started")
             time.sleep(max(0.0, interval_s / len(names) - (time.monotonic() - begun_s)))
 
     def _least_seq(self, names: Sequence[str]) -> int:

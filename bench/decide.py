@@ -26,6 +26,7 @@ sys.path.insert(0, str(ROOT))
 
 from bench.decide_cases import Case, cases  # noqa: E402 - the checkout is put on the path first
 from bench.figures import median, nearest_rank  # noqa: E402
+from bench.progress import say  # noqa: E402
 from market.orders import Quote  # noqa: E402
 from strategies.limits import Limits, trim  # noqa: E402
 from strategies.reconcile import reconcile  # noqa: E402
@@ -77,7 +78,7 @@ def main() -> int:
     measured = []
     for case in cases():
         measured.append(measure(case, rounds))
-        print(f"{case.name}: {median(measured[-1].decide_ms):.3f} ms", file=sys.stderr, flush=True)
+        say(f"{case.name}: {median(measured[-1].decide_ms):.3f} ms")
     print(table(measured))
     print(json.dumps(_json(measured, rounds)))
     return 0
