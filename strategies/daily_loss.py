@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from market.snapshot import Snapshot
 from strategies.limits import Limits
+from wording import said
 
 _DAY_MS = 86_400_000
 
@@ -74,7 +75,12 @@ class DailyLoss(BaseModel):
             return None
         places = max(2, -int(most.as_tuple().exponent))
         until = self.day + timedelta(days=1)
-        return f"daily loss {loss:.{places}f} reached max_daily_loss {most:f}; it ends on {until} 00:00 UTC"
+        return said(
+            "daily loss {loss} reached max_daily_loss {most}; it ends on {until} 00:00 UTC",
+            loss=f"{loss:.{places}f}",
+            most=f"{most:f}",
+            until=until,
+        )
 
 
 def _day_of(at_ms: int) -> date:

@@ -41,6 +41,7 @@ from strategies.grid_run import GridMarket
 from strategies.intervals import Grid
 from strategies.quoting import BPS, Funds
 from strategies.taking import protected_taker
+from wording import said
 
 __all__ = ["STRATEGY", "Params", "State", "decide", "preflight", "unwind"]
 
@@ -48,7 +49,9 @@ __all__ = ["STRATEGY", "Params", "State", "decide", "preflight", "unwind"]
 #: Less than this part of the quote asset in use is worth a warning.
 _SMALL_SHARE = Decimal("0.1")
 
-_NO_POSITION = "a spot account holds coins, no position; order_quantity and grid_num bound what is bought"
+_NO_POSITION = said(
+    "a spot account holds coins, no position; order_quantity and grid_num bound what is bought"
+)
 
 
 class Params(GridParams):
@@ -56,12 +59,12 @@ class Params(GridParams):
 
     inert: ClassVar[Mapping[str, str]] = {
         **GridParams.inert,
-        "grid_type": "a spot grid buys below the price and sells above it; perp_grid has directions",
+        "grid_type": said("a spot grid buys below the price and sells above it; perp_grid has directions"),
         "max_position": _NO_POSITION,
         "target_position": _NO_POSITION,
         "position_threshold": _NO_POSITION,
         "inventory_skew": _NO_POSITION,
-        "leverage": "a spot account trades what it holds",
+        "leverage": said("a spot account trades what it holds"),
     }
 
     stop_loss: Decimal | None = Field(
@@ -116,29 +119,33 @@ def unwind(snapshot: Snapshot, state: State, params: Params) -> TakerOrder | Non
 
 def preflight(snapshot: Snapshot, params: Params) -> Preflight:
     """Return what is wrong with the parameters at this price, and what the account cannot pay."""
-    warnings = []
+    warnings: list[str] = []
     if params.auto_borrow or params.auto_borrow_repay:
-        warnings.append("auto_borrow and auto_borrow_repay have no effect: nothing is ever borrowed")
+        warnings.append(said("auto_borrow and auto_borrow_repay have no effect: nothing is ever borrowed"))
     price, funds = snapshot.price, quoting.funds_of(snapshot)
     if price is None or not quoting.is_two_sided(snapshot.book):
         return Preflight(warnings=(*warnings, grid_preflight.NO_BOOK))
     if funds is None:
-        return Preflight(problems=("the account holds nothing that this grid could trade",))
+        return Preflight(problems=(said("the account holds nothing that this grid could trade"),))
     try:
         state = _first(snapshot, price, params)
     except GridImpossible as impossible:
-        return Preflight(problems=(str(impossible),), warnings=tuple(warnings))
+        return Preflight(problems=(impossible.args[0],), warnings=tuple(warnings))
     if state.grid is None or not _is_payable(state.grid, funds, snapshot):
         return Preflight(
-            problems=("the account can pay for none of this grid's orders",), warnings=tuple(warnings)
+            problems=(said("the account can pay for none of this grid's orders"),), warnings=tuple(warnings)
         )
     warnings += grid_preflight.warnings(snapshot, state.grid, params, price)
     warnings += _fund_warnings(snapshot, state.grid, price, funds)
     warnings += _size_warnings(snapshot, state.grid, params, price, funds)
     if params.stop_loss is not None and state.stock:
         warnings.append(
-            f"stop_loss neither measures nor sells the {shown(state.stock)} {snapshot.instrument.base_asset} "
-            "that the account holds already: it covers what the run buys"
+            said(
+                "stop_loss neither measures nor sells the {stock} {base_asset} that the account holds "
+                "already: it covers what the run buys",
+                stock=shown(state.stock),
+                base_asset=snapshot.instrument.base_asset,
+            )
         )
     return Preflight(warnings=tuple(warnings))
 
@@ -231,18 +238,30 @@ def _fund_warnings(snapshot: Snapshot, grid: Grid, price: Decimal, funds: Funds)
     instrument, quantity = snapshot.instrument, grid.quantity
     openings = [level for level in grid.levels[:-1] if level < price]
     above = grid.intervals - len(openings)
-    warnings = []
+    warnings: list[str] = []
     needed = quantity * sum(openings)
     if needed > funds.quote_spendable:
         warnings.append(
-            f"all {len(openings)} buys below the price need {shown(needed)} {instrument.quote_asset}, "
-            f"{shown(funds.quote_spendable)} are available: the lowest levels wait until there is more"
+            said(
+                "all {openings} buys below the price need {needed} {quote_asset}, {quote_spendable} are "
+                "available: the lowest levels wait until there is more",
+                openings=len(openings),
+                needed=shown(needed),
+                quote_asset=instrument.quote_asset,
+                quote_spendable=shown(funds.quote_spendable),
+            )
         )
     if quantity * above > funds.base_spendable:
         warnings.append(
-            f"the {above} intervals above the price need {shown(quantity * above)} "
-            f"{instrument.base_asset} to sell, {shown(funds.base_spendable)} are available: the highest "
-            "start empty, and open by buys once the price is above them"
+            said(
+                "the {above} intervals above the price need {quantity} {base_asset} to sell, "
+                "{base_spendable} are available: the highest start empty, and open by buys once the price "
+                "is above them",
+                above=above,
+                quantity=shown(quantity * above),
+                base_asset=instrument.base_asset,
+                base_spendable=shown(funds.base_spendable),
+            )
         )
     return warnings
 
@@ -253,9 +272,14 @@ def _size_warnings(snapshot: Snapshot, grid: Grid, params: Params, price: Decima
     if params.order_quantity is not None or used >= funds.quote_spendable * _SMALL_SHARE:
         return []
     return [
-        f"the automatic order_quantity {shown(grid.quantity)} uses {shown(round(used, 2))} of "
-        f"{shown(round(funds.quote_spendable, 2))} {snapshot.instrument.quote_asset} at this price: set "
-        "order_quantity, or a range that reaches further below the price"
+        said(
+            "the automatic order_quantity {quantity} uses {used} of {quote_spendable} {quote_asset} at this "
+            "price: set order_quantity, or a range that reaches further below the price",
+            quantity=shown(grid.quantity),
+            used=shown(round(used, 2)),
+            quote_spendable=shown(round(funds.quote_spendable, 2)),
+            quote_asset=snapshot.instrument.quote_asset,
+        )
     ]
 
 

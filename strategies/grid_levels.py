@@ -15,6 +15,7 @@ from market.instrument import Instrument
 from market.orders import Side
 from strategies import quoting
 from strategies.quoting import Rounding
+from wording import said
 
 #: Automatic size on spot: the part of what is available that a grid puts to work.
 _SHARE_OF_FUNDS = Decimal("0.95")
@@ -89,8 +90,11 @@ def level_prices(of: PriceRange, number: int, mode: GridMode, instrument: Instru
     """
     if of.lower >= of.upper:
         raise GridImpossible(
-            f"the grid has no width: grid_lower_price {shown(of.lower)} must be below "
-            f"grid_upper_price {shown(of.upper)}"
+            said(
+                "the grid has no width: grid_lower_price {lower} must be below grid_upper_price {upper}",
+                lower=shown(of.lower),
+                upper=shown(of.upper),
+            )
         )
     prices = sorted(
         {
@@ -100,15 +104,30 @@ def level_prices(of: PriceRange, number: int, mode: GridMode, instrument: Instru
     )
     if len(prices) < 2:
         raise GridImpossible(
-            f"grid_lower_price {shown(of.lower)} and grid_upper_price {shown(of.upper)} are one price at a "
-            f"tick of {shown(instrument.tick_size)}: they must be at least a tick apart"
+            said(
+                "grid_lower_price {lower} and grid_upper_price {upper} are one price at a tick of "
+                "{tick_size}: they must be at least a tick apart",
+                lower=shown(of.lower),
+                upper=shown(of.upper),
+                tick_size=shown(instrument.tick_size),
+            )
         )
     for key, price in (("grid_lower_price", prices[0]), ("grid_upper_price", prices[-1])):
         if not quoting.is_valid_price(price, instrument):
-            most = "" if instrument.max_price is None else f" and at most {shown(instrument.max_price)}"
+            most = (
+                ""
+                if instrument.max_price is None
+                else said(" and at most {max_price}", max_price=shown(instrument.max_price))
+            )
             raise GridImpossible(
-                f"{instrument.symbol} takes no order at {shown(price)}: {key} must be at least "
-                f"{shown(instrument.min_price or instrument.tick_size)}{most}"
+                said(
+                    "{symbol} takes no order at {price}: {key} must be at least {least}{most}",
+                    symbol=instrument.symbol,
+                    price=shown(price),
+                    key=key,
+                    least=shown(instrument.min_price or instrument.tick_size),
+                    most=most,
+                )
             )
     return tuple(prices)
 
@@ -138,13 +157,23 @@ def configured_quantity(quantity: Decimal, instrument: Instrument) -> Decimal:
     rounded, least = instrument.round_quantity(quantity), smallest_order(instrument)
     if rounded < least:
         raise GridImpossible(
-            f"order_quantity {shown(quantity)} is below the smallest order of {instrument.symbol}, "
-            f"{shown(least)}: raise strategy_config.order_quantity"
+            said(
+                "order_quantity {quantity} is below the smallest order of {symbol}, {least}: raise "
+                "strategy_config.order_quantity",
+                quantity=shown(quantity),
+                symbol=instrument.symbol,
+                least=shown(least),
+            )
         )
     if instrument.max_quantity is not None and rounded > instrument.max_quantity:
         raise GridImpossible(
-            f"order_quantity {shown(quantity)} is above the largest order of {instrument.symbol}, "
-            f"{shown(instrument.max_quantity)}: lower strategy_config.order_quantity"
+            said(
+                "order_quantity {quantity} is above the largest order of {symbol}, {max_quantity}: lower "
+                "strategy_config.order_quantity",
+                quantity=shown(quantity),
+                symbol=instrument.symbol,
+                max_quantity=shown(instrument.max_quantity),
+            )
         )
     return rounded
 
@@ -177,9 +206,16 @@ def automatic_spot_quantity(
     dearest = max(openings, default=None)
     if base_available < least and (dearest is None or quote_available < least * dearest):
         raise GridImpossible(
-            f"{shown(quote_available)} {instrument.quote_asset} and {shown(base_available)} "
-            f"{instrument.base_asset} are available, which makes no order of {shown(least)} "
-            f"{instrument.base_asset}, the smallest of {instrument.symbol}: fund the account"
+            said(
+                "{quote_available} {quote_asset} and {base_available} {base_asset} are available, which "
+                "makes no order of {least} {base_asset}, the smallest of {symbol}: fund the account",
+                quote_available=shown(quote_available),
+                quote_asset=instrument.quote_asset,
+                base_available=shown(base_available),
+                base_asset=instrument.base_asset,
+                least=shown(least),
+                symbol=instrument.symbol,
+            )
         )
     return least
 
@@ -192,8 +228,13 @@ def automatic_perp_quantity(max_position: Decimal, intervals: int, instrument: I
     least = smallest_order(instrument)
     if max_position < least:
         raise GridImpossible(
-            f"max_position {shown(max_position)} is below the smallest order of {instrument.symbol}, "
-            f"{shown(least)}: raise strategy_config.max_position"
+            said(
+                "max_position {max_position} is below the smallest order of {symbol}, {least}: raise "
+                "strategy_config.max_position",
+                max_position=shown(max_position),
+                symbol=instrument.symbol,
+                least=shown(least),
+            )
         )
     return max(least, quoting.capped(_SHARE_OF_MAX_POSITION * max_position / intervals, instrument))
 

@@ -12,14 +12,15 @@ from strategies import base
 from strategies.effects import LIVE
 from strategies.grid_levels import BoundaryAction, GridMode, GridType
 from strategies.intervals import Grid
+from wording import said
 
 
 class GridParams(base.Params):
     """What a user may set in `strategy_config` of any grid. Its levels and sizes are made once in a run."""
 
     inert: ClassVar[Mapping[str, str]] = {
-        "spread": "a grid quotes at its levels; see the range and grid_num",
-        "max_orders": "every interval has its order; see grid_num and limits.max_open_orders",
+        "spread": said("a grid quotes at its levels; see the range and grid_num"),
+        "max_orders": said("every interval has its order; see grid_num and limits.max_open_orders"),
     }
 
     grid_upper_price: Decimal | None = Field(
@@ -124,10 +125,16 @@ class GridParams(base.Params):
     def _range_is_a_range(self) -> Self:
         lower, upper = self.grid_lower_price, self.grid_upper_price
         if lower is not None and upper is not None and lower >= upper:
-            raise ValueError(f"grid_lower_price {lower} must be below grid_upper_price {upper}")
+            raise ValueError(
+                said(
+                    "grid_lower_price {lower} must be below grid_upper_price {upper}",
+                    lower=lower,
+                    upper=upper,
+                )
+            )
         if not self.auto_price_range and (lower is None or upper is None):
             raise ValueError(
-                "grid_lower_price and grid_upper_price are needed unless auto_price_range is true"
+                said("grid_lower_price and grid_upper_price are needed unless auto_price_range is true")
             )
         return self
 

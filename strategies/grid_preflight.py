@@ -10,8 +10,9 @@ from strategies.grid_levels import BoundaryAction, GridType, is_outside, nearest
 from strategies.grid_params import GridParams
 from strategies.intervals import Grid
 from strategies.quoting import BPS
+from wording import said
 
-NO_BOOK = "the book has no two sides now: neither levels nor funds could be checked"
+NO_BOOK = said("the book has no two sides now: neither levels nor funds could be checked")
 
 
 def warnings(
@@ -23,20 +24,32 @@ def warnings(
     """
     found = []
     if params.auto_price_range and params.has_given_range:
-        found.append("auto_price_range has no effect: grid_lower_price and grid_upper_price are given")
+        found.append(said("auto_price_range has no effect: grid_lower_price and grid_upper_price are given"))
     elif params.auto_price_range and (params.grid_lower_price or params.grid_upper_price):
         given = "grid_lower_price" if params.grid_lower_price else "grid_upper_price"
-        found.append(f"{given} has no effect: with auto_price_range it takes both ends, or none")
+        found.append(
+            said("{given} has no effect: with auto_price_range it takes both ends, or none", given=given)
+        )
     if len(grid.levels) < params.grid_num:
         found.append(
-            f"grid_num {params.grid_num} levels fall on {len(grid.levels)} prices at a tick of "
-            f"{shown(snapshot.instrument.tick_size)}: the grid has {grid.intervals} intervals"
+            said(
+                "grid_num {grid_num} levels fall on {levels} prices at a tick of {tick_size}: the grid has "
+                "{intervals} intervals",
+                grid_num=params.grid_num,
+                levels=len(grid.levels),
+                tick_size=shown(snapshot.instrument.tick_size),
+                intervals=grid.intervals,
+            )
         )
     least = smallest_order(snapshot.instrument)
     if grid.quantity < 2 * least:
         found.append(
-            f"order_quantity {shown(grid.quantity)} is less than two of the smallest orders, "
-            f"{shown(least)} each: an order filled in part can leave parts that are too small to trade"
+            said(
+                "order_quantity {quantity} is less than two of the smallest orders, {least} each: an order "
+                "filled in part can leave parts that are too small to trade",
+                quantity=shown(grid.quantity),
+                least=shown(least),
+            )
         )
     waits = {GridType.LONG: grid.intervals, GridType.SHORT: 0}
     harmless = None if params.has_given_range or held else waits.get(params.range_type)
@@ -61,9 +74,14 @@ def _fee_warnings(snapshot: Snapshot, grid: Grid) -> list[str]:
     if gain > 0:
         return []
     return [
-        f"the interval {shown(below)} to {shown(above)} is {(above - below) / below * BPS:.1f} bps wide, and "
-        f"its two maker fees come to {2 * fee_bps:.1f} bps: a round trip gains nothing (break-even); lower "
-        "grid_num or widen the range"
+        said(
+            "the interval {below} to {above} is {width} bps wide, and its two maker fees come to {fees} "
+            "bps: a round trip gains nothing (break-even); lower grid_num or widen the range",
+            below=shown(below),
+            above=shown(above),
+            width=f"{(above - below) / below * BPS:.1f}",
+            fees=f"{2 * fee_bps:.1f}",
+        )
     ]
 
 
@@ -81,31 +99,55 @@ def _following_warnings(snapshot: Snapshot, grid: Grid, params: GridParams, pric
     held = grid.limit if params.position_cap is None else min(grid.limit, params.position_cap)
     average = sum(opened, Decimal(0)) / len(opened)
     lost, further = (round(held * change, 2) for change in (abs(average - end), end * percent / 100))
-    advice = "" if params.stop_loss else "; set stop_loss to bound the loss"
+    advice = "" if params.stop_loss else said("; set stop_loss to bound the loss")
     return [
-        f"adjust_range keeps what is held: at {shown(end)} a full grid is {'long' if is_long else 'short'} "
-        f"{shown(held)} {instrument.base_asset} from {shown(round(average, 4))} on average, a loss of "
-        f"{shown(lost)} {instrument.quote_asset}, and closes it around the new price. Each further "
-        f"{shown(percent)} % lose about {shown(further)} {instrument.quote_asset} more{advice}"
+        said(
+            "adjust_range keeps what is held: at {end} a full grid is {direction} {held} {base_asset} from "
+            "{average} on average, a loss of {lost} {quote_asset}, and closes it around the new price. Each "
+            "further {percent} % lose about {further} {quote_asset} more{advice}",
+            end=shown(end),
+            direction=said("long") if is_long else said("short"),
+            held=shown(held),
+            base_asset=instrument.base_asset,
+            average=shown(round(average, 4)),
+            lost=shown(lost),
+            quote_asset=instrument.quote_asset,
+            percent=shown(percent),
+            further=shown(further),
+            advice=advice,
+        )
     ]
 
 
 def _range_warnings(grid: Grid, params: GridParams, price: Decimal, harmless: int | None) -> list[str]:
     """Say so when the price is outside of the range or at an end; `harmless` is a level that is no end."""
     lower, upper = grid.levels[0], grid.levels[-1]
-    ends = f"the range {shown(lower)} to {shown(upper)}"
+    ends = said("the range {lower} to {upper}", lower=shown(lower), upper=shown(upper))
     is_ending = params.enable_boundary_check and params.boundary_action is not BoundaryAction.ADJUST_RANGE
     if not lower <= price <= upper:
-        found = f"the price {shown(price)} is outside of {ends}"
+        found = said("the price {price} is outside of {ends}", price=shown(price), ends=ends)
         if is_ending and is_outside(price, grid.levels, params.boundary_tolerance):
-            return [f"{found}: boundary_action {params.boundary_action} ends the run at its first decision"]
-        return [f"{found}: every order stands on one side of it"]
+            return [
+                said(
+                    "{found}: boundary_action {boundary_action} ends the run at its first decision",
+                    found=found,
+                    boundary_action=params.boundary_action,
+                )
+            ]
+        return [said("{found}: every order stands on one side of it", found=found)]
     end = nearest_level(grid.levels, price)
     if is_ending and end in (0, grid.intervals) and end != harmless:
         limit = upper * (1 + params.boundary_tolerance) if end else lower * (1 - params.boundary_tolerance)
         percent = abs(limit - price) / price * 100
         return [
-            f"the price {shown(price)} is at the {'upper' if end else 'lower'} end of {ends}: a move of "
-            f"{percent:.2f} % ends the run (boundary_action {params.boundary_action})"
+            said(
+                "the price {price} is at the {end} end of {ends}: a move of {percent} % ends the run "
+                "(boundary_action {boundary_action})",
+                price=shown(price),
+                end=said("upper") if end else said("lower"),
+                ends=ends,
+                percent=f"{percent:.2f}",
+                boundary_action=params.boundary_action,
+            )
         ]
     return []

@@ -35,6 +35,7 @@ from strategies.grid_levels import (
 )
 from strategies.grid_params import GridParams, State
 from strategies.intervals import Grid
+from wording import said
 
 P = TypeVar("P", bound=GridParams)
 
@@ -102,7 +103,12 @@ def _inside_boundary(
         try:
             state = _moved(snapshot, state, params, market, price, left)
         except GridImpossible as impossible:
-            reason = f"{left}: {params.boundary_action} impossible, so closed: {impossible}"
+            reason = said(
+                "{left}: {boundary_action} impossible, so closed: {impossible}",
+                left=left,
+                boundary_action=params.boundary_action,
+                impossible=impossible,
+            )
             return Decision(quotes=(), state=state, stop_reason=reason, unwind=True)
     quotes = () if state.grid is None else market.quotes(snapshot, state.grid, params)
     return Decision(quotes=quotes, state=state)
@@ -177,9 +183,13 @@ def _left(snapshot: Snapshot, price: Decimal, state: State, params: GridParams) 
     may_wait = is_automatic and not _is_holding(snapshot, state)
     if may_wait and only_waits(price, levels, params.range_type, follows=follows):
         return ""
-    return (
-        f"price {shown(price)} left the range {shown(levels[0])} to {shown(levels[-1])} "
-        f"by more than boundary_tolerance {shown(params.boundary_tolerance)}"
+    return said(
+        "price {price} left the range {lower} to {upper} by more than boundary_tolerance "
+        "{boundary_tolerance}",
+        price=shown(price),
+        lower=shown(levels[0]),
+        upper=shown(levels[-1]),
+        boundary_tolerance=shown(params.boundary_tolerance),
     )
 
 
@@ -194,18 +204,28 @@ def barrier(
     else:
         return ""
     instrument = snapshot.instrument
-    taken_over = f" beside {shown(state.stock)} taken over" if state.stock else ""
-    return (
-        f"{reached} reached: {name} {shown(round(result, 4))} {instrument.quote_asset} at price "
-        f"{shown(price)}, net {shown(snapshot.profit.net)} {instrument.base_asset}{taken_over}"
+    taken_over = said(" beside {stock} taken over", stock=shown(state.stock)) if state.stock else ""
+    return said(
+        "{reached} reached: {name} {result} {quote_asset} at price {price}, net {net} "
+        "{base_asset}{taken_over}",
+        reached=reached,
+        name=name,
+        result=shown(round(result, 4)),
+        quote_asset=instrument.quote_asset,
+        price=shown(price),
+        net=shown(snapshot.profit.net),
+        base_asset=instrument.base_asset,
+        taken_over=taken_over,
     )
 
 
 def _system_reason(snapshot: Snapshot) -> str:
     fills = snapshot.system_fills
     net = sum((fill.quantity if fill.side is Side.BUY else -fill.quantity) for fill in fills)
-    return (
-        f"the exchange itself traded {shown(Decimal(net))} {snapshot.instrument.base_asset} on this account, "
-        f"last at {shown(fills[-1].price)} (liquidation or auto-deleveraging): what the grid holds is "
-        "no longer what it bought and sold"
+    return said(
+        "the exchange itself traded {net} {base_asset} on this account, last at {price} (liquidation or "
+        "auto-deleveraging): what the grid holds is no longer what it bought and sold",
+        net=shown(Decimal(net)),
+        base_asset=snapshot.instrument.base_asset,
+        price=shown(fills[-1].price),
     )

@@ -11,6 +11,7 @@ from strategies.base import Preflight
 from strategies.maker_hedge_params import HedgeParams, PerpParams
 from strategies.maker_hedge_state import Difference, State
 from strategies.margin import of_margin
+from wording import said
 
 
 def quantity_problem(snapshot: Snapshot, params: HedgeParams) -> str | None:
@@ -18,18 +19,25 @@ def quantity_problem(snapshot: Snapshot, params: HedgeParams) -> str | None:
     instrument = snapshot.instrument
     if params.quantity is None or params.quantity >= instrument.min_quantity:
         return None
-    return (
-        f"quantity {params.quantity} is below the smallest order of {instrument.symbol}, "
-        f"{instrument.min_quantity}: raise strategy_config.quantity"
+    return said(
+        "quantity {quantity} is below the smallest order of {symbol}, {min_quantity}: raise "
+        "strategy_config.quantity",
+        quantity=params.quantity,
+        symbol=instrument.symbol,
+        min_quantity=instrument.min_quantity,
     )
 
 
 def system_reason(snapshot: Snapshot) -> str:
     """Return why a run ends on whose account the exchange itself has traded."""
-    traded = ", ".join(f"{fill.side} {fill.quantity} at {fill.price}" for fill in snapshot.system_fills)
-    return (
-        f"the exchange itself has traded on this account (liquidation or auto-deleveraging): {traded}; "
-        "nothing is hedged after that: look at the position, then start again"
+    traded = ", ".join(
+        said("{side} {quantity} at {price}", side=fill.side, quantity=fill.quantity, price=fill.price)
+        for fill in snapshot.system_fills
+    )
+    return said(
+        "the exchange itself has traded on this account (liquidation or auto-deleveraging): {traded}; "
+        "nothing is hedged after that: look at the position, then start again",
+        traded=traded,
     )
 
 
@@ -44,10 +52,13 @@ def dispute_reason(
         return None
     reference = state.reference or Decimal(0)
     expected, shown = reference + difference.own, reference + difference.account
-    return (
-        f"by this run's fills the position should be {expected}, the exchange has said {shown} for "
-        f"{lasted_ms // 1000} s: somebody or the exchange has moved it, and nothing is hedged after that; "
-        'set position_source to "own_fills" where others trade the symbol on this account, too'
+    return said(
+        "by this run's fills the position should be {expected}, the exchange has said {shown} for "
+        "{time} s: somebody or the exchange has moved it, and nothing is hedged after that; set "
+        'position_source to "own_fills" where others trade the symbol on this account, too',
+        expected=expected,
+        shown=shown,
+        time=lasted_ms // 1000,
     )
 
 
@@ -65,9 +76,17 @@ def profit_reason(snapshot: Snapshot, params: HedgeParams) -> str | None:
         return None
     total = snapshot.profit.total(price)
     if params.stop_loss is not None and has_lost(snapshot, params):
-        return f"stop_loss: the run has lost {-total:.4f}, the limit is {abs(params.stop_loss)}"
+        return said(
+            "stop_loss: the run has lost {total}, the limit is {stop_loss}",
+            total=f"{-total:.4f}",
+            stop_loss=abs(params.stop_loss),
+        )
     if params.take_profit is not None and total >= params.take_profit:
-        return f"take_profit: the run has made {total:.4f}, the goal is {params.take_profit}"
+        return said(
+            "take_profit: the run has made {total}, the goal is {take_profit}",
+            total=f"{total:.4f}",
+            take_profit=params.take_profit,
+        )
     return None
 
 
@@ -96,10 +115,21 @@ def _cap(instrument: Instrument, params: HedgeParams) -> _Findings:
     if cap is None:
         return [], []
     if cap < instrument.min_quantity:
-        smallest = f"the smallest order of {instrument.symbol}, {instrument.min_quantity}"
-        return [f"{name} {cap} is below {smallest}: raise it"], []
+        smallest = said(
+            "the smallest order of {symbol}, {min_quantity}",
+            symbol=instrument.symbol,
+            min_quantity=instrument.min_quantity,
+        )
+        return [said("{name} {cap} is below {smallest}: raise it", name=name, cap=cap, smallest=smallest)], []
     if params.quantity is not None and params.quantity > cap:
-        return [], [f"quantity {params.quantity} is above {name} {cap}: quotes are cut to that"]
+        return [], [
+            said(
+                "quantity {quantity} is above {name} {cap}: quotes are cut to that",
+                quantity=params.quantity,
+                name=name,
+                cap=cap,
+            )
+        ]
     return [], []
 
 
@@ -109,17 +139,30 @@ def _position(snapshot: Snapshot, params: PerpParams) -> _Findings:
     net, wanted = snapshot.position.net_quantity, params.reference_position
     if abs(net) > params.max_position:
         return [
-            f"the position is {net} already, above max_position {params.max_position}: reduce it, or raise it"
+            said(
+                "the position is {net} already, above max_position {max_position}: reduce it, or raise it",
+                net=net,
+                max_position=params.max_position,
+            )
         ], []
     if wanted is None or abs(wanted - net) < snapshot.instrument.min_quantity:
         return [], []
-    verb = "buys" if wanted > net else "sells"
-    first = f"the first hedge {verb} {abs(wanted - net)}, from {net} to reference_position {wanted}"
+    verb = said("buys") if wanted > net else said("sells")
+    first = said(
+        "the first hedge {verb} {amount}, from {net} to reference_position {wanted}",
+        verb=verb,
+        amount=abs(wanted - net),
+        net=net,
+        wanted=wanted,
+    )
     if snapshot.exclusive_symbol:
         return [], [first]
     return [
-        f"{first}, and that position may be others': leave reference_position out, or set "
-        '"exclusive_symbol": true when nothing else trades the symbol on this account'
+        said(
+            "{first}, and that position may be others': leave reference_position out, or set "
+            '"exclusive_symbol": true when nothing else trades the symbol on this account',
+            first=first,
+        )
     ], []
 
 
@@ -134,7 +177,7 @@ def _funds(snapshot: Snapshot) -> _Findings:
     instrument, ask = snapshot.instrument, snapshot.book.best_ask
     funds = quoting.funds_of(snapshot)
     if funds is None:
-        return ["the balances are not known, so there is nothing to quote with"], []
+        return [said("the balances are not known, so there is nothing to quote with")], []
     base_name, quote_name = instrument.base_asset, instrument.quote_asset
     least = max(instrument.min_quantity, instrument.step_size)
     can_sell = funds.base_spendable >= least
@@ -142,6 +185,18 @@ def _funds(snapshot: Snapshot) -> _Findings:
     if can_sell and can_buy:
         return [], []
     if not can_sell and not can_buy:
-        return [f"neither {base_name} nor {quote_name} covers the smallest order: nothing can be quoted"], []
-    missing, side = (quote_name, "ask") if can_sell else (base_name, "bid")
-    return [], [f"{missing} does not cover the smallest order: only the {side} is quoted"]
+        return [
+            said(
+                "neither {base_name} nor {quote_name} covers the smallest order: nothing can be quoted",
+                base_name=base_name,
+                quote_name=quote_name,
+            )
+        ], []
+    missing, side = (quote_name, said("ask")) if can_sell else (base_name, said("bid"))
+    return [], [
+        said(
+            "{missing} does not cover the smallest order: only the {side} is quoted",
+            missing=missing,
+            side=side,
+        )
+    ]

@@ -12,6 +12,7 @@ from strategies.base import Preflight
 from strategies.maker_rules import MakerParams
 from strategies.margin import of_margin
 from strategies.perp_maker_params import Params
+from wording import said
 
 #: A spread below this many ticks has its bid and ask on neighbouring prices most of the time.
 _TICKS_IN_A_SPREAD = 2
@@ -29,9 +30,13 @@ def too_small(key: str, quantity: Decimal | None, instrument: Instrument) -> str
     """Return why `quantity`, the value of `key`, can never be an order; None when it can, or is not set."""
     if quantity is None or quantity >= instrument.min_quantity:
         return None
-    return (
-        f"{key} {quantity} is below the smallest order of {instrument.symbol}, {instrument.min_quantity}: "
-        f"raise strategy_config.{key}"
+    return said(
+        "{key} {quantity} is below the smallest order of {symbol}, {min_quantity}: raise "
+        "strategy_config.{key}",
+        key=key,
+        quantity=quantity,
+        symbol=instrument.symbol,
+        min_quantity=instrument.min_quantity,
     )
 
 
@@ -60,8 +65,14 @@ def _narrow_spread(snapshot: Snapshot, params: MakerParams) -> tuple[str, ...]:
     if spread >= _TICKS_IN_A_SPREAD * tick:
         return ()
     return (
-        f"spread {params.spread} % is {spread:.6g} at the mid {mid:f}, narrower than two ticks of {tick}: "
-        "the ticks will decide the prices, not the spread",
+        said(
+            "spread {spread} % is {width} at the mid {mid}, narrower than two ticks of {tick}: the ticks "
+            "will decide the prices, not the spread",
+            spread=params.spread,
+            width=f"{spread:.6g}",
+            mid=f"{mid:f}",
+            tick=tick,
+        ),
     )
 
 
@@ -72,8 +83,12 @@ def _unpaid_fees(snapshot: Snapshot, params: MakerParams) -> tuple[str, ...]:
     if _spread_bps(params) > 2 * fee_bps:
         return ()
     return (
-        f"spread {params.spread} % does not pay for the fees of a purchase and a sale, {fee_bps:f} basis "
-        "points each: without a rebate every round loses",
+        said(
+            "spread {spread} % does not pay for the fees of a purchase and a sale, {fee_bps} basis points "
+            "each: without a rebate every round loses",
+            spread=params.spread,
+            fee_bps=f"{fee_bps:f}",
+        ),
     )
 
 
@@ -82,10 +97,20 @@ def _outside_band(snapshot: Snapshot, params: MakerParams) -> tuple[str, ...]:
     warnings = []
     if mid is not None and params.price_ceiling is not None and mid > params.price_ceiling:
         warnings.append(
-            f"the mid {mid:f} is above price_ceiling {params.price_ceiling}: no bids until it falls"
+            said(
+                "the mid {mid} is above price_ceiling {price_ceiling}: no bids until it falls",
+                mid=f"{mid:f}",
+                price_ceiling=params.price_ceiling,
+            )
         )
     if mid is not None and params.price_floor is not None and mid < params.price_floor:
-        warnings.append(f"the mid {mid:f} is below price_floor {params.price_floor}: no asks until it rises")
+        warnings.append(
+            said(
+                "the mid {mid} is below price_floor {price_floor}: no asks until it rises",
+                mid=f"{mid:f}",
+                price_floor=params.price_floor,
+            )
+        )
     return tuple(warnings)
 
 
@@ -93,7 +118,7 @@ def of_funds(snapshot: Snapshot) -> Preflight:
     """Look at what a spot account can pay for: not one order on either side is a problem."""
     funds, mid, instrument = quoting.funds_of(snapshot), snapshot.book.mid, snapshot.instrument
     if funds is None:
-        return Preflight(warnings=("balances are not known: nothing is quoted until they are",))
+        return Preflight(warnings=(said("balances are not known: nothing is quoted until they are"),))
     if mid is None:
         return Preflight()
     poor = []
@@ -101,13 +126,31 @@ def of_funds(snapshot: Snapshot) -> Preflight:
         poor.append((Side.BUY, f"{funds.quote_spendable:f} {instrument.quote_asset}"))
     if funds.base_spendable < instrument.min_quantity:
         poor.append((Side.SELL, f"{funds.base_spendable:f} {instrument.base_asset}"))
-    smallest = f"the smallest order, {instrument.min_quantity} {instrument.base_asset} at about {mid:f}"
+    smallest = said(
+        "the smallest order, {min_quantity} {base_asset} at about {mid}",
+        min_quantity=instrument.min_quantity,
+        base_asset=instrument.base_asset,
+        mid=f"{mid:f}",
+    )
     if len(poor) == len(Side):
         held = " and ".join(amount for _, amount in poor)
-        return Preflight(problems=(f"{held} cover neither side of {smallest}: deposit one of them",))
+        return Preflight(
+            problems=(
+                said(
+                    "{held} cover neither side of {smallest}: deposit one of them",
+                    held=held,
+                    smallest=smallest,
+                ),
+            )
+        )
     return Preflight(
         warnings=tuple(
-            f"{amount} does not cover {smallest}: no {'bids' if side is Side.BUY else 'asks'} for now"
+            said(
+                "{amount} does not cover {smallest}: no {side} for now",
+                amount=amount,
+                smallest=smallest,
+                side=said("bids") if side is Side.BUY else said("asks"),
+            )
             for side, amount in poor
         )
     )
@@ -120,8 +163,14 @@ def of_position(snapshot: Snapshot, params: Params, size: Decimal) -> Preflight:
     whole = size * params.max_orders
     if whole > params.max_position:
         warnings.append(
-            f"{params.max_orders} orders of {size:f} are {whole:f} a side, above max_position "
-            f"{params.max_position}: the outer layers will wait"
+            said(
+                "{max_orders} orders of {size} are {whole} a side, above max_position {max_position}: the "
+                "outer layers will wait",
+                max_orders=params.max_orders,
+                size=f"{size:f}",
+                whole=f"{whole:f}",
+                max_position=params.max_position,
+            )
         )
     return joined(
         Preflight(
@@ -142,8 +191,12 @@ def _traded_back(params: Params, size: Decimal) -> tuple[str, ...]:
     if line is None or min(size, params.max_position) <= line:
         return ()
     return (
-        f"an order of {size:f} is above target_position + position_threshold, {line:f}: what it fills beyond "
-        "that is traded back at market at once; leave target_position out to keep up to max_position",
+        said(
+            "an order of {size} is above target_position + position_threshold, {line}: what it fills beyond "
+            "that is traded back at market at once; leave target_position out to keep up to max_position",
+            size=f"{size:f}",
+            line=f"{line:f}",
+        ),
     )
 
 
@@ -154,11 +207,19 @@ def _found(snapshot: Snapshot, params: Params) -> tuple[str, ...]:
         line, name = params.max_position, "max_position"
     if abs(net) <= line:
         return ()
-    found = f"the position is {net:f}, beyond {name}, {line:f}: "
+    follows = said(
+        'it counts, but is left to others; with "exclusive_symbol": true the excess would be closed'
+    )
     if snapshot.exclusive_symbol:
-        return (found + "the excess will be closed at once",)
+        follows = said("the excess will be closed at once")
     return (
-        found + 'it counts, but is left to others; with "exclusive_symbol": true the excess would be closed',
+        said(
+            "the position is {net}, beyond {name}, {line}: {follows}",
+            net=f"{net:f}",
+            name=name,
+            line=f"{line:f}",
+            follows=follows,
+        ),
     )
 
 
@@ -168,8 +229,11 @@ def _unseen(snapshot: Snapshot, params: Params) -> tuple[str, ...]:
     if snapshot.exclusive_symbol or not has_barrier or abs(net) < snapshot.instrument.min_quantity:
         return ()
     return (
-        f"the position is {net:f} already: stop_loss and take_profit look at what this run adds to it only; "
-        'with "exclusive_symbol": true they would look at all of it and close it',
+        said(
+            "the position is {net} already: stop_loss and take_profit look at what this run adds to it "
+            'only; with "exclusive_symbol": true they would look at all of it and close it',
+            net=f"{net:f}",
+        ),
     )
 
 

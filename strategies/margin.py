@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from market.snapshot import Snapshot
 from strategies.base import Preflight
+from wording import said
 
 _ONE = Decimal(1)
 
@@ -24,23 +25,42 @@ def of_margin(snapshot: Snapshot, *, size: Decimal, layers: int, max_position: D
     balance = snapshot.balances.get(instrument.quote_asset)
     available = balance.available if balance is not None else Decimal(0)
     if available <= 0:
-        said = f"no {instrument.quote_asset} is available: orders will be refused for lack of margin"
-        return Preflight(warnings=(said,))
+        text = said(
+            "no {quote_asset} is available: orders will be refused for lack of margin",
+            quote_asset=instrument.quote_asset,
+        )
+        return Preflight(warnings=(text,))
     leverage = _ONE if snapshot.terms is None else snapshot.terms.leverage_limit
     carried = available * leverage
     whole = min(size * layers, max_position)
     one = min(size, max_position)
-    has = (
-        f"the {available:f} {instrument.quote_asset} available carry {_shown(carried)} "
-        f"with the leverage of {leverage:f} "
-        + ("taken for granted" if snapshot.terms is None else "that the account allows")
+    granted = said("taken for granted") if snapshot.terms is None else said("that the account allows")
+    has = said(
+        "the {available} {quote_asset} available carry {carried} with the leverage of {leverage} {granted}",
+        available=f"{available:f}",
+        quote_asset=instrument.quote_asset,
+        carried=_shown(carried),
+        leverage=f"{leverage:f}",
+        granted=granted,
     )
     if one * price > carried:
-        said = f"one order of {one:f} at {price:f} is worth {_shown(one * price)}, but {has}"
-        return Preflight(warnings=(said,)) if _may_have_more(snapshot) else Preflight(problems=(said,))
+        text = said(
+            "one order of {one} at {price} is worth {worth}, but {has}",
+            one=f"{one:f}",
+            price=f"{price:f}",
+            worth=_shown(one * price),
+            has=has,
+        )
+        return Preflight(warnings=(text,)) if _may_have_more(snapshot) else Preflight(problems=(text,))
     if whole * price > carried:
-        said = f"a side of {whole:f} at {price:f} is worth {_shown(whole * price)}, but {has}"
-        return Preflight(warnings=(f"{said}: the outer orders will be refused",))
+        text = said(
+            "a side of {whole} at {price} is worth {worth}, but {has}",
+            whole=f"{whole:f}",
+            price=f"{price:f}",
+            worth=_shown(whole * price),
+            has=has,
+        )
+        return Preflight(warnings=(said("{text}: the outer orders will be refused", text=text),))
     return Preflight()
 
 

@@ -27,6 +27,7 @@ from strategies.ladder import Ladder
 from strategies.maker_rules import MakerParams, MakerState
 from strategies.quoting import BPS, Funds
 from strategies.rebalance import back_to_target, deviation_percent
+from wording import said
 
 #: Automatic size: the part of an asset in one order is this, or less with many layers.
 _LARGEST_SHARE = Decimal("0.05")
@@ -34,8 +35,8 @@ _LARGEST_SHARE = Decimal("0.05")
 #: Automatic size: the part of an asset in all layers of one side is at most one in this.
 _SIDE_DIVISOR = 4
 
-_NO_POSITION = "a spot account holds coins, no position; see base_asset_target and rebalance_threshold"
-_NO_BARRIER = "a spot market maker has no position to close; use limits.max_daily_loss"
+_NO_POSITION = said("a spot account holds coins, no position; see base_asset_target and rebalance_threshold")
+_NO_BARRIER = said("a spot market maker has no position to close; use limits.max_daily_loss")
 
 
 class Params(MakerParams):
@@ -45,7 +46,7 @@ class Params(MakerParams):
         "target_position": _NO_POSITION,
         "max_position": _NO_POSITION,
         "position_threshold": _NO_POSITION,
-        "leverage": "a spot account trades what it holds",
+        "leverage": said("a spot account trades what it holds"),
         "stop_loss": _NO_BARRIER,
         "take_profit": _NO_BARRIER,
     }

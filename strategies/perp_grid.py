@@ -35,6 +35,7 @@ from strategies.grid_levels import (
 from strategies.grid_params import GridParams, State
 from strategies.grid_run import GridMarket
 from strategies.intervals import Grid
+from wording import said
 
 __all__ = ["STRATEGY", "Params", "State", "decide", "preflight", "unwind"]
 
@@ -106,7 +107,7 @@ def preflight(snapshot: Snapshot, params: Params) -> Preflight:
     try:
         grid = _first_grid(snapshot, price, params, adopted)
     except GridImpossible as impossible:
-        return Preflight(problems=(str(impossible),))
+        return Preflight(problems=(impossible.args[0],))
     problem = _problem(grid, params, found)
     return Preflight(
         problems=(problem,) if problem else (),
@@ -121,14 +122,18 @@ def preflight(snapshot: Snapshot, params: Params) -> Preflight:
 
 def _problem(grid: Grid, params: Params, found: Decimal) -> str:
     if grid.quantity > params.max_position:
-        return (
-            f"one order of {shown(grid.quantity)} is above max_position {shown(params.max_position)}: "
-            "lower order_quantity or raise max_position"
+        return said(
+            "one order of {quantity} is above max_position {max_position}: lower order_quantity or raise "
+            "max_position",
+            quantity=shown(grid.quantity),
+            max_position=shown(params.max_position),
         )
     if found != 0 and params.grid_type is (GridType.SHORT if found > 0 else GridType.LONG):
-        return (
-            f"a {params.grid_type} grid closes by reduce-only orders, which the exchange refuses on a "
-            f"position of {shown(found)}: close that position first"
+        return said(
+            "a {grid_type} grid closes by reduce-only orders, which the exchange refuses on a position of "
+            "{found}: close that position first",
+            grid_type=params.grid_type,
+            found=shown(found),
         )
     return ""
 
@@ -140,9 +145,17 @@ def _exposure_warnings(grid: Grid, params: Params) -> list[str]:
         return []
     working = int(params.max_position / grid.quantity)
     return [
-        f"{count} intervals of {shown(grid.quantity)} can come to a position of {shown(worst)}, above "
-        f"max_position {shown(params.max_position)}: at most {working} of them are open at once, the "
-        f"{count - working} farthest from the price wait"
+        said(
+            "{count} intervals of {quantity} can come to a position of {worst}, above max_position "
+            "{max_position}: at most {working} of them are open at once, the {waiting} farthest from the "
+            "price wait",
+            count=count,
+            quantity=shown(grid.quantity),
+            worst=shown(worst),
+            max_position=shown(params.max_position),
+            working=working,
+            waiting=count - working,
+        )
     ]
 
 
@@ -150,17 +163,25 @@ def _found_warnings(snapshot: Snapshot, params: Params, price: Decimal, found: D
     """Say what becomes of a position that is there already."""
     if found == 0:
         return []
-    holds = f"the account already holds a position of {shown(found)}: it counts towards max_position"
+    holds = said(
+        "the account already holds a position of {found}: it counts towards max_position", found=shown(found)
+    )
     if not snapshot.exclusive_symbol:
         return [
-            f"{holds}, and the grid gives it no exits; stop_loss, take_profit and emergency_close do not "
-            'cover it. Set "exclusive_symbol": true to have the grid adopt it, when nothing else trades it'
+            said(
+                "{holds}, and the grid gives it no exits; stop_loss, take_profit and emergency_close do not "
+                'cover it. Set "exclusive_symbol": true to have the grid adopt it, when nothing else trades '
+                "it",
+                holds=holds,
+            )
         ]
     adopting = State(stock=found, stock_price=_adoption_price(snapshot, price))
     result = _unrealized(snapshot, adopting, price)
     reason = grid_run.barrier(result, _MARKET.result_name, price, snapshot, adopting, params)
-    adopts = f"{holds}, and the grid adopts it: stop_loss, take_profit and emergency_close cover it"
-    return [adopts, *([f"the first decision closes it: {reason}"] if reason else [])]
+    adopts = said(
+        "{holds}, and the grid adopts it: stop_loss, take_profit and emergency_close cover it", holds=holds
+    )
+    return [adopts, *([said("the first decision closes it: {reason}", reason=reason)] if reason else [])]
 
 
 def _margin_warnings(snapshot: Snapshot, grid: Grid, params: Params) -> list[str]:
@@ -171,16 +192,22 @@ def _margin_warnings(snapshot: Snapshot, grid: Grid, params: Params) -> list[str
     held = min(params.max_position, grid.quantity * len(prices))
     notional = held * sum(prices) / len(prices)
     balance = snapshot.balances[asset].total if asset in snapshot.balances else Decimal(0)
-    full = f"a full grid holds {shown(round(notional, 2))} {asset}"
+    full = said("a full grid holds {notional} {asset}", notional=shown(round(notional, 2)), asset=asset)
     if balance <= 0:
-        return [f"{full}, and the account has no {asset} as margin"]
+        return [said("{full}, and the account has no {asset} as margin", full=full, asset=asset)]
     if notional <= balance:
         return []
     leverage = notional / balance
     limit = snapshot.terms.leverage_limit if snapshot.terms else leverage
-    above = f", above the account's limit of {shown(limit)}" if leverage > limit else ""
+    above = said(", above the account's limit of {limit}", limit=shown(limit)) if leverage > limit else ""
     return [
-        f"{full} on a balance of {shown(round(balance, 2))}: it needs a leverage of {leverage:.1f}{above}"
+        said(
+            "{full} on a balance of {balance}: it needs a leverage of {leverage}{above}",
+            full=full,
+            balance=shown(round(balance, 2)),
+            leverage=f"{leverage:.1f}",
+            above=above,
+        )
     ]
 
 

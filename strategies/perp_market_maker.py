@@ -27,6 +27,7 @@ from strategies.maker_rules import MakerState
 from strategies.perp_maker_params import AfterClose, Params, SkewUnit
 from strategies.perp_protection import Cause, Closing
 from strategies.taking import protected_taker
+from wording import said
 
 #: Automatic size: all layers of one side together are one in this of `max_position`.
 _SIDE_DIVISOR = 4
@@ -85,9 +86,11 @@ def _is_open(snapshot: Snapshot, position: Position) -> bool:
 
 def _system_trade(snapshot: Snapshot) -> str:
     quantity = sum((fill.quantity for fill in snapshot.system_fills), Decimal(0))
-    return (
-        f"the exchange itself traded {quantity:f} {snapshot.instrument.base_asset} of this position "
-        "(liquidation or auto-deleveraging): look at the account before the next start"
+    return said(
+        "the exchange itself traded {quantity} {base_asset} of this position (liquidation or "
+        "auto-deleveraging): look at the account before the next start",
+        quantity=f"{quantity:f}",
+        base_asset=snapshot.instrument.base_asset,
     )
 
 
@@ -120,9 +123,11 @@ def _close(
     after = params.after_stop_loss if closing.cause is Cause.STOP_LOSS else params.after_take_profit
     if after is AfterClose.STOP:
         # `closing` stays in the state, so that a stop that was not carried out is asked for again.
-        reason = (
-            f"{closing.cause.value}: the position was closed at an unrealised profit of "
-            f"{closing.unrealized:f} {snapshot.instrument.quote_asset}"
+        reason = said(
+            "{cause}: the position was closed at an unrealised profit of {unrealized} {quote_asset}",
+            cause=closing.cause.value,
+            unrealized=f"{closing.unrealized:f}",
+            quote_asset=snapshot.instrument.quote_asset,
         )
         is_loss = closing.cause is Cause.STOP_LOSS
         return Decision(quotes=(), state=state, stop_reason=reason, is_loss=is_loss, unwind=True)
