@@ -42,10 +42,6 @@ class Phrases:
         """Return words in this language; whatever else there is, such as somebody's own words, as it is."""
         return self.say(said.key, **said.values) if isinstance(said, Words) else str(said)
 
-    def has(self, key: str) -> bool:
-        """Tell whether there is such a text: another version may tell of what this one does not know."""
-        return key in self._texts
-
 
 def read_texts(language: str) -> dict[str, str]:
     """Return the texts of a language by their keys."""

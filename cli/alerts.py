@@ -30,7 +30,7 @@ def alerts(debug: bool) -> ExitCode:
 
     Telegram, Slack, Discord, e-mail, webhooks and whatever else apprise knows. Any number of these may
     run, on any number of hosts: one sends, and another takes over within 10 s of its death. docs/alerts.md
-    has the rules; CLEANBOOK_ALERTS_FILE names another file.
+    has the rules; CLEANBOOK_ALERTS_FILE names another file. Its `language` is that of the messages.
 
     \b
     Examples:

@@ -31,7 +31,11 @@ OF_ACCOUNTS = (Exported.BALANCES, Exported.POSITIONS)
 @click.command(epilog=LEDGER_EPILOG)
 @click.argument("kind", type=click.Choice([str(kind) for kind in Exported]), metavar="KIND")
 @click.option(
-    "--out", type=click.Path(dir_okay=False, path_type=Path), required=True, metavar="FILE", help="Where to."
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    metavar="FILE",
+    help="The file to write.",
 )
 @click.option(
     "--format",
@@ -39,7 +43,7 @@ OF_ACCOUNTS = (Exported.BALANCES, Exported.POSITIONS)
     type=click.Choice([str(one) for one in FileFormat]),
     help="By default what the name of FILE ends in, else csv.",
 )
-@click.option("--instance", metavar="ID", shell_complete=complete_instance, help="Of this instance only.")
+@click.option("--instance", metavar="NAME", shell_complete=complete_instance, help="Of this instance only.")
 @click.option("--account", metavar="ACCOUNT", help="Of this account only, as `fills --json` names it.")
 @since_option
 @until_option

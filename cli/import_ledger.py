@@ -27,7 +27,11 @@ _TRADES = re.compile(r"([^=\s]+)=([^/=\s]+)/([^/=\s]+?)(/perp)?")
 @click.command("import-ledger", epilog=LEDGER_EPILOG)
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE")
 @click.option(
-    "--instance", required=True, metavar="ID", shell_complete=complete_instance, help="Whose fills these are."
+    "--instance",
+    required=True,
+    metavar="NAME",
+    shell_complete=complete_instance,
+    help="Whose fills these are.",
 )
 @click.option(
     "--account", default="imported", show_default=True, metavar="NAME", help="The account they belong to."

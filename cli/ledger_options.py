@@ -23,7 +23,7 @@ LARGEST_NUMBER = 10**12
 
 def instance_argument(function: F) -> F:
     """Take the name of one instance, as `name`."""
-    return click.argument("name", metavar="ID", shell_complete=complete_instance)(function)
+    return click.argument("name", metavar="NAME", shell_complete=complete_instance)(function)
 
 
 def csv_option(function: F) -> F:

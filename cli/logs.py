@@ -30,13 +30,13 @@ JOURNAL = "journalctl -u 'cleanbook*' -o cat --since -1h"
 
 
 @click.command(epilog=EPILOG)
-@click.argument("name", metavar="ID", shell_complete=complete_instance)
+@click.argument("name", metavar="NAME", shell_complete=complete_instance)
 @click.option("--follow", "-f", is_flag=True, help="Go on with what is logged from now on, until Ctrl-C.")
 @click.option(
     "--limit", type=click.IntRange(1, 1_000_000), default=200, show_default=True, help="The newest so many."
 )
 @since_option
-@click.option("--level", type=click.Choice(LEVELS), default="debug", help="This grave, or graver.")
+@click.option("--level", type=click.Choice(LEVELS), default="debug", help="Of this level, or graver.")
 @click.option(
     "--file", "files", multiple=True, metavar="PATH", help="Read this file instead; - is standard input."
 )

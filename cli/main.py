@@ -96,6 +96,8 @@ class LazyGroup(click.Group):
 def group() -> None:
     """Market making as short tasks, with a stop that proves that no order is left.
 
+    NAME is an instance: its file in config/active, without .json.
+
     Commands take --json, and --debug. Data goes to standard output, progress and
     warnings to standard error.
 

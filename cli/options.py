@@ -33,7 +33,11 @@ class Seconds(click.FloatRange):
 def names_argument(*, required: bool) -> Callable[[F], F]:
     """Take names of instances."""
     return click.argument(
-        "names", nargs=-1, required=required, metavar="NAME...", shell_complete=complete_instance
+        "names",
+        nargs=-1,
+        required=required,
+        metavar="NAME..." if required else "[NAME]...",
+        shell_complete=complete_instance,
     )
 
 

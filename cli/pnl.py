@@ -41,7 +41,7 @@ SOURCES = {
 
 
 @click.command(epilog=LEDGER_EPILOG)
-@click.argument("names", nargs=-1, metavar="[ID]...", shell_complete=complete_instance)
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=complete_instance)
 @click.option(
     "--by",
     type=click.Choice([str(grouping) for grouping in Grouping]),

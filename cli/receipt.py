@@ -21,7 +21,7 @@ COLUMNS = ("RUN", "RESULT", "ASKED FOR", "LAST CHANGE", "ATTEMPTS", "CANCELLED",
 
 
 @click.command(epilog=EPILOG)
-@click.argument("name", metavar="ID", shell_complete=complete_instance)
+@click.argument("name", metavar="NAME", shell_complete=complete_instance)
 @click.option("--epoch", type=click.IntRange(min=1), metavar="N", help="Of this run; else of the last one.")
 @click.option("--all", "every", is_flag=True, help="List the receipts of all runs instead.")
 @json_option

@@ -24,7 +24,11 @@ from state.record import Phase
 )
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Wait until it is clean.")
 @timeout_option(60.0)
-@click.option("--close-position", is_flag=True, help="Bring the position to zero after the orders are gone.")
+@click.option(
+    "--close-position",
+    is_flag=True,
+    help="Bring the position to zero after the orders are gone; needs a perpetual and exclusive_symbol.",
+)
 @click.option("--keep-orders", is_flag=True, help="Leave own orders on the book.")
 @click.option("--reason", default="", metavar="TEXT", help="Why; kept with the run.")
 @click.option(

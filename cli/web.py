@@ -26,7 +26,7 @@ PASSWORD_FILE = "web-password"
 
 @click.command(epilog=EPILOG)
 @click.option("--host", help="Where it listens, CLEANBOOK_WEB_HOST (127.0.0.1) otherwise.")
-@click.option("--port", type=click.IntRange(1, 65535), help="CLEANBOOK_WEB_PORT (8700) otherwise.")
+@click.option("--port", type=click.IntRange(1, 65535), help="The port, CLEANBOOK_WEB_PORT (8700) otherwise.")
 @debug_option
 def web(host: str | None, port: int | None, debug: bool) -> ExitCode:
     """Run the dashboard and the HTTP API, until SIGTERM or Ctrl-C.

@@ -152,7 +152,7 @@ def test_help_is_told_in_chinese_and_within_the_screen(
     [
         (["stop", "--timeout", "x", "a"], "'x' 不是有效的"),
         (["stop", "--tmeout", "1"], "沒有選項 '--tmeout'。"),
-        (["receipt"], "缺少參數 'ID'"),
+        (["receipt"], "缺少參數 'NAME'"),
         (["list", "a"], "多了一個參數"),
         (["list", "a", "b"], "多了幾個參數"),
         (["logs", "a", "--level", "x"], "'x' 不是其中之一"),
