@@ -94,6 +94,13 @@ def test_a_misspelt_command_names_the_nearest(capsys: pytest.CaptureFixture[str]
     assert "no command 'stpo'; did you mean 'stop'?" in capsys.readouterr().err
 
 
+def test_the_beginning_of_a_command_names_that_one_and_no_other_that_looks_alike(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["stat"]) == 2
+    assert "did you mean 'status'?" in capsys.readouterr().err
+
+
 def test_the_version_is_that_of_the_folder_or_as_installed(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

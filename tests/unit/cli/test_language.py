@@ -9,9 +9,10 @@ from collections.abc import Iterator
 import pytest
 
 from cli.commands import COMMANDS
-from cli.language import language_in, padded, read_catalogue, told, tr, use, width, wrapped
+from cli.language import in_use, language_in, padded, read_catalogue, told, tr, use, width, wrapped
 from cli.main import run
 from cli.output import Output
+from cli.receipt_view import detail_words
 from tests.unit.cli.command_line import Bench
 from tests.unit.cli.spoken_words import (
     CLICK_ERRORS,
@@ -189,3 +190,26 @@ def test_what_a_lower_layer_said_is_told_with_what_that_was_made_of() -> None:
     use("zh-TW")
     assert told(error) == tr("{text}; nothing live is started on it", text="\u4e0d\u660e")
     assert not told(error).isascii()
+
+
+@pytest.mark.parametrize(
+    ("detail", "told_now"),
+    [
+        ("3 orders", "3 \u7b46\u8a02\u55ae"),
+        ("2 orders kept", "\u4fdd\u7559 2 \u7b46\u8a02\u55ae"),
+        ("3 {odd} words", "3 {odd} words"),
+        ("HTTP 503: {}", "HTTP 503: {}"),
+    ],
+)
+def test_details_of_steps_are_told_where_they_are_known(detail: str, told_now: str) -> None:
+    assert detail_words(detail) == detail
+    use("zh-TW")
+    assert detail_words(detail) == told_now
+    assert not detail_words("two lists in a row without own orders").isascii()
+
+
+def test_what_is_not_about_this_command_line_asks_which_language_was_asked_for() -> None:
+    assert in_use("en") == "en"
+    assert in_use("zh-tw") == "zh-tw", "the setting, where the line says nothing"
+    use("zh-TW")
+    assert in_use("en") == "zh-TW"
