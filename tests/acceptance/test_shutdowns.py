@@ -9,6 +9,7 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+from celery import Celery
 
 from tests.acceptance.simulated_exchange import FILLS, PLACE_BATCH, fault
 from tests.acceptance.workers import WAYS, Worker, look_for_iteration, two_workers, who_iterates
@@ -24,6 +25,8 @@ FOUND_WITHIN_S = 1.0
 LONG_INTERVAL = "60"
 #: Between the usual 0.1 s, on a machine whose cores are taken, and what nobody was told of.
 PROMPT_MS = 5_000
+#: Iterations that wait in a worker.
+PENDING = 200
 
 
 @pytest.fixture
@@ -180,6 +183,29 @@ def test_what_waits_in_a_worker_that_ends_is_on_time_elsewhere_while_its_last_ta
     assert [line for line in ran if ".sweep." in line["task_id"]] == []
     for name in (*waiting, slow):
         assert world.stop(name).is_clean
+
+
+def test_a_worker_that_ends_hands_all_over_in_one_step(world: World, workers: tuple[Worker, Worker]) -> None:
+    stays, ends = workers
+    client = world.context.client
+    # So that all are in the worker that ends; of no run, so that no sweep can help.
+    stays.process.send(signal.SIGSTOP)
+    with Celery(broker=world.stack.broker_url) as app:
+        for number in range(PENDING):
+            app.send_task("tasks.iterate", [f"nobody_{number}", 1, 1], queue="iterate", countdown=55)
+
+    def held() -> int:
+        return sum("nobody_" in message for message in client.hvals("unacked"))
+
+    # The open request of the other may have got one, which it has not noted yet.
+    eventually(lambda: held() >= PENDING - 1, what="all of them in the worker")
+    client.config_resetstat()
+    ends.process.send(signal.SIGTERM)
+    ends.wait_ended()
+    # One after the other, each on the condition that nobody takes any meanwhile, they would be late.
+    assert "cmdstat_watch" not in client.info("commandstats")
+    stays.process.send(signal.SIGCONT)
+    eventually(lambda: held() == PENDING, what="all of them in the other worker")
 
 
 def test_an_idle_child_that_is_asked_to_end_ends(workers: tuple[Worker, Worker]) -> None:

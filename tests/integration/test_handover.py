@@ -55,6 +55,22 @@ def test_every_message_that_was_not_begun_is_in_the_queue_again(
     assert told == ["told"]
 
 
+def test_it_goes_back_as_it_came(channel: Any, redis_client: redis.Redis) -> None:
+    sent = redis_client.lrange(QUEUE, 0, -1)
+    for _ in sent:
+        # As Celery does, which makes its request of a message's own headers.
+        channel.basic_get(QUEUE).headers["hostname"] = "one@that.ends"
+    handover.hand_over(channel)
+    assert redis_client.lrange(QUEUE, 0, -1) == sent
+
+
+def test_what_somebody_else_has_put_back_is_not_doubled(channel: Any, redis_client: redis.Redis) -> None:
+    held = [channel.basic_get(QUEUE) for _ in range(3)]
+    redis_client.hdel("unacked", held[0].delivery_tag)
+    handover.hand_over(channel)
+    assert waiting(redis_client) == (4, 0)
+
+
 def test_what_begins_meanwhile_is_acknowledged_without_harm(channel: Any, redis_client: redis.Redis) -> None:
     message = channel.basic_get(QUEUE)
     handover.hand_over(channel)
@@ -63,21 +79,27 @@ def test_what_begins_meanwhile_is_acknowledged_without_harm(channel: Any, redis_
     assert waiting(redis_client) == (5, 0), "restored once, and not taken back"
 
 
+def leave_a_request_open(channel: Any) -> None:
+    """Ask for messages as a worker does, and consume none any more, as when it ends."""
+    channel.basic_consume(QUEUE, no_ack=False, callback=print, consumer_tag="tag")
+    channel.client.connection = channel.client.connection_pool.get_connection()
+    channel._brpop_start()
+    channel.basic_cancel("tag")
+
+
 def test_the_answer_to_the_request_that_was_open_goes_back_too(
     channel: Any, redis_client: redis.Redis
 ) -> None:
     redis_client.delete(QUEUE)
-    consumer = channel.basic_consume(QUEUE, no_ack=False, callback=print, consumer_tag="tag")
-    channel.client.connection = channel.client.connection_pool.get_connection()
-    channel._brpop_start()
-    channel.basic_cancel(consumer or "tag")
+    leave_a_request_open(channel)
     with channel.connection.client.Producer(channel=channel) as producer:
         producer.publish({"number": 6}, routing_key=QUEUE, exchange="")
     handover.hand_over(channel)
     assert waiting(redis_client) == (1, 0)
 
 
-def test_what_is_due_first_is_taken_first(channel: Any, redis_client: redis.Redis) -> None:
+@pytest.mark.parametrize("is_open", [False, True], ids=["", "and a request is open"])
+def test_what_is_due_first_is_taken_first(channel: Any, redis_client: redis.Redis, is_open: bool) -> None:
     redis_client.delete(QUEUE)
     due = {"third": "2026-11-26T10:00:03+00:00", "now": None, "first": "2026-11-26T10:00:01.5+00:00"}
     with channel.connection.client.Producer(channel=channel) as producer:
@@ -85,9 +107,23 @@ def test_what_is_due_first_is_taken_first(channel: Any, redis_client: redis.Redi
             producer.publish({}, routing_key=QUEUE, exchange="", headers={"eta": eta, "name": name})
     for _ in due:
         channel.basic_get(QUEUE)
+    if is_open:
+        leave_a_request_open(channel)
     handover.hand_over(channel)
     taken = [channel.basic_get(QUEUE).headers["name"] for _ in due]
     assert taken == ["now", "first", "third"]
+
+
+def test_it_takes_one_step_whatever_others_take_meanwhile(channel: Any, redis_client: redis.Redis) -> None:
+    """Each step of its own waits for a moment in which nobody else takes a message, and for the disk."""
+    for _ in range(5):
+        channel.basic_get(QUEUE)
+    redis_client.config_resetstat()
+    handover.hand_over(channel)
+    assert waiting(redis_client) == (5, 0)
+    done = redis_client.info("commandstats")
+    assert done["cmdstat_exec"]["calls"] == 1
+    assert "cmdstat_watch" not in done
 
 
 def test_a_broker_that_is_away_is_told_and_no_error(
@@ -98,7 +134,7 @@ def test_a_broker_that_is_away_is_told_and_no_error(
     def fail(*_: object, **__: object) -> None:
         raise redis.ConnectionError("away")
 
-    monkeypatch.setattr(channel.qos, "restore_by_tag", fail)
+    monkeypatch.setattr(redis.client.Pipeline, "execute", fail)
     with capture_logs() as lines:
         handover.hand_over(channel)
     assert [line["log_level"] for line in lines] == ["warning"]
