@@ -24,7 +24,7 @@ from runner.gathering import Held, freshness_of, make_snapshot
 from runner.limiting import cut_names, limited_plan
 from runner.loaded import LoadedInstance
 from runner.lookups import Standing
-from state.hearing import Heard
+from state.hearing import Heard, read_place
 from state.leases import Lease, Place
 from state.market_data import StreamedBook, streamed_book
 from strategies.base import Decision, State
@@ -95,17 +95,19 @@ def recall(
 
     `standing` only gets its instrument, which is the same after any look.
     """
-    is_elsewhere = lease.place != place_of(instance.config, lease.account)
-    if lease.heard is None or not lease.market or not lease.look_json or is_elsewhere or lease.is_paused:
+    if not lease.look_json or lease.is_paused:
         return None
     try:
         look = _LOOK.validate_json(lease.look_json)
     except ValueError:
         return None  # another version's: one look later it is ours
-    if not _is_settled(standing, look) or not _nothing_heard(lease.heard, look, standing.now_ms):
+    if not _is_settled(standing, look):
         return None
-    streamed = streamed_book(instance.config.metadata.symbol, lease.market)
-    if streamed is None or not _shows_now(streamed, lease.heard):
+    market, heard = _read_around(context, lease, instance)
+    if not market or heard is None or not _nothing_heard(heard, look, standing.now_ms):
+        return None
+    streamed = streamed_book(instance.config.metadata.symbol, market)
+    if streamed is None or not _shows_now(streamed, heard):
         return None
     try:
         freshness = freshness_of(instance, venue, standing)
@@ -125,6 +127,20 @@ def recall(
         streamed.book,
         exclusive_symbol=instance.config.exclusive_symbol,
     )
+
+
+def _read_around(
+    context: Context, lease: Lease, instance: LoadedInstance
+) -> tuple[tuple[str | None, ...], Heard | None]:
+    """Return the market, and what was heard of the account; neither where the run is elsewhere by now.
+
+    They come with the claim. A process that has not had the instance before knows too late where it trades,
+    and reads them now: where a worker has died or was restarted, these are all of its instances at once.
+    """
+    place = place_of(instance.config, lease.account)
+    if lease.place is None:
+        return read_place(context.client, place, lease.instance_id)
+    return (lease.market, lease.heard) if lease.place == place else ((), None)
 
 
 def _is_settled(standing: Standing, look: Look) -> bool:

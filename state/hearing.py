@@ -11,10 +11,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from state import keys
+from state.market_data import FIELDS
 from state.scripts import Scripts
 
 if TYPE_CHECKING:
+    import redis
     from redis.client import Pipeline
+
+    from state.leases import Place
 
 #: Since when one stream stands; none does where it is missing.
 SINCE = "since"
@@ -80,3 +84,20 @@ def heard_of(times: Sequence[str | None]) -> Heard | None:
     except ValueError:
         return None
     return Heard(since_ms=since, heard_ms=heard, filled_ms=filled, touched_ms=touched_at)
+
+
+def read_place(
+    client: redis.Redis, place: Place, instance_id: str
+) -> tuple[tuple[str | None, ...], Heard | None]:
+    """Return what a claim tells of a place, for an instance: the market (`FIELDS`), and what was heard.
+
+    Either is empty where it is damaged. The market comes first: what is heard after it makes it too old.
+    """
+    pipeline = client.pipeline(transaction=False)
+    pipeline.hmget(keys.market(place.venue, place.symbol), FIELDS)
+    pipeline.hmget(keys.heard(place.account), SINCE, HEARD, FILLED, touched(instance_id))
+    market, times = pipeline.execute(raise_on_error=False)
+    return (
+        () if isinstance(market, Exception) else tuple(market),
+        None if isinstance(times, Exception) else heard_of(times),
+    )

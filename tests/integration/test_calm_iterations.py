@@ -268,11 +268,28 @@ def test_rules_of_a_market_that_nobody_tells_are_for_the_one_who_asks(quiet: Cal
     assert not quiet.trader.venue.resting
 
 
-def test_a_process_asks_the_first_time(quiet: Calm) -> None:
+def test_a_process_that_has_not_had_the_instance_before_asks_for_nothing_either(quiet: Calm) -> None:
     calm._places.clear()
-    assert quiet.asks()
-    quiet.look_ago(500)
     assert not quiet.asks()
+    assert quiet.trader.seen[-1].book.best_bid == Decimal("99.9")
+
+
+@pytest.mark.parametrize(
+    "news", [heard(FILLED, 0), heard(touched(INSTANCE_ID), 0), heard(SINCE, 0)], ids=["fill", "order", "gap"]
+)
+def test_it_hears_what_the_others_hear(quiet: Calm, news: Callable[[Calm], object]) -> None:
+    calm._places.clear()
+    news(quiet)
+    quiet.show_book()
+    assert quiet.asks()
+
+
+def test_it_asks_where_what_feeds_tell_is_damaged(quiet: Calm) -> None:
+    calm._places.clear()
+    quiet.client.delete(HEARD_KEY)
+    quiet.client.set(HEARD_KEY, "no hash")
+    assert quiet.asks()
+    assert quiet.trader.bench.field("errors") == "0"
 
 
 def test_a_run_begins_with_a_look(quiet: Calm) -> None:

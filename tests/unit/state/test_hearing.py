@@ -6,7 +6,9 @@ import pytest
 import redis
 
 from state import keys
-from state.hearing import FILLED, HEARD, SINCE, Heard, Hearing, heard_of, touched
+from state.hearing import FILLED, HEARD, SINCE, Heard, Hearing, heard_of, read_place, touched
+from state.leases import Place
+from state.market_data import FIELDS
 from state.scripts import Scripts
 from tests.store_clock import START_MS, StoreClock
 
@@ -130,3 +132,20 @@ def test_what_was_read_is_told_by_its_order_and_what_is_missing_is_zero() -> Non
 @pytest.mark.parametrize("times", [(), ("1", "2", "3"), ("1", "2", "3", "4", "5"), ("1", "lately", "3", "4")])
 def test_what_is_damaged_is_none(times: tuple[str, ...]) -> None:
     assert heard_of(times) is None
+
+
+PLACE = Place(venue="venue", symbol="SOL_USDC", account="acc")
+MARKET = keys.market("venue", "SOL_USDC")
+
+
+def test_a_place_is_read_as_a_claim_reads_it(client: redis.Redis) -> None:
+    client.hset(MARKET, mapping={name: f"its {name}" for name in FIELDS[:4]})
+    client.hset(keys.heard("acc"), mapping={SINCE: 1, HEARD: 2, FILLED: 3, touched("a"): 4, touched("b"): 5})
+    heard = Heard(since_ms=1, heard_ms=2, filled_ms=3, touched_ms=4)
+    assert read_place(client, PLACE, "a") == ((*(f"its {name}" for name in FIELDS[:4]), None), heard)
+
+
+def test_of_a_damaged_place_nothing_is_known(client: redis.Redis) -> None:
+    client.set(MARKET, "nothing")
+    client.set(keys.heard("acc"), "nothing")
+    assert read_place(client, PLACE, "a") == ((), None)
