@@ -82,6 +82,13 @@ class Due:
         found = self._client.zrange(keys.DUE, "-inf", now_ms, byscore=True, offset=0, num=limit)
         return tuple(cast("list[str]", found))
 
+    def next_ms(self, *, after_ms: int) -> int | None:
+        """Return when the first one becomes due behind `after_ms`, None where nothing is waited for."""
+        found = self._client.zrange(
+            keys.DUE, f"({after_ms}", "+inf", byscore=True, offset=0, num=1, withscores=True
+        )
+        return next((int(score) for _, score in cast("list[tuple[str, float]]", found)), None)
+
     def takes_turn(self, *, every_s: float) -> bool:
         """Tell whether this caller is the one of all that looks again: one is, about every `every_s`."""
         # A little less, or who comes round exactly then would be too early each second time.

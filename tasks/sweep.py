@@ -22,6 +22,10 @@ log = structlog.get_logger(__name__)
 
 #: Wait after a failure of the state server; short, since recovery is what the sweep is for.
 RETRY_S = 0.2
+#: Least time between two sweeps: of many that become due one after the other, each takes some together.
+SHORTEST_PAUSE_S = 0.1
+#: How much longer the pause is than the sweep: in a backlog all that is late is looked at again and again.
+PAUSE_PER_SWEEP = 4
 #: Least time between two heartbeats of a worker.
 HEARTBEAT_MS = 1_000
 #: How often the sweep's own list is compared with what there is, by one worker of all.
@@ -29,7 +33,7 @@ LOOK_AGAIN_S = 10.0
 
 
 class Sweeper:
-    """Publishes what nobody works on, about twice a second and whenever a start or stop asks for it."""
+    """Publishes what nobody works on: as soon as it is due, and whenever a start or stop asks for it."""
 
     def __init__(self, worker: str, queues: tuple[str, ...]) -> None:
         self._worker = worker
@@ -62,8 +66,10 @@ class Sweeper:
         publisher = CeleryPublisher(app, iterate_queues=settings.iterate_queues)
 
         def sweep_until_called() -> None:
+            began_s = time.monotonic()
             sweep(context, publisher)
-            called_now = context.due.wait(timeout_s=settings.sweep_interval_s)
+            took_s = time.monotonic() - began_s
+            called_now = context.due.wait(timeout_s=_pause_s(context, took_s, settings.sweep_interval_s))
             if called_now is not None:
                 # At once, and all the others after it.
                 sweep_one(context, publisher, called_now)
@@ -113,6 +119,15 @@ class Sweeper:
             context.events.heartbeat(self._worker, self._queues, now_ms)
             REFUSALS.flush(context.client)
             self._beat_at_ms = now_ms
+
+
+def _pause_s(context: Context, took_s: float, longest_s: float) -> float:
+    """Return how long to wait behind a sweep that `took_s`: until somebody becomes due, if that is soon."""
+    now_ms = context.instances.now_ms()
+    next_ms = context.due.next_ms(after_ms=now_ms)
+    if next_ms is None:
+        return longest_s
+    return min(longest_s, max(SHORTEST_PAUSE_S, took_s * PAUSE_PER_SWEEP, (next_ms - now_ms) / 1000))
 
 
 def _first_failure(steps: Iterable[Callable[[], None]]) -> Exception | None:

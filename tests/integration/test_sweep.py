@@ -198,6 +198,14 @@ def test_the_most_overdue_comes_first(bench: StateBench) -> None:
     assert bench.due.ids(now_ms=START_MS, limit=2) == ("latest", "later")
 
 
+@pytest.mark.parametrize(
+    ("after_ms", "next_ms"), [(0, 3), (3, 5), (START_MS, START_MS + 1), (START_MS + 1, None)]
+)
+def test_who_becomes_due_next_is_known(bench: StateBench, after_ms: int, next_ms: int | None) -> None:
+    bench.client.zadd(keys.DUE, {"first": 3, "second": 5, "ahead": START_MS + 1})
+    assert bench.due.next_ms(after_ms=after_ms) == next_ms
+
+
 def test_of_many_sweepers_one_gets_the_work(bench: StateBench, valkey_server: ValkeyServer) -> None:
     names = [f"mm_{number:02}" for number in range(50)]
     for name in names:

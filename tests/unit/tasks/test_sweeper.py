@@ -39,8 +39,13 @@ class World:
                 wait=self.wait,
                 look_again=self.look_again,
                 takes_turn=lambda **_: self.is_its_turn,
+                next_ms=lambda *, after_ms: self.next_ms,
             ),
         )
+        self.next_ms: int | None = None
+        self.takes_s = 0.0
+        #: How long each sweep waited for the next at most.
+        self.pauses_s: list[float] = []
         #: For each comparison of the sweep's list with what there is: whether it was about everything.
         self.looked_again: list[bool] = []
 
@@ -51,6 +56,7 @@ class World:
 
     def wait(self, *, timeout_s: float) -> str | None:
         """Return the next call."""
+        self.pauses_s.append(timeout_s)
         self.pause.wait(0.001)
         return self.calls.pop() if self.calls else None
 
@@ -64,6 +70,7 @@ class World:
         if self.failures:
             raise self.failures.pop()
         self.sweeps += 1
+        self.pause.wait(self.takes_s)
         return 0
 
 
@@ -133,6 +140,45 @@ def test_who_asks_for_a_sweep_is_looked_at_at_once(world: World) -> None:
     wait_until(lambda: world.sweeps >= 4)
     sweeper.stop()
     assert world.swept == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("in_ms", "pause_s"), [(None, 0.5), (10_000, 0.5), (501, 0.5), (499, 0.499), (100, 0.1), (1, 0.1)]
+)
+def test_the_next_sweep_comes_when_somebody_becomes_due(
+    world: World, in_ms: int | None, pause_s: float
+) -> None:
+    """What a killed worker held becomes due piece by piece: each would wait for half a pause."""
+    world.now_ms = 7_000
+    world.next_ms = None if in_ms is None else world.now_ms + in_ms
+    sweeper = sweep.Sweeper("worker", ("iterate",))
+    sweeper.start()
+    wait_until(lambda: len(world.pauses_s) > 5)
+    sweeper.stop()
+    # A sweep that a busy machine stretches is followed by a longer pause.
+    assert min(world.pauses_s) == pause_s
+
+
+def test_in_a_backlog_sweeps_take_a_small_part_of_the_time(world: World) -> None:
+    world.next_ms = world.now_ms + 1
+    world.takes_s = 0.04
+    sweeper = sweep.Sweeper("worker", ("iterate",))
+    sweeper.start()
+    wait_until(lambda: len(world.pauses_s) > 1)
+    sweeper.stop()
+    assert min(world.pauses_s) >= 4 * world.takes_s
+
+
+def test_an_interval_that_is_shorter_than_the_shortest_pause_holds(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLEANBOOK_SWEEP_INTERVAL_S", "0.05")
+    world.next_ms = world.now_ms + 1
+    sweeper = sweep.Sweeper("worker", ("iterate",))
+    sweeper.start()
+    wait_until(lambda: len(world.pauses_s) > 1)
+    sweeper.stop()
+    assert set(world.pauses_s) == {0.05}
 
 
 def test_everything_is_looked_at_again_at_the_start_and_after_a_failure(world: World) -> None:
