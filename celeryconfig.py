@@ -80,7 +80,8 @@ worker_prefetch_multiplier = 1
 # No `worker_eta_task_limit`: at the limit a worker stops consuming everything, cleanups included.
 
 broker_transport_options: dict[str, object] = {
-    # Longer than any countdown (longer ones are split into hops of a third), or they would run twice.
+    # Longer than any countdown (longer ones are split into hops of a third): what is held for longer is taken
+    # for lost, and not handed over (tasks/transport.py).
     "visibility_timeout": _settings.visibility_timeout_s,
     # Publishing gives up at once when the broker is away: the sweep repeats it, and kombu's own six seconds
     # would outlast an iteration's soft limit and a cleanup's lease. Consumers: see tasks/reconnect.py.

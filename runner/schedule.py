@@ -32,7 +32,7 @@ def task_id(instance_id: str, epoch: int, tick: int | None) -> str:
 def hop_s(remaining_s: float, visibility_timeout_s: int) -> float:
     """Return the countdown of the next message: the whole wait, or a hop of a long one.
 
-    A countdown beyond the visibility timeout is delivered again by the broker, so that it would run twice.
+    What is held beyond the visibility timeout counts as lost, so that it would not be handed over.
     """
     return min(max(remaining_s, 0.0), visibility_timeout_s / 3)
 

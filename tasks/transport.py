@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import redis
@@ -17,12 +18,21 @@ LOOK_EVERY_S = 1.0
 
 
 class _QoS(kombu_redis.QoS):
-    """Lets only those put lost tasks back who take tasks: Flower shall need no right to send any."""
+    """Forgets what nobody has acknowledged in time, where kombu puts it back.
 
-    def restore_visible(self, *args: Any, **kwargs: Any) -> None:
-        """Put back what nobody acknowledged in time."""
-        if any(is_task_queue(queue.encode()) for queue in self.channel.active_queues):
-            super().restore_visible(*args, **kwargs)  # type: ignore[no-untyped-call]
+    Its worker is gone, and a sweep has sent it anew long since: put back, each would cost a claim that is
+    refused, and the worker that does it stands still meanwhile, for seconds with what a killed one held.
+    """
+
+    def restore_visible(self, *_: Any, **__: Any) -> None:
+        """Take away what is held for longer than the visibility timeout. Flower has no right to: it waits."""
+        if not any(is_task_queue(queue.encode()) for queue in self.channel.active_queues):
+            return
+        with self.channel.conn_or_acquire() as client, client.pipeline() as pipe:
+            until_s = time.time() - self.visibility_timeout
+            tags = client.zrange(self.unacked_index_key, "-inf", until_s, byscore=True)
+            if tags:
+                pipe.zrem(self.unacked_index_key, *tags).hdel(self.unacked_key, *tags).execute()
 
 
 class _Looking:

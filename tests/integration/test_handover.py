@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -139,3 +140,21 @@ def test_a_broker_that_is_away_is_told_and_no_error(
         handover.hand_over(channel)
     assert [line["log_level"] for line in lines] == ["warning"]
     assert told == ["told"]
+
+
+@pytest.mark.parametrize(
+    ("queue", "is_forgotten"), [("iterate", True), ("cleanup", True), ("celeryev.1", False)]
+)
+def test_what_a_lost_worker_held_is_forgotten_in_time_and_not_put_back(
+    channel: Any, redis_client: redis.Redis, queue: str, is_forgotten: bool
+) -> None:
+    """By any worker, and not by Flower: a sweep has sent it anew long since."""
+    lost, held = channel.basic_get(QUEUE), channel.basic_get(QUEUE)
+    longest_s = channel.qos.visibility_timeout
+    for message, ago_s in ((lost, longest_s + 1), (held, longest_s - 5)):
+        redis_client.zadd("unacked_index", {message.delivery_tag: time.time() - ago_s})
+    Queue(queue, routing_key=queue)(channel).declare()  # type: ignore[no-untyped-call]
+    channel.basic_consume(queue, no_ack=False, callback=print, consumer_tag="tag")
+    channel.qos.restore_visible(num=None, interval=10)
+    assert waiting(redis_client) == (3, 1 if is_forgotten else 2)
+    assert redis_client.zcard("unacked_index") == (1 if is_forgotten else 2)

@@ -15,22 +15,6 @@ from tasks.transport import Channel, SentinelChannel, SentinelTransport, Transpo
 
 
 @pytest.mark.parametrize(
-    ("queues", "restores"),
-    [(["iterate"], True), (["x", "cleanup"], True), (["celeryev.1"], False), ([], False)],
-)
-def test_only_who_takes_tasks_puts_lost_ones_back(
-    monkeypatch: pytest.MonkeyPatch, queues: list[str], restores: bool
-) -> None:
-    asked: list[int] = []
-    monkeypatch.setattr(
-        kombu_redis.QoS, "restore_visible", lambda *_, **options: asked.append(options["interval"])
-    )
-    qos: Any = Channel.QoS(SimpleNamespace(active_queues=queues, do_restore=False))  # type: ignore[no-untyped-call]
-    qos.restore_visible(num=None, interval=3)
-    assert asked == ([3] if restores else [])
-
-
-@pytest.mark.parametrize(
     ("url", "transport", "channel"),
     [
         ("redis://h:1/0", Transport, Channel),
