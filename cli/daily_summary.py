@@ -28,7 +28,7 @@ def daily_summary(settings: Settings, client: redis.Redis, now_ms: int, phrases:
     day = day_of(now_ms - DAY_MS)
     phases = Counter(beat.phase for beat in Heartbeats(client).read().beats.values())
     with open_ledger(settings.ledger_url) as ledger:
-        rows = [row for row in profit(ledger, by=Grouping.DAY) if row.day == day]
+        rows = [row for row in profit(ledger, by=Grouping.DAY, since_day=day) if row.day == day]
     counts = [
         phrases.say("summary.count", count=count, phase=words(f"phase.{phase}"))
         for phase, count in sorted(phases.items())

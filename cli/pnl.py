@@ -129,12 +129,10 @@ def _read(
     books: LedgerSession, names: Sequence[str], by: Grouping, since_ms: int | None
 ) -> tuple[ProfitRow, ...]:
     # Without marks: they are per venue, and which ones are needed is only known now.
-    by_day = since_ms is not None and by is Grouping.INSTANCE
-    reading = Grouping.DAY if by_day else by
-    if len(names) == 1:
-        rows = profit(books.ledger, by=reading, instance_id=names[0])
-    else:
-        rows = profit(books.ledger, by=reading)
+    reading = Grouping.DAY if since_ms is not None and by is Grouping.INSTANCE else by
+    since_day = day_of(since_ms) if since_ms is not None and reading is Grouping.DAY else ""
+    only = names[0] if len(names) == 1 else None
+    rows = profit(books.ledger, by=reading, instance_id=only, since_day=since_day)
     chosen = (row for row in rows if not names or row.instance_id in names)
     return tuple(row for row in chosen if since_ms is None or _is_since(row, since_ms))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 import redis
@@ -13,6 +13,7 @@ import structlog
 from ledger.bookings import Booking, EventBooking, from_json
 from ledger.database import Ledger
 from ledger.errors import LedgerError
+from ledger.folded_days import extend
 from ledger.retention import PruneResult, prune
 from state.bookings import BookingQueue, Waiting
 from state.events import Event, Events
@@ -32,6 +33,10 @@ COLLECT_S = 0.05
 PRUNE_EVERY_MS = 86_400_000
 LOOK_AT_AGE_S = 600.0
 PRUNED_CURSOR = "pruned_at_ms"
+#: How often what has come since is folded, so that who asks for profit need not.
+FOLD_EVERY_S = 600.0
+#: Younger fills are left: what comes late, or whose owner does, has mostly come by then.
+SETTLED_MS = 600_000
 DAY_MS = 86_400_000
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 5.0
@@ -150,6 +155,8 @@ class Bookkeeper:
         #: None while the database has not been opened yet.
         self.ledger: Ledger | None = None
         self._look_at_age_s = 0.0
+        self._fold_again_s = 0.0
+        self._folding: Iterator[object] = iter(())
         #: What is wrong, empty when nothing is.
         self._trouble = ""
 
@@ -193,6 +200,8 @@ class Bookkeeper:
         require_its_ledger(self._queue, self.ledger)
         if catch_up(self._queue, self._events, self.ledger) == 0:
             self._prune(self.ledger)
+            if self._fold_some(self.ledger):
+                return  # what came meanwhile is booked before more is folded
             self._queue.wait(self.ledger.cursor(EVENTS_CURSOR) or "0-0", timeout_s=WAIT_S)
             # A transaction for what comes together, instead of one for each.
             self._ended.wait(COLLECT_S)
@@ -205,6 +214,14 @@ class Bookkeeper:
         pruned = prune_once_a_day(ledger, self._retention, now_ms=seconds * 1000)
         if pruned is not None:
             log.info("ledger pruned", **asdict(pruned))
+
+    def _fold_some(self, ledger: Ledger) -> bool:
+        """Fold some thousand fills; tell whether there were any."""
+        if time.monotonic() >= self._fold_again_s:
+            self._fold_again_s = time.monotonic() + FOLD_EVERY_S
+            seconds, _ = self._client.time()
+            self._folding = extend(ledger, before_ms=seconds * 1000 - SETTLED_MS)
+        return next(self._folding, None) is not None
 
     def _note_trouble(self, error: Exception) -> None:
         trouble = f"{type(error).__name__}: {error}"

@@ -25,7 +25,7 @@ from market.profit import Profit
 #: Averages are quotients; far more digits than money has keep their rounding out of sight.
 PRECISION = Context(prec=60)
 ZERO = Decimal(0)
-_DAY_MS = 86_400_000
+DAY_MS = 86_400_000
 
 
 class CellKey(NamedTuple):
@@ -139,12 +139,12 @@ class Folding:
 
 def day_of(at_ms: int) -> str:
     """Return the UTC day of a moment, as an ISO date."""
-    return _day(at_ms // _DAY_MS)
+    return _day(at_ms // DAY_MS)
 
 
 @lru_cache(maxsize=4096)
 def _day(number: int) -> str:
-    return datetime.fromtimestamp(number * _DAY_MS / 1000, UTC).date().isoformat()
+    return datetime.fromtimestamp(number * DAY_MS / 1000, UTC).date().isoformat()
 
 
 @lru_cache(maxsize=1024)

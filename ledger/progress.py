@@ -7,14 +7,20 @@ from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from typing import Any
 
+from sqlalchemy import Connection
+
 from ledger.database import Ledger
+from ledger.folded_days import FoldedDay, folded_days
 from ledger.folding import PRECISION, ZERO, Cell, Folding, Starts
-from ledger.markets import carried, fold, markets, starts
+from ledger.markets import Market, carried, fold, markets, starts
+
+#: Fills of one market that are read beside those of one day; what is folded of earlier days has to do.
+MOST_FILLS = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """Where an instance stood after a fill or a funding."""
+    """Where an instance stood after a fill or a funding, or at the end of a day."""
 
     #: Exchange time.
     at_ms: int
@@ -33,39 +39,79 @@ class Progress:
     points: tuple[Point, ...]
 
 
-def progress(ledger: Ledger, instance_id: str, *, since_ms: int) -> tuple[Progress, ...]:
+def progress(
+    ledger: Ledger, instance_id: str, *, since_ms: int, most_fills: int = MOST_FILLS
+) -> tuple[Progress, ...]:
     """Return the points not older than `since_ms`, for each market of an instance. Raises `LedgerError`.
 
-    Reads the market from its beginning, since an average cost has no other one.
+    Where more than `most_fills` came, the days before those have one point each, as far as they are folded.
     """
     found = []
     with ledger.reading() as connection, localcontext(PRECISION):
         all_starts = starts(connection)
         for market in markets(connection, instance_id=instance_id):
-            before = carried(connection, market, all_starts)
-            noting = _Noting(all_starts, before, instance_id, since_ms)
-            fold(connection, market, noting)
+            noting = _noted(connection, market, all_starts, instance_id, since_ms, most_fills)
             chain = noting.chains.get(instance_id)
             if chain is not None:
-                points = (noting.first, *noting.points)
-                found.append(Progress(symbol=market.symbol, quote_asset=chain.quote_asset, points=points))
+                found.append(
+                    Progress(symbol=market.symbol, quote_asset=chain.quote_asset, points=tuple(noting.points))
+                )
     return tuple(found)
+
+
+def _noted(
+    connection: Connection, market: Market, starts: Starts, instance_id: str, since_ms: int, most_fills: int
+) -> _Noting:
+    noting = _Noting(starts, carried(connection, market, starts), instance_id)
+    days = list(folded_days(connection, market, starts))
+    before = [day for day in days if day.until_ms <= since_ms]
+    after = days[len(before) :]
+    for day in before:
+        day.put_into(noting)
+    noting.sum_up()
+    fold(connection, market, noting, from_ms=before[-1].until_ms if before else 0, before_ms=since_ms)
+    noting.points = [noting.now(since_ms)]
+    from_ms = since_ms
+    fills = sum(_fills(day) for day in after)
+    for day in after:
+        if fills <= most_fills:
+            break
+        fills -= _fills(day)
+        day.put_into(noting)
+        noting.sum_up()
+        noting.points.append(noting.now(day.until_ms))
+        from_ms = day.until_ms
+    fold(connection, market, noting, from_ms=from_ms)
+    return noting
+
+
+def _fills(day: FoldedDay) -> int:
+    return sum(cell.fills for cell in day.cells.values())
 
 
 class _Noting(Folding):
     """Notes where one instance stands after each row of its own."""
 
-    def __init__(self, starts: Starts, before: Folding, instance_id: str, since_ms: int) -> None:
+    def __init__(self, starts: Starts, before: Folding, instance_id: str) -> None:
         super().__init__(starts)
         self.chains, self.cells = before.chains, before.cells
         self._instance_id = instance_id
-        self._since_ms = since_ms
-        own = (cell for key, cell in self.cells.items() if key.instance_id == instance_id)
-        self._closed = sum((_closed(cell) for cell in own), ZERO)
+        self._closed = ZERO
         #: Whose sum the row at hand goes to, and what it came to before.
         self._touched: tuple[str, Cell, Decimal] = ("", Cell(), ZERO)
-        self.first = self._now(since_ms)
         self.points: list[Point] = []
+
+    def sum_up(self) -> None:
+        """Begin with the sums that were put in."""
+        own = (cell for key, cell in self.cells.items() if key.instance_id == self._instance_id)
+        self._closed = sum((_closed(cell) for cell in own), ZERO)
+
+    def now(self, at_ms: int) -> Point:
+        """Return where the instance stands."""
+        chain = self.chains.get(self._instance_id)
+        return Point(
+            at_ms=at_ms, net_quantity=chain.profit.net if chain else ZERO, closed_profit=self._closed
+        )
 
     def add_fill(self, row: Mapping[str, Any]) -> None:
         """Add a row of `fills`."""
@@ -84,19 +130,9 @@ class _Noting(Folding):
 
     def _note(self, at_ms: int) -> None:
         owner, cell, before = self._touched
-        if owner != self._instance_id:
-            return
-        self._closed += _closed(cell) - before
-        if at_ms < self._since_ms:
-            self.first = self._now(self._since_ms)
-        else:
-            self.points.append(self._now(at_ms))
-
-    def _now(self, at_ms: int) -> Point:
-        chain = self.chains.get(self._instance_id)
-        return Point(
-            at_ms=at_ms, net_quantity=chain.profit.net if chain else ZERO, closed_profit=self._closed
-        )
+        if owner == self._instance_id:
+            self._closed += _closed(cell) - before
+            self.points.append(self.now(at_ms))
 
 
 def _closed(cell: Cell) -> Decimal:

@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Connection, Table, and_, delete, exists, i
 from ledger import schema
 from ledger.database import Ledger
 from ledger.folding import PRECISION, Cell, CellKey, Chain
-from ledger.markets import Market, carried, fold, starts
+from ledger.markets import Market, carried, edge_ms, fold, starts
 from ledger.rows import Row
 from ledger.run_history import RUN_EVENTS
 
@@ -53,10 +53,10 @@ def prune(
         done = False
         while not done:
             with ledger.writing() as connection, localcontext(PRECISION):
-                edge_ms = _edge(connection, market, before_ms, rows_at_once)
-                folded = _fold_away(connection, market, edge_ms)
+                until_ms = edge_ms(connection, market, before_ms=before_ms, rows_at_once=rows_at_once)
+                folded = _fold_away(connection, market, until_ms)
             fills, funding = fills + folded[0], funding + folded[1]
-            done = edge_ms >= before_ms
+            done = until_ms >= before_ms
         orders += _drop_orders(ledger, market, before_ms, rows_at_once)
     if details_before_ms is None:
         return PruneResult(fills=fills, funding=funding, orders=orders)
@@ -79,25 +79,9 @@ def _old_markets(ledger: Ledger, before_ms: int) -> list[Market]:
         return sorted(Market(*row) for row in connection.execute(old))
 
 
-def _edge(connection: Connection, market: Market, before_ms: int, rows_at_once: int) -> int:
-    """Return up to when to fold now, about `rows_at_once` fills; never between two of one ms."""
-    table = schema.fills
-    times = (
-        select(table.c.filled_at_ms)
-        .where(table.c.account == market.account, table.c.symbol == market.symbol)
-        .where(table.c.filled_at_ms < before_ms)
-        .order_by(table.c.filled_at_ms)
-    )
-    first_left = connection.execute(times.offset(rows_at_once).limit(1)).scalar_one_or_none()
-    if first_left is None:
-        return before_ms
-    first: int = connection.execute(times.limit(1)).scalar_one()
-    return max(int(first_left), first + 1)
-
-
-def _fold_away(connection: Connection, market: Market, edge_ms: int) -> tuple[int, int]:
+def _fold_away(connection: Connection, market: Market, until_ms: int) -> tuple[int, int]:
     folding = carried(connection, market, starts(connection))
-    fold(connection, market, folding, before_ms=edge_ms)
+    fold(connection, market, folding, before_ms=until_ms)
     exchange = market.account.partition(":")[0]
     for table, rows in (
         (schema.carried_positions, [_position(o, chain) for o, chain in folding.chains.items()]),
@@ -106,11 +90,17 @@ def _fold_away(connection: Connection, market: Market, edge_ms: int) -> tuple[in
         connection.execute(delete(table).where(_is_of(table, market)))
         if rows:
             connection.execute(insert(table), [{**market._asdict(), "exchange": exchange, **r} for r in rows])
-    _remember(connection, market, edge_ms)
+    # Before anything is deleted: triggers then know that it is folded for good.
+    _remember(connection, market, until_ms)
+    _deleted(
+        connection,
+        schema.folded_days,
+        and_(_is_of(schema.folded_days, market), schema.folded_days.c.until_ms <= until_ms),
+    )
     fills, funding = schema.fills, schema.funding
     return (
-        _deleted(connection, fills, and_(_is_of(fills, market), fills.c.filled_at_ms < edge_ms)),
-        _deleted(connection, funding, and_(_is_of(funding, market), funding.c.interval_end_ms < edge_ms)),
+        _deleted(connection, fills, and_(_is_of(fills, market), fills.c.filled_at_ms < until_ms)),
+        _deleted(connection, funding, and_(_is_of(funding, market), funding.c.interval_end_ms < until_ms)),
     )
 
 

@@ -210,6 +210,8 @@ fills = Table(
     UniqueConstraint("account", "symbol", "order_id", "trade_id"),
     Index(None, "account", "symbol", "filled_at_ms"),
     Index(None, "instance_id", "filled_at_ms"),
+    # Where an instance has traded.
+    Index(None, "instance_id", "account", "symbol"),
 )
 
 funding = Table(
@@ -222,6 +224,7 @@ funding = Table(
     _money("rate"),
     _ms("interval_end_ms"),
     UniqueConstraint("account", "symbol", "interval_end_ms"),
+    Index(None, "instance_id", "account", "symbol"),
 )
 
 events = Table(
@@ -330,6 +333,22 @@ carried_forward = Table(
     _ms("fills"),
     _ms("first_ms"),
     _ms("last_ms"),
+)
+
+#: What the fills and fundings of a market came to on one UTC day up to `until_ms`, and where that led: see
+#: `ledger.folded_days`. Triggers delete what lacks a row of theirs that comes late, changes or goes.
+folded_days = Table(
+    "folded_days",
+    metadata,
+    Column("account", Text, primary_key=True),
+    Column("symbol", Text, primary_key=True),
+    Column("until_ms", BigInteger, primary_key=True),
+    # ISO date.
+    _text("day"),
+    # Net quantity and average price of each chain of fills at `until_ms`.
+    Column("chains", JsonText, nullable=False),
+    # Sums of the day, per chain and run.
+    Column("cells", JsonText, nullable=False),
 )
 
 #: Daily figures of an old program, kept as it wrote them; profit does not use them.

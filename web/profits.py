@@ -69,7 +69,7 @@ def _read(access: LedgerAccess) -> Mapping[str, Today]:
     today = day_of(time.time_ns() // 1_000_000)
     found: dict[str, Today] = {}
     with localcontext(PRECISION):
-        for row in profit(ledger, by=Grouping.DAY):
+        for row in profit(ledger, by=Grouping.DAY, since_day=today):
             if row.day != today or not row.instance_id:
                 continue
             before = found.get(row.instance_id)

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 import redis
+from sqlalchemy import select
 
 from feed.bookkeeper import (
+    SETTLED_MS,
     AnotherLedger,
     Bookkeeper,
     Retention,
@@ -18,7 +20,7 @@ from feed.bookkeeper import (
     prune_once_a_day,
     require_its_ledger,
 )
-from ledger import glances, queries
+from ledger import glances, queries, schema
 from ledger.bookings import FillBooking
 from ledger.database import Ledger, open_ledger
 from ledger.errors import LedgerUnavailable
@@ -46,7 +48,7 @@ def queue(redis_client: redis.Redis) -> BookingQueue:
     return BookingQueue(redis_client)
 
 
-def fill(trade_id: str) -> str:
+def fill(trade_id: str, filled_at_ms: int = 1_000) -> str:
     return FillBooking(
         account="acc",
         instance_id="mm_01",
@@ -66,7 +68,7 @@ def fill(trade_id: str) -> str:
         fee=0,  # type: ignore[arg-type]
         fee_asset="USDC",
         is_maker=True,
-        filled_at_ms=1_000,
+        filled_at_ms=filled_at_ms,
         source="stream",
     ).model_dump_json()
 
@@ -191,6 +193,26 @@ def test_the_thread_books_at_once_and_survives_a_database_that_comes_late(
     finally:
         bookkeeper.stop()
         bookkeeper.join(5)
+
+
+def test_the_thread_folds_what_has_settled_so_that_nobody_reads_it_again(
+    queue: BookingQueue, tmp_path: Path, redis_client: redis.Redis
+) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.sqlite"
+    seconds, _ = redis_client.time()
+    queue.add([fill("1"), fill("2", seconds * 1000 - SETTLED_MS // 2)])
+    keep = Retention(days=36_500, details_days=36_500)
+    bookkeeper = Bookkeeper(lambda: open_ledger(url), redis_client, retention=keep)
+    bookkeeper.start()
+    try:
+        with open_ledger(url) as ledger:
+            wait_until(lambda: queries.counts(ledger)["folded_days"] > 0)
+    finally:
+        bookkeeper.stop()
+        bookkeeper.join(5)
+    with open_ledger(url) as ledger, ledger.reading() as connection:
+        (folded,) = connection.execute(select(schema.folded_days)).mappings()
+    assert folded["day"] == "1970-01-01"
 
 
 def test_the_queue_forgets_its_oldest_before_the_server_is_full(

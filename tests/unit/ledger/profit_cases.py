@@ -10,12 +10,16 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import delete
 
+from ledger import schema
 from ledger.bookings import Booking, FillBooking, FundingBooking
 from ledger.database import Ledger
+from ledger.folded_days import extend
+from ledger.folding import day_of
 from ledger.profit import Figures, Grouping, ProfitRow, profit, totals
 from ledger.retention import prune
-from market.orders import Side
+from market.orders import OrderStatus, Side
 from tests.unit.ledger import story
 from tests.unit.ledger.story import DAY_MS, PERP, SYMBOL, T0
 
@@ -106,6 +110,30 @@ def close(one: Decimal | None, other: Decimal | None) -> bool:
     return one is not None and other is not None and abs(one - other) < TINY
 
 
+def later_words() -> st.SearchStrategy[list[Booking]]:
+    """Owners of orders and starts of runs, which may be told behind their fills."""
+    owned = st.builds(
+        lambda number, owner, epoch: story.order(
+            str(number), OrderStatus.FILLED, instance_id=owner, epoch=epoch, at_ms=T0
+        ),
+        st.integers(0, 25),
+        st.sampled_from(INSTANCES[1:]),
+        st.integers(1, 2),
+    )
+    started = st.builds(
+        lambda at_ms, owner, epoch: story.event("started", T0 + at_ms, instance_id=owner, epoch=epoch),
+        days,
+        st.sampled_from(INSTANCES[1:]),
+        st.integers(1, 2),
+    )
+    return st.lists(st.one_of(owned, started), max_size=6)
+
+
+def every_profit(ledger: Ledger) -> list[tuple[ProfitRow, ...]]:
+    """Return all rows that anybody can ask for."""
+    return [profit(ledger, by=by, marks=MARKS, prices={"BP": Decimal(2)}) for by in Grouping]
+
+
 class ProfitCases:
     #: The ledger is emptied for each.
     examples = 40
@@ -142,6 +170,51 @@ class ProfitCases:
             ledger.book(told)
             found = [profit(ledger, by=by, marks=MARKS, prices={"BP": Decimal(2)}) for by in Grouping]
             assert [_sorted(rows) for rows in found] == [_sorted(rows) for rows in expected]
+
+        holds()
+
+    def test_folded_days_change_no_digit(self, ledger: Ledger) -> None:
+        """Whatever comes late, is owned later, is of a run told later, is folded by retention or goes."""
+
+        @settings(max_examples=self.examples, deadline=None)
+        @given(
+            told=tellings(),
+            words=later_words(),
+            told_in=st.randoms(),
+            edges=st.lists(st.tuples(days, st.integers(1, 9), st.booleans()), min_size=1, max_size=6),
+            gone=st.integers(0, 25),
+            since_ms=days,
+        )
+        def holds(
+            told: list[Booking],
+            words: list[Booking],
+            told_in: Any,
+            edges: list[tuple[int, int, bool]],
+            gone: int,
+            since_ms: int,
+        ) -> None:
+            story.empty(ledger)
+            shuffled = [*told, *words]
+            told_in.shuffle(shuffled)
+            for number, (edge_ms, at_once, is_folded) in enumerate(edges):
+                ledger.book(shuffled[number :: len(edges)])
+                # Twice as often as retention, which makes everything behind it come too late.
+                if is_folded or number % 2:
+                    list(extend(ledger, before_ms=T0 + edge_ms, fills_at_once=at_once))
+                else:
+                    prune(ledger, before_ms=T0 + edge_ms // 5, rows_at_once=at_once)
+            with ledger.writing() as connection:
+                connection.execute(delete(schema.fills).where(schema.fills.c.trade_id == str(gone)))
+            since_day = day_of(T0 + since_ms)
+            since = profit(
+                ledger, by=Grouping.DAY, marks=MARKS, prices={"BP": Decimal(2)}, since_day=since_day
+            )
+            found = every_profit(ledger)
+            with ledger.writing() as connection:
+                connection.execute(delete(schema.folded_days))
+            expected = every_profit(ledger)
+            assert found == expected
+            assert since == tuple(row for row in expected[-1] if str(row.day) >= since_day)
 
         holds()
 
