@@ -8,14 +8,18 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import inspect, update
 
-from ledger import booking, queries, rows, schema
+from ledger import booking, migrating, queries, rows, schema
 from ledger.bookings import Booking
 from ledger.database import Ledger, open_ledger
+from ledger.folded_days import extend
+from ledger.profit import Grouping, profit
 from ledger.receipts import receipts
 from market.orders import OrderStatus
 from tests.unit.ledger import story
@@ -46,6 +50,30 @@ class BookingCases:
         with ledger.reading() as connection:
             context = MigrationContext.configure(connection, opts={"compare_type": True})
             assert compare_metadata(context, schema.metadata) == []
+
+    @pytest.mark.parametrize("revision", ["0001", "0002"])
+    def test_an_older_ledger_is_brought_up_to_date_with_all_it_holds(
+        self, ledger: Ledger, ledger_url: str, revision: str
+    ) -> None:
+        ledger.book([told for told in story.life() if told.kind != "receipt"])
+        made = profit(ledger, by=Grouping.RUN)
+        list(extend(ledger, before_ms=T0 + story.DAY_MS))
+        with ledger.writing() as connection:
+            config = migrating._config()
+            config.attributes["connection"] = connection
+            command.downgrade(config, revision)
+            assert not inspect(connection).has_table("folded_days")
+            # An older version goes on with it: no trigger is left.
+            connection.execute(update(schema.fills).values(level=1))
+        with open_ledger(ledger_url) as again:
+            assert again.ledger_id == ledger.ledger_id
+            with again.reading() as connection:
+                context = MigrationContext.configure(connection, opts={"compare_type": True})
+                assert compare_metadata(context, schema.metadata) == []
+            assert profit(again, by=Grouping.RUN) == made
+            list(extend(again, before_ms=T0 + story.DAY_MS))
+            assert profit(again, by=Grouping.RUN) == made
+            assert queries.counts(again)["folded_days"] == 2
 
     def test_a_ledger_keeps_its_id(self, ledger: Ledger, ledger_url: str) -> None:
         with open_ledger(ledger_url) as again:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from decimal import Decimal, localcontext
+from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ledger.bookings import Booking
 from ledger.database import Ledger
-from ledger.folding import PRECISION
+from ledger.folded_days import extend
+from ledger.folding import PRECISION, Folding
 from ledger.profit import profit
-from ledger.progress import Progress, progress
+from ledger.progress import Point, Progress, progress
 from ledger.retention import prune
 from tests.unit.ledger import story
 from tests.unit.ledger.profit_cases import tellings
@@ -45,6 +50,56 @@ def test_who_never_traded_has_none_and_others_do_not_count(ledger: Ledger) -> No
     ledger.book([traded(1, "sell", "2", "100"), traded(2, "sell", "3", "100", instance_id="mm_02")])
     assert progress(ledger, "nobody", since_ms=0) == ()
     assert only(progress(ledger, INSTANCE, since_ms=0)).points[-1].net_quantity == -2
+
+
+def test_what_is_folded_changes_no_point(ledger: Ledger) -> None:
+    @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @given(told=tellings(), since=st.integers(0, 10 * DAY_MS), edge=st.integers(0, 10 * DAY_MS))
+    def holds(told: list[Booking], since: int, edge: int) -> None:
+        story.empty(ledger)
+        ledger.book(told)
+        expected = progress(ledger, INSTANCE, since_ms=T0 + since)
+        list(extend(ledger, before_ms=T0 + edge))
+        assert _rounded(progress(ledger, INSTANCE, since_ms=T0 + since)) == _rounded(expected)
+
+    holds()
+
+
+def test_of_very_many_fills_only_the_newest_are_read_and_of_the_days_before_their_ends(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hour_s = 3600
+    ledger.book([traded(n * hour_s, "buy", "1", str(100 + n)) for n in range(5 * 24)])
+    since_ms = T0 + DAY_MS // 2
+    everything = only(progress(ledger, INSTANCE, since_ms=since_ms)).points
+    list(extend(ledger, before_ms=T0 + 5 * DAY_MS))
+    read: list[int] = []
+    adds = Folding.add_fill
+
+    def noted(folding: Folding, row: Mapping[str, Any]) -> None:
+        read.append(row["id"])
+        adds(folding, row)
+
+    monkeypatch.setattr(Folding, "add_fill", noted)
+    found = only(progress(ledger, INSTANCE, since_ms=since_ms, most_fills=40)).points
+    # The first half day, to know where it stood then, and the last one.
+    assert len(read) == 12 + 24
+    ends = [point for point in everything if (point.at_ms + hour_s * 1000 - T0) % DAY_MS == 0][:4]
+    # Where it stood at the beginning, four ends of days, the last day fill by fill.
+    assert [(point.net_quantity, point.closed_profit) for point in found] == [
+        (point.net_quantity, point.closed_profit) for point in (everything[0], *ends, *everything[-24:])
+    ]
+    assert [point.at_ms for point in found[1:5]] == [T0 + number * DAY_MS for number in range(1, 5)]
+
+
+def _rounded(found: tuple[Progress, ...]) -> list[Progress]:
+    """Return them without the last of 60 digits, which depends on where a sum was begun."""
+
+    def rounded(point: Point) -> Point:
+        return replace(point, closed_profit=round(point.closed_profit, 40))
+
+    with localcontext(PRECISION):
+        return [replace(each, points=tuple(map(rounded, each.points))) for each in found]
 
 
 def test_it_ends_where_the_profit_is_whatever_was_told_or_folded(ledger: Ledger) -> None:
