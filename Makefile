@@ -27,7 +27,7 @@ VARIANT ?=
 MODEL_ARGS = $(if $(VARIANT),--variant "$(VARIANT)") $(if $(TRAIL),--trail) $(if $(QUICK),--quick) $(if $(JSON),--json)
 # make bench QUICK=1: every bench quickly; BENCH_ARGS for one of them: make bench BENCHES=fleet BENCH_ARGS='--help'
 BENCHES ?= stop_latency stop_all hedge_reaction feed_load rolling_restart decide metrics_overhead iteration_cost \
-	fleet recovery sweep_at_scale cli_start quote_reaction side_by_side
+	fleet recovery sweep_at_scale cli_start quote_reaction side_by_side profit_at_scale
 BENCH_ARGS ?= $(if $(QUICK),--quick)
 # make bench-smoke KEEP=1: keep the figures in bench/history.jsonl, and draw them
 KEEP ?=

@@ -175,19 +175,19 @@ def _sum_by_asset(amounts: Iterable[Mapping[str, Decimal]]) -> dict[str, Decimal
 def _rows(
     market: Market, folding: Folding, by: Grouping, mark: Decimal | None, prices: Mapping[str, Decimal]
 ) -> Iterator[ProfitRow]:
-    newest: dict[str, CellKey] = {}
+    newest: dict[str, tuple[int, CellKey]] = {}
     groups: dict[CellKey, list[Cell]] = {}
     for key, cell in sorted(folding.cells.items(), key=lambda item: (item[1].first_ms, item[0])):
         group = _group(key, by)
         groups.setdefault(group, []).append(cell)
         last = newest.get(key.instance_id)
-        if last is None or max(c.last_ms for c in groups[last]) <= cell.last_ms:
-            newest[key.instance_id] = group
+        if last is None or last[0] <= cell.last_ms:
+            newest[key.instance_id] = (cell.last_ms, group)
     # Funding for nobody makes a cell without a chain.
     assets = next(iter(folding.chains.values()), Chain(base_asset="", quote_asset=""))
     for group, cells in groups.items():
         chain = folding.chains.get(group.instance_id)
-        held = chain.profit if chain and newest[group.instance_id] == group else Profit()
+        held = chain.profit if chain and newest[group.instance_id][1] == group else Profit()
         yield _row(market, assets, group, by, cells, held, mark, prices)
 
 
