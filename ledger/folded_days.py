@@ -3,7 +3,7 @@
 A row for every UTC day has the day's sums and where they led; the last one ends at a moment of its day, and
 is replaced by one that ends later. From there on fills are folded as ever, so no digit is different. Nothing
 rests on these rows: triggers delete those that lack a fill or funding which comes late, changes or goes, and
-rows that sum up for a run whose start was told only later are not used.
+rows made before the start of a run of theirs was told are not used.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ class FoldedDay:
     until_ms: int
     chains: dict[str, Chain]
     cells: dict[CellKey, Cell]
+    #: The starts of each run that were known, by instance and epoch: they say whose the sums are.
+    starts: dict[tuple[str, int], list[int]]
 
     def put_into(self, folding: Folding) -> None:
         """Let `folding`, which has the days before, stand where this day has led."""
@@ -74,7 +76,7 @@ def folded_days(
         table.c.until_ms >= func.coalesce(before.scalar_subquery(), 0),
     )
     days = (_day(row) for row in connection.execute(query.order_by(table.c.until_ms)).mappings())
-    return takewhile(lambda day: _is_of_its_runs(day, starts), days)
+    return takewhile(lambda day: all(starts.known(*run) == known for run, known in day.starts.items()), days)
 
 
 def extend(ledger: Ledger, *, before_ms: int, fills_at_once: int = FILLS_AT_ONCE) -> Iterator[Market]:
@@ -108,7 +110,7 @@ def _extend(ledger: Ledger, market: Market, starts: Starts, before_ms: int, fill
         while (first_ms := _first_ms(connection, market, from_ms)) is not None and first_ms < until_ms:
             ends_ms = min((first_ms // DAY_MS + 1) * DAY_MS, until_ms)
             fold(connection, market, folding, from_ms=from_ms, before_ms=ends_ms)
-            rows.append({**market._asdict(), **_row(folding, day_of(first_ms), ends_ms)})
+            rows.append({**market._asdict(), **_row(folding, starts, day_of(first_ms), ends_ms)})
             from_ms = ends_ms
         if rows:  # else another process was faster
             _replace(connection, market, begun_ms, rows)
@@ -137,20 +139,16 @@ def _is_of(market: Market) -> ColumnElement[bool]:
     return and_(table.c.account == market.account, table.c.symbol == market.symbol)
 
 
-def _is_of_its_runs(day: FoldedDay, starts: Starts) -> bool:
-    return all(
-        starts.of(key.instance_id, key.epoch, at_ms) == key.started_at_ms
-        for key, cell in day.cells.items()
-        for at_ms in (cell.first_ms, cell.last_ms)
-    )
-
-
-def _row(folding: Folding, day: str, until_ms: int) -> Row:
+def _row(folding: Folding, starts: Starts, day: str, until_ms: int) -> Row:
     chains = {
         name: [c.base_asset, c.quote_asset, str(c.profit.net), str(c.profit.average_price), c.epoch]
         for name, c in folding.chains.items()
     }
-    cells = [{**key._asdict(), **asdict(cell)} for key, cell in folding.cells.items() if key.day == day]
+    cells = [
+        {**key._asdict(), **asdict(cell), "starts": starts.known(key.instance_id, key.epoch)}
+        for key, cell in folding.cells.items()
+        if key.day == day
+    ]
     return {
         "day": day,
         "until_ms": until_ms,
@@ -169,12 +167,11 @@ def _day(row: Mapping[Any, Any]) -> FoldedDay:
         )
         for name, (base, quote, net, average, epoch) in json.loads(row["chains"]).items()
     }
-    cells = dict(_keyed(values) for values in json.loads(row["cells"]))
-    return FoldedDay(day=row["day"], until_ms=row["until_ms"], chains=chains, cells=cells)
-
-
-def _keyed(values: dict[str, Any]) -> tuple[CellKey, Cell]:
-    key = CellKey(*(values.pop(name) for name in CellKey._fields))
-    values |= {name: Decimal(values[name]) for name in _MONEY}
-    by_asset = {asset: Decimal(amount) for asset, amount in values.pop("fees_by_asset").items()}
-    return key, Cell(**values, fees_by_asset=by_asset)
+    cells, starts = {}, {}
+    for values in json.loads(row["cells"]):
+        key = CellKey(*(values.pop(name) for name in CellKey._fields))
+        starts[key.instance_id, key.epoch] = values.pop("starts")
+        values |= {name: Decimal(values[name]) for name in _MONEY}
+        values["fees_by_asset"] = {asset: Decimal(fee) for asset, fee in values["fees_by_asset"].items()}
+        cells[key] = Cell(**values)
+    return FoldedDay(day=row["day"], until_ms=row["until_ms"], chains=chains, cells=cells, starts=starts)

@@ -79,8 +79,12 @@ class Starts:
 
     def of(self, instance_id: str, epoch: int, at_ms: int) -> int:
         """Return the start of the run that `at_ms` belongs to, 0 if it was never told."""
-        starts = self._starts.get((instance_id, epoch))
+        starts = self.known(instance_id, epoch)
         return starts[max(bisect_right(starts, at_ms) - 1, 0)] if starts else 0
+
+    def known(self, instance_id: str, epoch: int) -> list[int]:
+        """Return every start of a run that was told, in their order."""
+        return self._starts.get((instance_id, epoch), [])
 
 
 class Folding:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -133,8 +134,23 @@ def test_a_run_whose_start_is_told_late_gets_its_fills(ledger: Ledger, read: lis
     ledger.book([story.event("started", T0), story.event("started", started_ms)])
     by_run = [(row.started_at_ms, row.fills) for row in profit(ledger, by=Grouping.RUN)]
     assert by_run == [(T0, 4 * 24), (started_ms, 2 * 24)]
+    assert fold(ledger) == 0
     ledger.book([story.fill("next", filled_at_ms=T0 + HOURS * HOUR_MS)])
     list(extend(ledger, before_ms=T0 + 7 * DAY_MS))
     read.clear()
     assert sum(row.fills for row in profit(ledger)) == HOURS + 1
     assert read == []
+
+
+def test_sums_of_retention_for_a_run_that_was_not_known_do_not_keep_it_from_an_end(
+    ledger: Ledger, read: list[int]
+) -> None:
+    prune(ledger, before_ms=T0 + DAY_MS // 2)
+    ledger.book([story.event("started", T0 - 1), story.event("started", T0 + DAY_MS)])
+    expected = profit(ledger, by=Grouping.RUN)
+    assert [row.started_at_ms for row in expected] == [0, T0 - 1, T0 + DAY_MS]
+    passes = extend(ledger, before_ms=EDGE_MS, fills_at_once=10)
+    assert len(list(islice(passes, 100))) == 12
+    read.clear()
+    assert profit(ledger, by=Grouping.RUN) == expected
+    assert len(read) == 12
