@@ -30,7 +30,7 @@ REJECTED_SHOWN = 10
 #: Whose rows say nothing to people.
 COLUMNS = ("TABLE", "ROWS")
 REJECTED_COLUMNS = ("KIND", "ACCOUNT", "INSTANCE", "REASON")
-INTERNAL = ("ledger_meta", "pruned_until")
+INTERNAL = ("ledger_meta", "pruned_until", "folded_days")
 
 
 @click.command("ledger", epilog=LEDGER_EPILOG)
