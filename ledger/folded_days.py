@@ -63,12 +63,12 @@ def resumed(
 def folded_days(
     connection: Connection, market: Market, starts: Starts, since_day: str = ""
 ) -> Iterator[FoldedDay]:
-    """Yield the folded days from `since_day` on, oldest first, and the one before; none is left out."""
+    """Yield the folded days from `since_day` or the last one before it on, oldest first; none is left out."""
     table, pruned = schema.folded_days, schema.pruned_until
     gone = select(pruned.c.until_ms).where(
         pruned.c.account == market.account, pruned.c.symbol == market.symbol
     )
-    before = select(func.max(table.c.until_ms)).where(_is_of(market), table.c.day < since_day)
+    before = select(func.max(table.c.until_ms)).where(_is_of(market), table.c.day <= since_day)
     query = select(table).where(
         _is_of(market),
         # What retention has folded it has folded further.

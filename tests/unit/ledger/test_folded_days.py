@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import delete, insert, select, update
 
 from ledger import schema
 from ledger.database import Ledger
@@ -93,6 +93,22 @@ def test_a_late_fill_takes_back_the_days_from_its_own_on(ledger: Ledger, read: l
     assert len(days(ledger)) == 6
 
 
+@pytest.mark.parametrize(("after_ms", "left"), [(-1, 2), (0, 3)])
+def test_a_day_has_what_came_before_its_end(ledger: Ledger, after_ms: int, left: int) -> None:
+    fold(ledger)
+    ledger.book([story.fill("late", filled_at_ms=T0 + 3 * DAY_MS + after_ms)])
+    assert len(days(ledger)) == left
+
+
+def test_a_late_funding_takes_back_and_so_does_a_fill_that_is_deleted(ledger: Ledger) -> None:
+    fold(ledger)
+    ledger.book([story.funding(symbol=SYMBOL, at_ms=T0 + 5 * DAY_MS)])
+    assert len(days(ledger)) == 5
+    with ledger.writing() as connection:
+        connection.execute(delete(schema.fills).where(schema.fills.c.trade_id == "30"))
+    assert len(days(ledger)) == 1
+
+
 def test_other_markets_and_newer_fills_take_nothing_back(ledger: Ledger) -> None:
     fold(ledger)
     ledger.book([story.fill("late", symbol=PERP), story.funding(), story.fill("new", filled_at_ms=EDGE_MS)])
@@ -118,8 +134,22 @@ def test_retention_leaves_what_is_folded_behind_it(ledger: Ledger, read: list[in
     assert len(read) == 12
 
 
+def test_days_that_retention_of_an_older_version_has_left_are_not_used(ledger: Ledger) -> None:
+    fold(ledger)
+    table = schema.folded_days
+    with ledger.reading() as connection:
+        rows = [dict(row) for row in connection.execute(select(table)).mappings()]
+    prune(ledger, before_ms=EDGE_MS + HOUR_MS)
+    with ledger.writing() as connection:
+        connection.execute(insert(table), rows)
+    assert sum(row.fills for row in profit(ledger)) == HOURS
+
+
 def test_of_one_day_only_its_sums_are_read(ledger: Ledger, read: list[int]) -> None:
     fold(ledger)
+    read.clear()
+    assert profit(ledger, by=Grouping.DAY, since_day="2026-01-08") == ()
+    assert len(read) == 12
     read.clear()
     (last,) = profit(ledger, by=Grouping.DAY, since_day="2026-01-07")
     assert (last.day, last.fills, last.symbol) == ("2026-01-07", 24, SYMBOL)

@@ -69,7 +69,8 @@ def test_of_very_many_fills_only_the_newest_are_read_and_of_the_days_before_thei
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hour_s = 3600
-    ledger.book([traded(n * hour_s, "buy", "1", str(100 + n)) for n in range(5 * 24)])
+    sides = ("buy", "buy", "sell")
+    ledger.book([traded(n * hour_s, sides[n % 3], "1", str(100 + n)) for n in range(5 * 24)])
     since_ms = T0 + DAY_MS // 2
     everything = only(progress(ledger, INSTANCE, since_ms=since_ms)).points
     list(extend(ledger, before_ms=T0 + 5 * DAY_MS))
