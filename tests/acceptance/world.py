@@ -181,9 +181,9 @@ class World:
         self.request_stop(instance_id)
         return self.wait_stopped(instance_id, deadline_s)
 
-    def wait_for_request(self, endpoint: str) -> None:
-        """Return once a request has met the fault that is set for `endpoint`."""
-        eventually(lambda: self.exchange.hits(endpoint) > 0, what=f"a request {endpoint}")
+    def wait_for_request(self, endpoint: str, count: int = 1) -> None:
+        """Return once so many requests have met the fault that is set for `endpoint`."""
+        eventually(lambda: self.exchange.hits(endpoint) >= count, what=f"request {count} {endpoint}")
 
     def wait_for_event(self, instance_id: str, event: str, *, step: str = "") -> Event:
         """Return the first lifecycle event of its kind."""
