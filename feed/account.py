@@ -27,6 +27,8 @@ log = structlog.get_logger(__name__)
 
 #: A symbol with trades has a ticker once a second: nothing for so long behind the first is a dead stream.
 FROZEN_S = 5.0
+#: One that has had none for so long has no trades: until then, a connection that brings none is dead, too.
+BEATS_FOR_S = 300.0
 #: Without any ticker the exchange is pinged this often, and an answer has to come within as long again.
 PING_S = 5.0
 #: Longest wait for a message.
@@ -79,8 +81,8 @@ class AccountFeed:
         self._newest_ms: int | None = None
         #: The symbols that are subscribed to.
         self._followed: frozenset[str] = frozenset()
-        #: Those of which this connection has brought a ticker or a mark price, which comes once a second.
-        self._beating: set[str] = set()
+        #: When a ticker or a mark price of each came last, which does once a second, monotonic seconds.
+        self._beats_s: dict[str, float] = {}
         #: Markets that the reconciler was asked to find out about.
         self._asked_for: frozenset[str] = frozenset()
         #: How the stream stands, a word or two.
@@ -175,7 +177,7 @@ class AccountFeed:
         """Read the stream until it ends. Raises `ExchangeError`, `redis.RedisError`."""
         stream = self._connections.stream
         stream.open()
-        self._newest_ms, self._followed, self._beating = None, frozenset(), set()
+        self._newest_ms, self._followed = None, frozenset()
         opened_s = self._heard_s = self._pinged_s = time.monotonic()
         self._is_changed.set()
         # Behind the subscription: what happened before it is in the histories, what happens now is told.
@@ -214,6 +216,7 @@ class AccountFeed:
             # Only a symbol of which the exchange will tell something can show that it no longer does.
             self._heard_s = time.monotonic()
         self._followed = symbols
+        self._beats_s = {symbol: at_s for symbol, at_s in self._beats_s.items() if symbol in symbols}
 
     def _take(self, events: Sequence[StreamEvent]) -> None:
         # Fills first: somebody waits for them.
@@ -230,7 +233,8 @@ class AccountFeed:
                 _count_lag(event.at_ms, "book")
                 self._markets.take(event)
             if isinstance(event, Pulse):
-                self._beating.add(event.symbol)
+                if event.symbol in self._followed:
+                    self._beats_s[event.symbol] = time.monotonic()
                 if event.mark_price is not None:
                     self._markets.take_mark(event.symbol, event.mark_price)
             if isinstance(event, BookChange | Pulse):
@@ -261,7 +265,8 @@ class AccountFeed:
 
     def _check_life(self, now_s: float) -> None:
         """Raise `StreamFrozen` when a connection stands over which nothing comes."""
-        if self._watched.symbols & self._beating:
+        # Also those of the connection before: what ails the exchange may outlast a reconnection.
+        if any(now_s - at_s < BEATS_FOR_S for at_s in self._beats_s.values()):
             if now_s - self._heard_s > FROZEN_S:
                 raise StreamFrozen(f"no market data for {FROZEN_S:g} s")
             return

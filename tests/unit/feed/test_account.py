@@ -69,6 +69,30 @@ def test_a_connection_over_which_nothing_comes_is_given_up(
     wait_until(lambda: bench.stream.opened >= 2)
 
 
+def test_a_connection_that_brings_nothing_after_one_that_did_is_given_up_too(
+    bench: FeedBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An outage outlasts a reconnection: pings are answered, and nobody has the subscriptions."""
+    monkeypatch.setattr(account, "FROZEN_S", 0.3)
+    bench.stream.answers_pings = True
+    started(bench).stream.bring(pulse())
+    wait_until(lambda: bench.stream.opened >= 3)
+
+
+def test_a_market_that_has_had_no_ticker_for_long_is_one_without_trades(
+    bench: FeedBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(account, "FROZEN_S", 0.3)
+    monkeypatch.setattr(account, "BEATS_FOR_S", 1.0)
+    monkeypatch.setattr(account, "PING_S", 0.2)
+    bench.stream.answers_pings = True
+    started(bench).stream.bring(pulse())
+    wait_until(lambda: bench.stream.pings >= 3)
+    opened = bench.stream.opened
+    wait_until(lambda: bench.stream.pings >= 6)
+    assert bench.stream.opened == opened
+
+
 def test_a_market_without_trades_is_silent_and_its_connection_is_kept_while_pings_are_answered(
     bench: FeedBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
