@@ -63,8 +63,8 @@ def stop_instances(
         return refused.get(name) or _request(session, name, policies[name], by, options)
 
     stops = tuple(ask_each(output, names, request).values())
-    _save_last_words(session, stops, options, output)
     if not options.wait:
+        _save_last_words(session, stops, options, output)
         for stop in stops:
             stop.ending = stop.ending or Ending.REQUESTED
         return stops
@@ -100,6 +100,8 @@ def stop_instances(
         follower.run(options.timeout_s)
         if direct is not None:
             direct.count_last_fills(stop.instance_id for stop in stops if stop.is_over)
+    # Behind the others' stops: a state server that goes away meanwhile must not end the view of them.
+    _save_last_words(session, stops, options, output)
     return stops
 
 
