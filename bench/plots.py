@@ -189,6 +189,7 @@ def _stop_latency(found: Found) -> Sequence[Bars]:
         "stop, p50": {"ms": found["finish_p50_ms"]},
         "stop, p90": {"ms": found["finish_p90_ms"]},
         "stop, the first": {"ms": found["finish_first_ms"]},
+        "stop in an iteration, p50": {"ms": found["flight_finish_p50_ms"]},
         "the whole command, p50": {"ms": found["cli_p50_s"] * 1000},
     }
     return (Bars(label="ms", groups=groups),)

@@ -1,4 +1,4 @@
-"""How long a stop takes: from the request to `finish`, on an idle chain with six open orders.
+"""How long a stop takes, from the request to `finish`: of an idle chain with six orders, and of an iteration.
 
     python bench/stop_latency.py [--quick] [--stops N] [--latency-ms MS] [--fsync POLICY]
 
@@ -26,6 +26,8 @@ sys.path.insert(0, str(ROOT))
 
 from bench.maker_file import maker_file  # noqa: E402
 from bench.progress import say  # noqa: E402
+from bench.stop_events import DEADLINE_S, NotSettled, follow, own_orders, record_of  # noqa: E402
+from bench.stop_flight import INTO_FLIGHT_MS, InFlight, stop_in_flight  # noqa: E402
 from bench.stop_report import Command, Floor, Phases, report  # noqa: E402 - the checkout is put on the path first
 from cli.stack.stack import Stack, StackOptions  # noqa: E402
 from exchanges.base import Authorization  # noqa: E402
@@ -34,26 +36,17 @@ from runner.config import load_instance  # noqa: E402
 from runner.context import Context, open_context  # noqa: E402
 from runner.execution import cancel_orders  # noqa: E402
 from runner.lifecycle import start_instance  # noqa: E402
-from runner.receipt import Receipt  # noqa: E402
-from runner.receipt_reading import read_receipt  # noqa: E402
-from state.client_ids import owns  # noqa: E402
-from state.record import Record  # noqa: E402
 from state.stop_policy import StopPolicy  # noqa: E402
 
 INSTANCE = "bp_sol_01"
 ORDERS = 6
 #: Iterations before a stop, so that every connection is warm and the ladder stands.
 SETTLED = 3
-DEADLINE_S = 20.0
 #: A stop is asked for this long before the next iteration, by turns: idle, but at no fixed moment. The rest
 #: of the second is the iteration's.
 IDLE_MS = (350, 450, 550, 650)
 # A second is long beside an iteration, so that there is a moment to stop the chain while it is idle.
 CONFIG = maker_file(INSTANCE, symbol="SOL_USDC", orders=ORDERS, interval_s=1, quantity="0.5")
-
-
-class NotSettled(RuntimeError):
-    """Raised when the chain does not come to rest; the figures would mean nothing."""
 
 
 def main() -> int:
@@ -83,19 +76,22 @@ def main() -> int:
         measured: list[Phases] = []
         floors: list[Floor] = []
         commands: list[Command] = []
+        flights: list[InFlight] = []
         with Stack(stack_options) as stack:
             context = open_context(stack.settings())
-            idle_ms = itertools.cycle(IDLE_MS)
+            idle_ms, into_ms = itertools.cycle(IDLE_MS), itertools.cycle(INTO_FLIGHT_MS)
             for number in range(1, max(stops, cli_stops) + 1):
                 if number <= stops:
                     measured.append(_measure(context, next(idle_ms)))
                     floors.append(_floor(context))
                     finished_ms, floor_ms = measured[-1].finished_ms, floors[-1].whole_ms
                     say(f"stop {number}/{stops}: {finished_ms:.0f} ms, floor {floor_ms:.0f} ms")
+                    flights.append(stop_in_flight(context, INSTANCE, next(into_ms)))
+                    say(f"in an iteration: {flights[-1].finished_ms:.0f} ms, it {flights[-1].ended}")
                 if number <= cli_stops:
                     commands.append(_measure_cli(context, folder, config_dir, next(idle_ms)))
                     say(f"manage.py stop {number}/{cli_stops}: {commands[-1].wall_ms:.0f} ms")
-    report(measured, floors, commands, options.latency_ms)
+    report(measured, flights, floors, commands, options.latency_ms)
     return 0
 
 
@@ -108,30 +104,15 @@ def _measure(context: Context, idle_ms: int) -> Phases:
 
 def _phases(context: Context, position: str) -> Phases:
     """Follow a stop to its end and return its phases; it has to be the stop that was meant."""
-    at_ms: dict[str, int] = {}
-    outcome: Receipt | None = None
-    deadline = time.monotonic() + DEADLINE_S
-    while outcome is None:
-        if time.monotonic() > deadline:
-            raise NotSettled(f"the stop did not finish; seen: {', '.join(at_ms)}")
-        for event in context.events.read(position, block_ms=1000):
-            position = event.stream_id
-            at_ms.setdefault(event.fields.get("step") or event.event, event.at_ms)
-            if event.event == "finished":
-                outcome = read_receipt(event.fields["outcome"])
-    left = _own(context, _record(context).slot)
-    cancelled = len(outcome.cancelled_order_ids)
-    if not outcome.is_clean or outcome.had_unresolved or outcome.attempt != 1 or cancelled != ORDERS or left:
-        raise NotSettled(f"not a stop of an idle chain with {ORDERS} orders: {outcome}; {left} orders left")
-
-    def after(name: str) -> float:
-        return float(at_ms[name] - at_ms["stop_requested"])
-
+    after_ms, receipt = follow(context, INSTANCE, position)
+    cancelled = len(receipt.cancelled_order_ids)
+    if receipt.had_unresolved or cancelled != ORDERS:
+        raise NotSettled(f"not a stop of an idle chain with {ORDERS} orders: {receipt}")
     return Phases(
-        claimed_ms=after("cleanup_claimed"),
-        cancels_sent_ms=after("cancels_sent"),
-        orders_cancelled_ms=after("orders_cancelled"),
-        finished_ms=after("finished"),
+        claimed_ms=after_ms["cleanup_claimed"],
+        cancels_sent_ms=after_ms["cancels_sent"],
+        orders_cancelled_ms=after_ms["orders_cancelled"],
+        finished_ms=after_ms["finished"],
     )
 
 
@@ -145,11 +126,11 @@ def _start_and_settle(context: Context, idle_ms: int) -> str:
     deadline = time.monotonic() + DEADLINE_S
     pause = threading.Event()
     while time.monotonic() < deadline:
-        record = _record(context)
+        record = record_of(context, INSTANCE)
         until_due_ms = (record.due_at_ms or 0) - context.instances.now_ms()
         # `tick` counts the iterations that are committed.
         if record.tick >= SETTLED and not record.lease_until_ms and until_due_ms > idle_ms + 100:
-            if record.errors or _own(context, record.slot) != ORDERS:
+            if record.errors or own_orders(context, INSTANCE) != ORDERS:
                 raise NotSettled(
                     f"not {ORDERS} open orders after {record.tick} iterations; {record.last_error}"
                 )
@@ -158,18 +139,6 @@ def _start_and_settle(context: Context, idle_ms: int) -> str:
             return position
         pause.wait(0.01)
     raise NotSettled(f"not idle after {SETTLED} iterations within {DEADLINE_S:g} s")
-
-
-def _record(context: Context) -> Record:
-    record = context.instances.read(INSTANCE)
-    assert record is not None  # it was started
-    return record
-
-
-def _own(context: Context, slot: int) -> int:
-    config = load_instance(INSTANCE, context.settings.config_dir, context.settings.environ).config
-    orders = context.venues.of(config).open_orders(config.metadata.symbol)
-    return sum(owns(slot, order.client_order_id) for order in orders)
 
 
 def _floor(context: Context) -> Floor:

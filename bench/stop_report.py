@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.figures import median, nearest_rank, table
+from bench.stop_flight import InFlight
 
 #: What is asked of the whole process `manage.py stop`.
 CLI_BOUND_S = 1.5
@@ -42,7 +44,11 @@ class Command:
 
 
 def report(
-    stops: Sequence[Phases], floors: Sequence[Floor], commands: Sequence[Command], latency_ms: int
+    stops: Sequence[Phases],
+    flights: Sequence[InFlight],
+    floors: Sequence[Floor],
+    commands: Sequence[Command],
+    latency_ms: int,
 ) -> None:
     """Print both on standard output."""
     by_command = [command.phases for command in commands]
@@ -51,6 +57,8 @@ def report(
         "request → cancels answered": [stop.cancels_sent_ms for stop in stops],
         "request → orders gone, two lists": [stop.orders_cancelled_ms for stop in stops],
         "request → finished": [stop.finished_ms for stop in stops],
+        "in an iteration: request → it ended": [flight.released_ms for flight in flights],
+        "in an iteration: request → finished": [flight.finished_ms for flight in flights],
         "floor: cancels": [floor.cancels_ms for floor in floors],
         "floor: cancels and two lists": [floor.whole_ms for floor in floors],
         "command: request → claimed": [phases.claimed_ms for phases in by_command],
@@ -59,6 +67,11 @@ def report(
         "command: whole process": [command.wall_ms for command in commands],
     }
     print(table(rows))
+    ended = Counter(str(flight.ended) for flight in flights)
+    placed = Counter(flight.cancelled for flight in flights)
+    print(
+        f"\niterations in flight: {dict(ended)}; orders that they had placed, and how often: {dict(placed)}\n"
+    )
     finish_ms = median(rows["request → finished"])
     command_finish_ms = median(rows["command: request → finished"])
     floor_ms = median(rows["floor: cancels and two lists"])
@@ -78,6 +91,9 @@ def report(
                 "finish_p90_ms": nearest_rank(rows["request → finished"], 0.9),
                 "finish_max_ms": max(rows["request → finished"]),
                 "finish_first_ms": stops[0].finished_ms,
+                "flights": dict(ended),
+                "flight_finish_p50_ms": median(rows["in an iteration: request → finished"]),
+                "flight_finish_max_ms": max(rows["in an iteration: request → finished"]),
                 "floor_p50_ms": round(floor_ms, 1),
                 "ratio_to_floor": round(finish_ms / floor_ms, 2),
                 "bound_ms": bound_ms,
