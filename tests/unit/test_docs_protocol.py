@@ -32,7 +32,7 @@ RULES = {
         f"| window: how long the exchange may accept a request | {WINDOW_S:g} s |",
         f"| margin: window and margin make the fence | {MARGIN_S:g} s |",
         f"| grace before something counts as overdue | {GRACE_S:g} s |",
-        f"| sweep: a look at what is overdue | every {Settings.sweep_interval_s:g} s |",
+        f"| sweep: a look at what is overdue | every {Settings.sweep_interval_s:g} s at least |",
         f"| a cleanup attempt ends, and the next follows | {Settings.cleanup_soft_limit_s * 0.8:g} s |",
         f"How long: {LEASE_S + GRACE_S + Settings.sweep_interval_s:g} s (lease",
         f"How long: {CLEANUP_LEASE_S + GRACE_S + Settings.sweep_interval_s:g} s (lease",
