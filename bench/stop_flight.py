@@ -13,9 +13,9 @@ from runner.receipt import FlightEnd
 from state.stop_policy import StopPolicy
 
 #: The stop is asked for so long after the iteration has begun, by turns: while it looks, decides, and places.
-INTO_FLIGHT_MS = (0, 30, 60, 90)
-#: An iteration may have ended just before the request; then another one is stopped instead.
-TRIES = 5
+INTO_FLIGHT_MS = (0, 25, 50, 75)
+#: An iteration may have ended just before the request; then another one is stopped, in half that time.
+TRIES = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,13 +31,13 @@ class InFlight:
 
 
 def stop_in_flight(context: Context, instance_id: str, into_ms: int) -> InFlight:
-    """Start an instance, and stop it so long into its first iteration. Raises `NotSettled`."""
-    for _ in range(TRIES):
+    """Start an instance, and stop it so long into its first iteration, or less. Raises `NotSettled`."""
+    for tried in range(TRIES):
         position = context.events.last_id()
         if not start_instance(context, instance_id, by="bench").result.started:
             raise NotSettled("the instance is not stopped")
         _wait_for_flight(context, instance_id)
-        threading.Event().wait(into_ms / 1000)
+        threading.Event().wait(into_ms / 2**tried / 1000)
         context.instances.request_stop(instance_id, by="bench", reason="bench", policy=StopPolicy())
         after_ms, receipt = follow(context, instance_id, position)
         flight = receipt.in_flight
@@ -48,7 +48,7 @@ def stop_in_flight(context: Context, instance_id: str, into_ms: int) -> InFlight
                 finished_ms=after_ms["finished"],
                 cancelled=len(receipt.cancelled_order_ids),
             )
-    raise NotSettled(f"no iteration was in flight {into_ms} ms after it had begun, {TRIES} times")
+    raise NotSettled(f"no iteration was in flight {into_ms} ms or less after it had begun, {TRIES} times")
 
 
 def _wait_for_flight(context: Context, instance_id: str) -> None:
