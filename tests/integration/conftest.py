@@ -14,6 +14,7 @@ from tests.integration.damage_bench import DamageBench
 from tests.integration.runner_bench import RunnerBench
 from tests.integration.state_bench import StateBench
 from tests.integration.trader import Trader
+from tests.integration.web_bench import WebBench
 
 
 @pytest.fixture(autouse=True)
@@ -44,3 +45,11 @@ def damaged(
     bench = DamageBench(valkey_server.url, tmp_path)
     yield bench
     bench.client.close()
+
+
+@pytest.fixture
+def web(redis_client: redis.Redis, valkey_server: ValkeyServer, tmp_path: Path) -> Iterator[WebBench]:
+    """A dashboard of its own server, to which nobody has logged in."""
+    bench = WebBench(valkey_server.url, tmp_path)
+    yield bench
+    bench.end()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +21,6 @@ pytestmark = pytest.mark.services
 NAME = "bp_sol_01"
 #: What may be asked without a login.
 OPEN = {("get", "/api/v1/health"), ("get", "/api/v1/ready"), ("post", "/api/v1/session")}
-
-
-@pytest.fixture
-def web(redis_client: redis.Redis, valkey_server: ValkeyServer, tmp_path: Path) -> Iterator[WebBench]:
-    bench = WebBench(valkey_server.url, tmp_path)
-    yield bench
-    bench.end()
 
 
 def paths(web: WebBench) -> list[tuple[str, str]]:

@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-import redis
 import requests
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from cli.main import run
-from cli.stack.valkey import ValkeyServer
 from runner.starting import CALLED_OFF
 from tests.acceptance.world import eventually
 from tests.integration.web_bench import TIMEOUT_S, WebBench, code_of
 
 pytestmark = pytest.mark.services
 NAME = "bp_sol_01"
-
-
-@pytest.fixture
-def web(redis_client: redis.Redis, valkey_server: ValkeyServer, tmp_path: Path) -> Iterator[WebBench]:
-    bench = WebBench(valkey_server.url, tmp_path)
-    yield bench
-    bench.end()
 
 
 def test_a_pause_closes_the_gate_and_a_resume_opens_it(web: WebBench) -> None:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
 import redis
 import requests
 
-from cli.stack.valkey import ValkeyServer
 from runner.lifecycle import StartRefused
 from state import keys
 from state.instances import StopResult
@@ -22,13 +19,6 @@ from web.routes import control
 
 pytestmark = pytest.mark.services
 NAME = "bp_sol_01"
-
-
-@pytest.fixture
-def web(redis_client: redis.Redis, valkey_server: ValkeyServer, tmp_path: Path) -> Iterator[WebBench]:
-    bench = WebBench(valkey_server.url, tmp_path)
-    yield bench
-    bench.end()
 
 
 def test_a_stop_closes_the_gate_before_it_answers(web: WebBench) -> None:

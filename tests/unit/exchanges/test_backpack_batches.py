@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 import responses
@@ -21,17 +19,7 @@ from exchanges.errors import (
     RateLimited,
     Unavailable,
 )
-from market.orders import NewOrder
-
-ORDER = "http://backpack.test/api/v1/order"
-ORDERS = "http://backpack.test/api/v1/orders"
-
-NewOrderFactory = Callable[..., NewOrder]
-WireOrder = Callable[..., dict[str, Any]]
-
-
-def body_of(call: Any) -> Any:
-    return json.loads(call.request.body)
+from tests.unit.exchanges.backpack_wire import ORDER, ORDERS, NewOrderFactory, WireOrder, body_of
 
 
 def test_several_orders_go_out_in_batches_and_come_back_in_order(

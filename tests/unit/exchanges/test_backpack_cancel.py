@@ -20,9 +20,7 @@ from exchanges.errors import (
     RequestExpired,
 )
 from market.orders import CancelAnswer, CancelOutcome
-
-ORDER = "http://backpack.test/api/v1/order"
-ORDERS = "http://backpack.test/api/v1/orders"
+from tests.unit.exchanges.backpack_wire import ORDER, ORDERS
 
 
 def test_a_cancel_names_the_order_by_the_exchanges_id_alone(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import responses
@@ -13,15 +11,9 @@ import responses
 from exchanges.backpack.exchange import LOOK_BACK_MS, BackpackExchange
 from exchanges.errors import Refused, Unavailable
 from market.orders import OrderStatus
+from tests.unit.exchanges.backpack_wire import BASE, NOT_FOUND, WireOrder, query_of
 
-BASE = "http://backpack.test"
 NOW_MS = 1_750_793_021_519
-NOT_FOUND = {"code": "RESOURCE_NOT_FOUND", "message": "Not Found"}
-WireOrder = Callable[..., dict[str, Any]]
-
-
-def query_of(call: Any) -> dict[str, str]:
-    return {name: values[0] for name, values in parse_qs(urlsplit(call.request.url).query).items()}
 
 
 def test_an_order_that_does_not_rest_is_none(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -24,17 +23,8 @@ from exchanges.errors import (
     RateLimited,
     Refused,
 )
-from market.orders import NewOrder, OrderStatus, OrderType
-
-ORDER = "http://backpack.test/api/v1/order"
-ORDERS = "http://backpack.test/api/v1/orders"
-
-NewOrderFactory = Callable[..., NewOrder]
-WireOrder = Callable[..., dict[str, Any]]
-
-
-def body_of(call: Any) -> Any:
-    return json.loads(call.request.body)
+from market.orders import OrderStatus, OrderType
+from tests.unit.exchanges.backpack_wire import ORDER, ORDERS, NewOrderFactory, WireOrder, body_of
 
 
 def test_one_order_goes_out_signed_with_the_authorised_time_and_window(

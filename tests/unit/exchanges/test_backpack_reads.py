@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -21,15 +20,9 @@ from market.instrument import MarketType
 from market.orders import OrderStatus, Side
 from market.position import Balance
 from market.terms import AccountTerms
+from tests.unit.exchanges.backpack_wire import BASE, NOT_FOUND, WireOrder, query_of
 
-BASE = "http://backpack.test"
 NOW_MS = 1_750_793_021_519
-NOT_FOUND = {"code": "RESOURCE_NOT_FOUND", "message": "Not Found"}
-WireOrder = Callable[..., dict[str, Any]]
-
-
-def query_of(call: Any) -> dict[str, str]:
-    return {name: values[0] for name, values in parse_qs(urlsplit(call.request.url).query).items()}
 
 
 def test_the_time_is_a_bare_number(network: responses.RequestsMock, exchange: BackpackExchange) -> None:
